@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Files to settings: soth-mitm.yaml and the module documents of conf.d. */
+#ifndef HOST_CONF_LOAD_H
+#define HOST_CONF_LOAD_H
+
+#include <stdio.h>
+
+#include "host/conf/options.h"
+#include "host/conf/settings.h"
+
+struct settings_file; /* owner of a struct settings and the YAML behind it */
+
+/* NULL with messages on errors; cross-field rules are checked here too. path NULL = the default place (contract section 1). */
+struct settings_file *settings_load(const char *path, FILE *errors);
+const struct settings *settings_get(const struct settings_file *file);
+const char *settings_path(const struct settings_file *file);
+void settings_free(struct settings_file *file);
+extern const struct soth_opt settings_options[]; /* for `config doc` */
+/* Where the CA is when `ca` names no files (contract section 1). malloc'd. */
+char *settings_default_ca(const char *file_name);
+
+/* One document of conf.d. */
+struct conf_module {
+    const char *module;      /* "sink_file" */
+    const char *name;        /* instance name, unique */
+    uint8_t enabled;
+    int64_t order;
+    uint32_t on_error;       /* 0 open, 1 closed, 2 not given (the kind's default) */
+    struct {
+        uint64_t max_events, max_bytes;
+        uint32_t on_full;    /* QUEUE_... of event/bus.h */
+    } queue;
+    struct soth_strings events;        /* empty = the module's own */
+    const struct conf_node *config;    /* the `config:` mapping, may be NULL */
+    const struct conf_node *document;  /* for messages */
+};
+struct conf_modules {
+    struct conf_module *v;
+    size_t n;
+    struct conf_modules_private *private;
+};
+/* Every *.yaml of the directory in name order; a missing directory is an error. 0 or -SOTH_ECONFIG with messages. */
+int conf_modules_load(const char *directory, struct conf_modules *out, FILE *errors);
+void conf_modules_fini(struct conf_modules *modules);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The event bus: workers emit, sinks receive. A port belongs to one worker and collects the events of one loop turn without any
+ * lock; bus_flush publishes them at the turn's end: one lock gives the whole batch its sequence numbers and puts references
+ * into the bounded queue of every subscribed sink. An event is one refcounted immutable block carved from the port's slab.
+ * Where nobody subscribed, emitting costs the flow's sequence increment, one load and a branch.
+ */
+#ifndef HOST_EVENT_BUS_H
+#define HOST_EVENT_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <soth/sdk.h>
+
+/* Who an event is about; a flow embeds one. Strings are borrowed from the flow and copied into each event. */
+struct event_source {
+    uint64_t flow_id;
+    uint64_t parent_flow_id;
+    uint64_t next_sequence; /* flow_sequence_id of the next event; starts at 1 */
+    struct soth_span client_addr;
+    struct soth_span server_host;
+    uint16_t server_port;
+    uint16_t protocol; /* SOTH_PROTO_... */
+};
+
+struct bus;
+/* A worker's end of the bus. The first fields are read by the inline functions below. */
+struct bus_port {
+    uint64_t mask;         /* bit k: somebody wants kind k */
+    uint64_t monotonic_ns; /* set by the driver once per loop turn; tests inject it */
+    uint64_t unix_ms;
+    bool congested;        /* a pause_flow sink is full: the driver stops reading until bus_port_woken */
+    bool pending;          /* events wait for bus_flush */
+    struct bus *bus;
+    struct bus_port_private *private;
+};
+
+enum { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_PAUSE_FLOW };
+struct bus_queue_config {
+    uint64_t max_events;
+    uint64_t max_bytes;
+    uint32_t on_full; /* QUEUE_... */
+};
+
+/* The sink side of an instance, called on the sink's own thread; see soth_module.write for the meaning. */
+struct bus_sink_ops {
+    int (*write)(void *instance, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms);
+    int (*flush)(void *instance, uint32_t deadline_ms);
+    int (*reopen)(void *instance);
+};
+
+/* run_id is made here (random). 0 terminates. */
+struct bus *bus_new(void);
+/* Adds a sink before bus_start; `events` is a mask by kind (bit k). Names are for messages and events_lost. */
+int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                 const struct bus_queue_config *queue);
+int bus_start(struct bus *bus);  /* starts the sink threads */
+/* Stops taking events, lets every sink write what it has and flush, within deadline_ms; joins the threads. Returns the number
+ * of events that could not be delivered. */
+uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms);
+void bus_free(struct bus *bus);
+void bus_reopen(struct bus *bus); /* asks every sink's thread to reopen; async-safe against writers, not a signal handler */
+const char *bus_run_id(const struct bus *bus);
+
+struct bus_sink_stats {
+    const char *name;
+    uint64_t written, lost, queued_events, queued_bytes;
+};
+size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
+
+/* A port for one thread. `wake` (may be NULL) is called from a sink's thread when congestion ends; it must only signal the worker,
+ * which then calls bus_port_woken. */
+struct bus_port *bus_port_new(struct bus *bus, void (*wake)(void *arg), void *arg);
+void bus_port_free(struct bus_port *port); /* flushes */
+void bus_port_woken(struct bus_port *port); /* re-reads `congested` */
+/* Publishes what was emitted since the last flush. */
+void bus_flush(struct bus_port *port);
+
+static inline bool bus_wants(const struct bus_port *port, unsigned kind) { return (port->mask >> kind) & 1; }
+
+/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL is left out. */
+void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                     const struct soth_attr *attrs, size_t n);
+
+/* Emits one event: always consumes a flow sequence number. */
+static inline void bus_emit(struct bus_port *port, struct event_source *source, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    uint64_t sequence = source->next_sequence++;
+    if (bus_wants(port, kind))
+        bus_emit_wanted(port, source, sequence, kind, attrs, n);
+}
+
+/* Attribute literals: name must be a string literal. */
+#define ATTR_TEXT(name_, span_) ((struct soth_attr){name_, (span_), 0, SOTH_ATTR_TEXT, sizeof(name_) - 1})
+#define ATTR_WORD(name_, text_) ((struct soth_attr){name_, soth_span(text_), 0, SOTH_ATTR_TEXT, sizeof(name_) - 1})
+#define ATTR_BYTES(name_, span_) ((struct soth_attr){name_, (span_), 0, SOTH_ATTR_BYTES, sizeof(name_) - 1})
+#define ATTR_NUMBER(name_, value_) ((struct soth_attr){name_, {"", 0}, (uint64_t)(value_), SOTH_ATTR_U64, sizeof(name_) - 1})
+#define ATTR_BOOL(name_, value_) ((struct soth_attr){name_, {"", 0}, (value_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1})
+
+/* event/kind.c: the table events.def at run time. */
+const char *event_kind_name(unsigned kind);
+uint64_t event_group_kinds(uint32_t groups); /* SOTH_GROUP_... -> kinds */
+/* "connect", "all", "request_headers" -> kinds; 0 = no such group or kind. */
+uint64_t event_kinds_by_name(struct soth_span name);
+const char *event_protocol_name(unsigned protocol);
+/* event/stream_key.c: see soth_host.stream_key. */
+size_t event_stream_key(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX]);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The module instances of one configuration generation: loads what conf.d enables, makes instances, hands sinks to the bus and
+ * asks policies. What a policy answers is combined here: block beats tunnel beats intercept, explicit beats default, a failing
+ * policy counts as its on_error (closed = block with reason module_fault). Asking is thread-safe; everything else is the control thread's.
+ */
+#ifndef HOST_MODULE_REGISTRY_H
+#define HOST_MODULE_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <soth/sdk.h>
+
+#include "host/conf/settings.h"
+
+struct registry;
+struct bus;
+
+/* What went wrong decides the exit code: -SOTH_ECONFIG (20), -SOTH_ENOENT and -SOTH_EABI (module: 24, `check`: 20), -SOTH_EIO (create of a
+ * sink failed: 21), else 22. `check_only` creates nothing. Messages go to `errors`, one line each. *config_name is soth-mitm.yaml's path. */
+int registry_open(const char *config_file, const struct settings *settings, bool check_only, FILE *errors, struct registry **out);
+int registry_add_sinks(struct registry *registry, struct bus *bus);
+void registry_free(struct registry *registry); /* destroys the instances; after bus_stop */
+
+/* True while some sink asked for it (soth_host.hold_flows). */
+bool registry_flows_held(const struct registry *registry);
+/* Which hooks any policy takes part in: SOTH_HOOK_... */
+uint32_t registry_hooks(const struct registry *registry);
+
+/* A combined answer. `policy_module` is the deciding instance's name, "" when no policy had an opinion (then action is
+ * SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept"). needs_hello: a policy wants the ClientHello first. */
+struct verdict {
+    uint32_t action;
+    bool is_default;
+    bool needs_hello;
+    const char *reason;
+    struct soth_span rule_id;
+    const char *policy_module;
+};
+void registry_decide_connect(struct registry *registry, const struct soth_connect *connect, struct verdict *out);
+void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out);
+
+/* For `module list`, `check` and SIGUSR2. */
+void registry_print(const struct registry *registry, FILE *out);
+void registry_print_metrics(const struct registry *registry, FILE *out); /* Prometheus text of the modules' counters */
+
+#endif
