@@ -1,0 +1,3 @@
+module soth-mitm-e2e
+
+go 1.19
