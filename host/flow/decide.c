@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Every judgement about a flow, in the order of the contract ("When it is decided"): allow_clients, flow limit, deny_upstreams, then
+ * the policies; and for each further name of the connection (SNI, Host) the policies again, then authority_mismatch. Results are the
+ * flow's verdict and, when refused, its refusal. Nothing is sent and nothing is dialled here.
+ */
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+static void connect_input(const struct flow *flow, struct soth_connect *connect, bool has_hello)
+{
+    *connect = (struct soth_connect){
+        .size = sizeof *connect,
+        .identity = SOTH_ID_TARGET,
+        .host = {flow->target.host, flow->target.host_len},
+        .port = flow->target.port,
+        .has_hello = has_hello,
+        .client = flow->source.client_addr,
+        .client_addr = flow->client_addr,
+        .host_addr = flow->target.addr,
+    };
+    if (has_hello && flow->hello) {
+        if (flow->hello->sni_len)
+            connect->sni = (struct soth_span){flow->hello->sni, flow->hello->sni_len};
+        if (flow->hello->alpn_text[0])
+            connect->alpn = soth_span(flow->hello->alpn_text);
+    }
+}
+
+static enum decision refuse(struct flow *flow, const char *reason, const char *error)
+{
+    flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = reason, .policy_module = ""};
+    refusal_set(&flow->refusal, 403, error, reason, CLOSE_BLOCKED, reason);
+    return DECISION_REFUSED;
+}
+
+static enum decision refuse_by_policy(struct flow *flow, const struct verdict *v)
+{
+    flow->verdict = *v;
+    refusal_set(&flow->refusal, 403, "http_request_denied", v->reason, CLOSE_BLOCKED, v->reason);
+    flow->refusal.is_policy = true;
+    flow->refusal.rule_id = v->rule_id;
+    if (v->rule_id.n) {
+        size_t n = v->rule_id.n < sizeof flow->refusal.detail ? v->rule_id.n : sizeof flow->refusal.detail - 1;
+        memcpy(flow->refusal.detail, v->rule_id.p, n);
+        flow->refusal.detail[n] = 0;
+    }
+    return DECISION_REFUSED;
+}
+
+enum decision decide_target(struct flow *flow, bool has_hello)
+{
+    const struct settings *s = flow->env->settings;
+    /* family 0: a unix socket, whose file permissions say who may connect */
+    if (flow->client_addr.family && !settings_cidr_match(s->allow, s->allow_count, &flow->client_addr))
+        return refuse(flow, "client_not_allowed", "http_request_denied");
+    if (flow->limit) {
+        flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = flow->limit, .policy_module = ""};
+        refusal_set(&flow->refusal, 503, "proxy_internal_response", flow->limit, CLOSE_BUDGET_EXCEEDED, flow->limit);
+        flow->refusal.retry_after = true;
+        return DECISION_REFUSED;
+    }
+    if (flow->target.addr.family && settings_cidr_match(s->deny, s->deny_count, &flow->target.addr))
+        return refuse(flow, "denied_upstream", "destination_ip_prohibited");
+    struct soth_connect connect;
+    struct verdict v = {.policy_module = ""};
+    connect_input(flow, &connect, has_hello);
+    flow->env->decide_connect(flow->env->policy, &connect, &v);
+    if (v.action == SOTH_BLOCK)
+        return refuse_by_policy(flow, &v);
+    flow->verdict = v;
+    return v.needs_hello && !has_hello ? DECISION_HELLO : DECISION_GO;
+}
+
+/* An address as target says nothing about names: a name beside it is audited, never refused. */
+static enum decision mismatch(struct flow *flow, unsigned identity)
+{
+    if (flow->target.addr.family && flow->listen->mode == LISTEN_EXPLICIT && identity == SOTH_ID_SNI) {
+        flow->mismatch = "audit";
+        return DECISION_GO;
+    }
+    switch (flow->env->settings->authority_mismatch) {
+    case MISMATCH_BLOCK:
+        return refuse(flow, "authority_mismatch", "http_request_denied");
+    case MISMATCH_AUDIT:
+        flow->mismatch = "audit";
+        return DECISION_GO;
+    default:
+        flow->mismatch = "allow";
+        return DECISION_GO;
+    }
+}
+
+enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_span name)
+{
+    struct soth_connect connect;
+    struct verdict v = {.policy_module = ""};
+    struct target other;
+    const char *detail;
+    connect_input(flow, &connect, flow->hello != NULL);
+    connect.identity = identity;
+    connect.host = name;
+    connect.host_addr = (struct soth_addr){0};
+    if (target_parse(name, true, flow->target.port, &other, &detail) == CONNECT_OK) {
+        connect.host = (struct soth_span){other.host, other.host_len};
+        connect.host_addr = other.addr;
+        connect.port = other.port;
+    }
+    flow->env->decide_connect(flow->env->policy, &connect, &v);
+    if (v.action == SOTH_BLOCK && !v.is_default)
+        return refuse_by_policy(flow, &v);
+    /* what was let through unread for the target's sake must be let through for this name too */
+    if (flow->verdict.action == SOTH_TUNNEL && !flow->verdict.is_default && v.action == SOTH_TUNNEL && !v.is_default)
+        return DECISION_GO;
+    /* a reverse listener has no CONNECT target to compare with: names are compared with each other by the caller */
+    if (flow->listen->mode == LISTEN_REVERSE && identity == SOTH_ID_SNI)
+        return DECISION_GO;
+    return mismatch(flow, identity);
+}
+
+bool decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why)
+{
+    if (!(flow->env->hooks & SOTH_HOOK_REQUEST))
+        return true;
+    struct soth_connect connect;
+    struct verdict v = {.policy_module = ""};
+    struct target authority;
+    const char *detail;
+    connect_input(flow, &connect, true);
+    if (msg->host.p && target_parse(msg->host, true, flow->target.port, &authority, &detail) == CONNECT_OK) {
+        connect.host = (struct soth_span){authority.host, authority.host_len};
+        connect.host_addr = authority.addr;
+    }
+    struct soth_request request = {
+        .size = sizeof request,
+        .field_count = msg->field_count,
+        .connect = &connect,
+        .target_host = {flow->target.host, flow->target.host_len},
+        .method = msg->method,
+        .scheme = soth_span(flow->client.tls ? "https" : "http"),
+        .target = origin_form,
+        .fields = msg->fields,
+    };
+    flow->env->decide_request(flow->env->policy, &request, &v);
+    if (*v.policy_module)
+        emit_request_decision(flow, &v);
+    if (v.action != SOTH_BLOCK)
+        return true;
+    refusal_set(why, 403, "http_request_denied", v.reason, CLOSE_NONE, NULL);
+    why->is_policy = true;
+    why->rule_id = v.rule_id;
+    return false;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The events of a flow: each function fills one kind of events.def from the flow and publishes it, after the state machine allowed it.
+ * Attributes are in the order of their names. Nothing else in this room builds events.
+ */
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define ABSENT ((struct soth_attr){"", {NULL, 0}, 0, SOTH_ATTR_TEXT, 0})
+#define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)
+#define NUMBER_IF(condition, name, value) ((condition) ? ATTR_NUMBER(name, value) : ABSENT)
+
+static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    if (!fsm_event(&flow->state, flow->source.protocol, kind)) {
+        flow->env->counters->illegal_transitions++;
+        flow->state = FLOW_STREAM_CLOSING;
+    }
+    bus_emit(flow->env->bus, &flow->source, kind, attrs, n);
+}
+
+static struct soth_attr exchange_attr(const struct flow *flow)
+{
+    return NUMBER_IF(flow->exchange_no > 0, "exchange_no", flow->exchange_no);
+}
+
+void emit_connect_received(struct flow *flow)
+{
+    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
+    flow->source.server_port = flow->target.port;
+    struct soth_attr attrs[] = {exchange_attr(flow), ATTR_WORD("listener_mode", flow->listen->mode == LISTEN_REVERSE ? "reverse" : "explicit")};
+    emit(flow, SOTH_EV_CONNECT_RECEIVED, attrs, COUNT(attrs));
+}
+
+void emit_parse_failed(struct flow *flow, const char *code, const char *detail)
+{
+    struct soth_attr attrs[] = {ATTR_WORD("parse_error_code", code), WORD_OR_ABSENT("parse_error_detail", detail)};
+    emit(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
+}
+
+void emit_connect_decision(struct flow *flow)
+{
+    static const char *const actions[] = {"intercept", "tunnel", "block"};
+    const struct verdict *v = &flow->verdict;
+    flow->decision_due = false;
+    flow->decided = true;
+    flow->env->counters->decisions[v->action <= SOTH_BLOCK ? v->action : SOTH_BLOCK]++;
+    struct soth_attr attrs[] = {
+        ATTR_WORD("action", v->action <= SOTH_BLOCK ? actions[v->action] : "block"),
+        WORD_OR_ABSENT("authority_mismatch", flow->mismatch),
+        exchange_attr(flow),
+        WORD_OR_ABSENT("policy_module", v->policy_module),
+        WORD_OR_ABSENT("reason", v->reason),
+        v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
+    };
+    emit(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
+}
+
+static const char *peer_name(enum side side)
+{
+    return side == SIDE_CLIENT ? "downstream" : "upstream";
+}
+
+static struct soth_attr sni_attr(const struct flow *flow)
+{
+    return WORD_OR_ABSENT("sni", flow->sni);
+}
+
+/* What the peer of this handshake was offered: the client's own list, or what we offer the origin. */
+static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
+{
+    if (side == SIDE_ORIGIN)
+        return WORD_OR_ABSENT("alpn_offered", tls_offers_alpn(flow) ? "http/1.1" : NULL);
+    return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
+}
+
+void emit_tls_started(struct flow *flow, enum side side)
+{
+    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+    emit(flow, SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
+}
+
+void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
+{
+    struct session_info info;
+    session_describe(leg_of(flow, side)->tls, &info);
+    struct soth_attr attrs[] = {
+        alpn_attr(flow, side),
+        side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
+        WORD_OR_ABSENT("cipher", info.cipher),
+        exchange_attr(flow),
+        WORD_OR_ABSENT("negotiated_alpn", info.alpn),
+        ATTR_WORD("peer", peer_name(side)),
+        ATTR_BOOL("resumed", info.resumed),
+        sni_attr(flow),
+        WORD_OR_ABSENT("tls_version", info.version),
+    };
+    emit(flow, SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
+}
+
+void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure)
+{
+    struct tls_failure_counts counts = {0};
+    struct soth_span host = flow->sni ? soth_span(flow->sni) : flow->source.server_host;
+    tls_failure_stats_add(flow->env->failures, host, failure->reason, flow->env->bus->monotonic_ns, &counts);
+    const struct tls_facts *f = &failure->facts;
+    int alert = f->alert_rx >= 0 ? f->alert_rx : f->alert_tx;
+    const char *reason = tls_reason_name(failure->reason);
+    struct soth_attr attrs[] = {
+        alpn_attr(flow, side),
+        WORD_OR_ABSENT("detail", failure->detail),
+        exchange_attr(flow),
+        ATTR_WORD("normalized_reason", reason),
+        ATTR_WORD("peer", peer_name(side)),
+        side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
+        ATTR_WORD("provider_identity", "soth-mitm"),
+        WORD_OR_ABSENT("raw_provider_error", failure->raw),
+        sni_attr(flow),
+        ATTR_WORD("source_confidence", "authoritative"),
+        NUMBER_IF(alert >= 0, "tls_alert", alert),
+        NUMBER_IF(f->sys_errno != 0, "tls_errno", f->sys_errno),
+        ATTR_NUMBER("tls_failure_global_count", counts.global),
+        ATTR_NUMBER("tls_failure_host_count", counts.host),
+        ATTR_NUMBER("tls_failure_host_rolling_count", counts.host_rolling),
+        ATTR_WORD("tls_failure_reason", reason),
+        ATTR_NUMBER("tls_failure_reason_count", counts.reason),
+        ATTR_WORD("tls_failure_source", "native_authoritative"),
+        ATTR_NUMBER("tls_failure_source_count", counts.source),
+        ATTR_WORD("tls_ops_provider", "soth-mitm"),
+        NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
+    };
+    emit(flow, SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
+}
+
+static const char *version_text(const struct message *msg)
+{
+    return msg->minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
+static struct soth_attr optional_bytes(const char *name, size_t name_len, struct soth_span value)
+{
+    return (struct soth_attr){name, value, 0, SOTH_ATTR_BYTES, (uint32_t)name_len};
+}
+#define BYTES_OR_ABSENT(name, span) optional_bytes(name, sizeof(name) - 1, span)
+
+static struct soth_attr length_attr(const struct message *msg)
+{
+    return NUMBER_IF(msg->has_declared_length, "content_length", msg->declared_length);
+}
+
+/* Query strings are payload: they stay out of events unless a sink asks for full payload. */
+static struct soth_span without_query(struct soth_span target)
+{
+    const char *query = target.n ? memchr(target.p, '?', target.n) : NULL;
+    if (query)
+        target.n = (size_t)(query - target.p);
+    return target;
+}
+
+void emit_request_headers(struct flow *flow, const struct message *msg, struct soth_span authority, struct soth_span origin_form)
+{
+    struct soth_attr attrs[] = {
+        BYTES_OR_ABSENT("authority", authority),
+        length_attr(msg),
+        BYTES_OR_ABSENT("content_type", msg->content_type),
+        exchange_attr(flow),
+        ATTR_NUMBER("header_bytes", msg->head_bytes),
+        ATTR_NUMBER("header_count", msg->field_count),
+        BYTES_OR_ABSENT("method", msg->method),
+        ATTR_WORD("scheme", flow->client.tls ? "https" : "http"),
+        BYTES_OR_ABSENT("target", without_query(origin_form)),
+        ATTR_WORD("version", version_text(msg)),
+    };
+    emit(flow, SOTH_EV_REQUEST_HEADERS, attrs, COUNT(attrs));
+}
+
+void emit_response_headers(struct flow *flow, const struct message *msg, bool interim)
+{
+    struct soth_attr attrs[] = {
+        BYTES_OR_ABSENT("content_encoding", msg->content_encoding),
+        length_attr(msg),
+        BYTES_OR_ABSENT("content_type", msg->content_type),
+        exchange_attr(flow),
+        ATTR_NUMBER("header_bytes", msg->head_bytes),
+        ATTR_NUMBER("header_count", msg->field_count),
+        interim ? ATTR_BOOL("interim", true) : ABSENT,
+        ATTR_NUMBER("status_code", msg->status),
+        ATTR_WORD("version", version_text(msg)),
+    };
+    emit(flow, SOTH_EV_RESPONSE_HEADERS, attrs, COUNT(attrs));
+}
+
+void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
+{
+    char names[512];
+    size_t n = 0;
+    for (uint32_t i = 0; i < msg->field_count; i++) {
+        struct soth_span name = msg->fields[i].name;
+        if (n + name.n + 1 > sizeof names)
+            break;
+        if (n)
+            names[n++] = ',';
+        for (size_t k = 0; k < name.n; k++)
+            names[n++] = (char)(name.p[k] >= 'A' && name.p[k] <= 'Z' ? name.p[k] + 32 : name.p[k]);
+    }
+    struct soth_attr attrs[] = {
+        exchange_attr(flow),
+        n ? ATTR_BYTES("names", ((struct soth_span){names, n})) : ABSENT,
+        ATTR_NUMBER("trailer_count", msg->field_count),
+    };
+    emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS, attrs, COUNT(attrs));
+}
+
+void emit_body(struct flow *flow, enum side side)
+{
+    struct exchange *ex = &flow->exchange;
+    uint64_t *chunk = side == SIDE_CLIENT ? &ex->request_chunk : &ex->response_chunk;
+    uint64_t *offset = side == SIDE_CLIENT ? &ex->request_offset : &ex->response_offset;
+    if (*chunk == 0)
+        return;
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", *chunk), exchange_attr(flow), ATTR_NUMBER("offset", *offset)};
+    *offset += *chunk;
+    *chunk = 0;
+    emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK, attrs, COUNT(attrs));
+}
+
+void emit_request_decision(struct flow *flow, const struct verdict *verdict)
+{
+    struct soth_attr attrs[] = {
+        ATTR_WORD("action", verdict->action == SOTH_BLOCK ? "block" : "allow"),
+        exchange_attr(flow),
+        WORD_OR_ABSENT("policy_module", verdict->policy_module),
+        WORD_OR_ABSENT("reason", verdict->reason),
+        verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
+    };
+    emit(flow, SOTH_EV_REQUEST_DECISION, attrs, COUNT(attrs));
+}
+
+void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value)
+{
+    struct soth_attr attrs[] = {ATTR_WORD("limit", limit), ATTR_NUMBER("limit_value", value), ATTR_WORD("what", "flow")};
+    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
+}
+
+void emit_stream_closed(struct flow *flow)
+{
+    uint64_t ms = (flow->env->bus->monotonic_ns - flow->started_ns) / 1000000u;
+    struct soth_attr attrs[] = {
+        ATTR_NUMBER("bytes_from_client", flow->client.bytes),
+        ATTR_NUMBER("bytes_from_server", flow->origin.bytes),
+        ATTR_NUMBER("duration_ms", ms),
+        flow->rejected_likely ? ATTR_WORD("peer_rejected_ca", "likely") : ABSENT,
+        ATTR_WORD("reason_code", close_code_name(flow->close_code)),
+        WORD_OR_ABSENT("reason_detail", flow->close_detail),
+    };
+    emit(flow, SOTH_EV_STREAM_CLOSED, attrs, COUNT(attrs));
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The life of a flow: made at accept, stepped with inputs, closed once, freed with its stream_closed. What happens in between is in
+ * the stages (state_*.c); here is what they share.
+ */
+#include "host/flow/flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+static const char *const close_names[] = {
+#define CLOSE_CODE(NAME, text) [CLOSE_##NAME] = text,
+#include "host/flow/close.def"
+#undef CLOSE_CODE
+};
+
+static const char *const phase_names[] = {
+#define PHASE(NAME, text) [PHASE_##NAME] = text,
+#include "host/flow/phase.def"
+#undef PHASE
+};
+
+const char *close_code_name(enum close_code code)
+{
+    return code < CLOSE_CODE_COUNT ? close_names[code] : "";
+}
+
+const char *phase_name(enum phase phase)
+{
+    return phase < PHASE_COUNT ? phase_names[phase] : "";
+}
+
+struct flow *flow_new(struct flow_env *env, const struct flow_origin_of *what)
+{
+    size_t text = strlen(what->client) + 1;
+    struct flow *flow = calloc(1, sizeof *flow + text);
+    if (!flow)
+        return NULL;
+    memcpy(flow->client_text, what->client, text);
+    flow->env = env;
+    flow->listen = what->listen;
+    flow->fixed_leaf = what->fixed_leaf;
+    flow->client_addr = what->client_addr;
+    flow->source = (struct event_source){.flow_id = what->flow_id, .next_sequence = 1, .client_addr = {flow->client_text, text - 1}};
+    flow->started_ns = env->bus->monotonic_ns;
+    flow->client.open = true;
+    flow->state = FLOW_ACCEPTED;
+    flow->stage = &stage_connect;
+    flow->limit = what->refused_because;
+    env->counters->flows++;
+    env->counters->active++;
+    return flow;
+}
+
+void flow_free(struct flow *flow)
+{
+    if (!flow)
+        return;
+    if (flow->decision_due)
+        emit_connect_decision(flow);
+    if (flow->close_code == CLOSE_NONE)
+        flow->close_code = CLOSE_RELAY_EOF;
+    emit_stream_closed(flow);
+    flow->env->counters->active--;
+    flow->env->counters->closed[flow->close_code]++;
+    leg_fini(&flow->client);
+    leg_fini(&flow->origin);
+    buffer_fini(&flow->held);
+    buffer_fini(&flow->exchange.head);
+    free(flow->hello);
+    free(flow->sni);
+    free(flow);
+}
+
+void flow_arm(struct flow *flow, uint64_t timeout_ms)
+{
+    flow->deadline_ns = flow->env->bus->monotonic_ns + timeout_ms * UINT64_C(1000000);
+}
+
+void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms)
+{
+    flow->stage = stage;
+    flow->phase = stage->phase;
+    flow_arm(flow, timeout_ms);
+}
+
+void flow_read(struct flow *flow, enum side side, bool on)
+{
+    uint8_t bit = (uint8_t)(1u << side);
+    flow->reading = (uint8_t)(on ? flow->reading | bit : flow->reading & ~bit);
+}
+
+int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
+{
+    flow_read(flow, SIDE_CLIENT, false);
+    return buffer_append(&flow->held, p, n);
+}
+
+static void close_once(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
+{
+    if (flow->closing)
+        return;
+    flow->closing = true;
+    flow->close_code = code;
+    if (detail)
+        snprintf(flow->close_detail, sizeof flow->close_detail, "%s", detail);
+    if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
+        emit_body(flow, SIDE_CLIENT);
+        emit_body(flow, SIDE_ORIGIN);
+    }
+    flow->state = FLOW_STREAM_CLOSING;
+    stage_enter(flow, &stage_closing, 0);
+    flow->deadline_ns = 0;
+    flow_read(flow, SIDE_CLIENT, false);
+    flow_read(flow, SIDE_ORIGIN, false);
+    fx->close = true;
+}
+
+void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
+{
+    if (flow->closing)
+        return;
+    leg_finish(flow, fx, SIDE_ORIGIN);
+    leg_finish(flow, fx, SIDE_CLIENT);
+    close_once(flow, fx, code, detail);
+}
+
+void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
+{
+    if (flow->closing)
+        return;
+    close_once(flow, fx, code, detail);
+    fx->abort = true;
+    leg_flush(flow, fx, SIDE_CLIENT); /* what was relayed before the cut still arrives */
+}
+
+void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code code)
+{
+    flow_close(flow, fx, code, phase_name(flow->phase));
+}
+
+const struct stage stage_closing = {.phase = PHASE_IDLE};
+
+static void accepted(struct flow *flow, struct effects *fx)
+{
+    flow_read(flow, SIDE_CLIENT, true);
+    if (flow->listen->mode == LISTEN_REVERSE)
+        reverse_begin(flow, fx);
+    else
+        connect_begin(flow, fx);
+}
+
+static void dispatch(struct flow *flow, const struct input *in, struct effects *fx)
+{
+    const struct stage *stage = flow->stage;
+    switch (in->type) {
+    case INPUT_ACCEPTED:
+        accepted(flow, fx);
+        break;
+    case INPUT_DATA:
+        leg_receive(flow, fx, in->side, in->data, in->size);
+        break;
+    case INPUT_EOF:
+        leg_transport_ended(flow, fx, in->side, in->error);
+        break;
+    case INPUT_DIALED:
+        flow->dialing = false;
+        flow->origin.open = true;
+        if (stage->dialed)
+            stage->dialed(flow, fx);
+        break;
+    case INPUT_DIAL_FAILED:
+        flow->dialing = false;
+        if (stage->dial_failed)
+            stage->dial_failed(flow, fx, in);
+        break;
+    case INPUT_TIMER:
+        if (stage->timer)
+            stage->timer(flow, fx);
+        else
+            flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+        break;
+    case INPUT_DRAIN:
+        flow->draining = true;
+        if (stage->drain)
+            stage->drain(flow, fx);
+        break;
+    case INPUT_ABORT:
+        flow_cut(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
+        break;
+    case INPUT_WRITABLE:
+        break;
+    }
+}
+
+void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
+{
+    if (flow->closing)
+        return;
+    leg_lend_output(flow, fx);
+    dispatch(flow, input, fx);
+    if (flow->closing) {
+        buffer_clear(&flow->env->staged[SIDE_CLIENT]);
+        buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
+        return;
+    }
+    leg_flush(flow, fx, SIDE_CLIENT);
+    leg_flush(flow, fx, SIDE_ORIGIN);
+    if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
+        emit_body(flow, SIDE_CLIENT);
+        emit_body(flow, SIDE_ORIGIN);
+    }
+    if (fx->dial)
+        flow->dialing = true;
+}
+
+bool flow_wants(const struct flow *flow, enum side side)
+{
+    return (flow->reading >> side) & 1;
+}
+
+uint64_t flow_deadline(const struct flow *flow)
+{
+    return flow->deadline_ns;
+}
+
+void flow_dial_target(const struct flow *flow, struct dial_target *out)
+{
+    *out = (struct dial_target){flow->target.host, &flow->target.addr, flow->target.port};
+}
+
+uint64_t flow_id(const struct flow *flow)
+{
+    return flow->source.flow_id;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One flow: a client connection from accept to stream_closed, with the origin connection it has at the moment. Sans-I/O: the
+ * driver feeds inputs and runs effects (input.h). Single-threaded: a flow never leaves its worker.
+ */
+#ifndef HOST_FLOW_FLOW_H
+#define HOST_FLOW_FLOW_H
+
+#include "host/conf/settings.h"
+#include "host/event/bus.h"
+#include "host/flow/input.h"
+#include "host/flow/verdict.h"
+#include "host/http/connect.h"
+#include "host/tls/session.h"
+
+struct flow;
+
+enum close_code {
+#define CLOSE_CODE(NAME, text) CLOSE_##NAME,
+#include "host/flow/close.def"
+#undef CLOSE_CODE
+    CLOSE_CODE_COUNT
+};
+const char *close_code_name(enum close_code code);
+
+/* Counted per worker, summed by the reader; SIGUSR2 prints them. */
+struct flow_counters {
+    uint64_t flows, active, illegal_transitions, decisions[3], exchanges, origin_reused, origin_retries, leaf_hits, leaf_misses;
+    uint64_t closed[CLOSE_CODE_COUNT];
+};
+
+/* What a worker's flows share. Everything is borrowed and outlives them; scratch memory is used inside one step only. */
+struct flow_env {
+    const struct settings *settings;
+    struct bus_port *bus;
+    struct authority *authority;
+    struct trust *trust;
+    struct session_tickets *tickets;
+    struct tls_failure_stats *failures;
+    struct flow_counters *counters;
+    uint8_t *plain; /* scratch for plaintext, plain_size bytes */
+    size_t plain_size;
+    struct buffer staged[2]; /* plaintext on its way into TLS records, emptied by every step */
+    uint32_t hooks;          /* SOTH_HOOK_... any policy takes part in */
+    void *policy;            /* ASK: answers at once */
+    void (*decide_connect)(void *policy, const struct soth_connect *connect, struct verdict *out);
+    void (*decide_request)(void *policy, const struct soth_request *request, struct verdict *out);
+};
+
+/* What is known of a connection when it is accepted; strings are copied. */
+struct flow_origin_of {
+    uint64_t flow_id;
+    const char *client;
+    struct soth_addr client_addr;
+    const struct settings_listen *listen;
+    struct leaf *fixed_leaf;     /* of a listener with cert_path; NULL otherwise */
+    const char *refused_because; /* NULL, or a limit's name: the flow is answered 503 */
+};
+
+struct flow *flow_new(struct flow_env *env, const struct flow_origin_of *what);
+/* Emits connect_decision when it is still due, then stream_closed. The only place that does. */
+void flow_free(struct flow *flow);
+
+void flow_step(struct flow *flow, const struct input *input, struct effects *fx);
+
+/* May the driver read from that side now? (PAUSE and RESUME as a state.) */
+bool flow_wants(const struct flow *flow, enum side side);
+/* When INPUT_TIMER is due, in monotonic ns; 0 = never. */
+uint64_t flow_deadline(const struct flow *flow);
+/* Where to dial after effects.dial. Borrowed until the next step. */
+struct dial_target {
+    const char *host;
+    const struct soth_addr *addr;
+    uint16_t port;
+};
+void flow_dial_target(const struct flow *flow, struct dial_target *out);
+uint64_t flow_id(const struct flow *flow);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The flow state machine as one table: which event is legal in which state for which protocol machine, and the state it leads to.
+ * An illegal event never aborts: the caller counts it and closes the flow.
+ */
+#include "host/flow/stage.h"
+
+#define IN(state) (1u << FLOW_##state)
+#define LIVE (IN(POLICY_DECIDED) | IN(TLS_STARTED) | IN(TLS_READY) | IN(PROTOCOL_ACTIVE))
+#define HTTP_STATES (IN(CONNECT_PARSED) | LIVE)
+#define ANY (IN(ACCEPTED) | IN(CONNECT_PARSED) | LIVE | IN(STREAM_CLOSING))
+#define STAY FLOW_STATE_COUNT
+
+struct rule {
+    uint16_t tunnel, http1;    /* states in which the event is legal, by machine */
+    enum flow_state next;      /* where it leads */
+};
+
+/* docs/testing/flow-fsm-transition-table.md shows this table with the reasons. */
+static const struct rule rules[SOTH_EV_COUNT] = {
+    [SOTH_EV_CONNECT_RECEIVED] = {IN(ACCEPTED) | IN(PROTOCOL_ACTIVE), IN(ACCEPTED) | IN(PROTOCOL_ACTIVE) | IN(CONNECT_PARSED) | IN(POLICY_DECIDED),
+                                  FLOW_CONNECT_PARSED},
+    [SOTH_EV_CONNECT_PARSE_FAILED] = {IN(ACCEPTED), IN(ACCEPTED) | IN(PROTOCOL_ACTIVE) | IN(POLICY_DECIDED), FLOW_STREAM_CLOSING},
+    [SOTH_EV_CONNECT_DECISION] = {IN(CONNECT_PARSED), IN(CONNECT_PARSED), FLOW_POLICY_DECIDED},
+    [SOTH_EV_TLS_HANDSHAKE_STARTED] = {LIVE, LIVE, FLOW_TLS_STARTED},
+    [SOTH_EV_TLS_HANDSHAKE_SUCCEEDED] = {LIVE, LIVE, FLOW_TLS_READY},
+    [SOTH_EV_TLS_HANDSHAKE_FAILED] = {LIVE | IN(STREAM_CLOSING), LIVE | IN(STREAM_CLOSING), STAY},
+    [SOTH_EV_REQUEST_HEADERS] = {0, HTTP_STATES, FLOW_PROTOCOL_ACTIVE},
+    [SOTH_EV_REQUEST_BODY_CHUNK] = {0, IN(PROTOCOL_ACTIVE) | IN(STREAM_CLOSING), STAY},
+    [SOTH_EV_REQUEST_TRAILERS] = {0, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_REQUEST_DECISION] = {0, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_RESPONSE_HEADERS] = {0, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_RESPONSE_BODY_CHUNK] = {0, IN(PROTOCOL_ACTIVE) | IN(STREAM_CLOSING), STAY},
+    [SOTH_EV_RESPONSE_TRAILERS] = {0, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_BUDGET_DENIED] = {ANY, ANY, STAY},
+    [SOTH_EV_STREAM_CLOSED] = {ANY, ANY, FLOW_CLOSED},
+};
+
+/* Events that repeat inside an active protocol do not lead back. */
+static bool leads_on(enum flow_state from, unsigned kind, enum flow_state next)
+{
+    if (next == STAY)
+        return false;
+    if (kind == SOTH_EV_CONNECT_RECEIVED)
+        return true;
+    return next > from;
+}
+
+bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind)
+{
+    const struct rule *rule = &rules[kind];
+    unsigned legal = protocol == SOTH_PROTO_TUNNEL ? rule->tunnel : rule->http1;
+    if (!(legal & (1u << *state)))
+        return false;
+    if (leads_on(*state, kind, rule->next))
+        *state = rule->next;
+    return true;
+}
+
+static const char *const state_names[] = {
+#define FLOW_STATE(NAME, text) [FLOW_##NAME] = text,
+#include "host/flow/state.def"
+#undef FLOW_STATE
+};
+
+const char *flow_state_name(enum flow_state state)
+{
+    return state < FLOW_STATE_COUNT ? state_names[state] : "";
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The inside of a flow, shared by the files of this room only. A flow is in one stage at a time; a stage is a table of what to do
+ * with each input. Stages change by stage_enter, which also sets the deadline and what is read.
+ */
+#ifndef HOST_FLOW_PARTS_H
+#define HOST_FLOW_PARTS_H
+
+#include "host/flow/flow.h"
+#include "host/http/h1.h"
+#include "host/http/rewrite.h"
+#include "host/tls/hello.h"
+
+enum flow_state {
+#define FLOW_STATE(NAME, text) FLOW_##NAME,
+#include "host/flow/state.def"
+#undef FLOW_STATE
+    FLOW_STATE_COUNT
+};
+
+enum phase {
+#define PHASE(NAME, text) PHASE_##NAME,
+#include "host/flow/phase.def"
+#undef PHASE
+    PHASE_COUNT
+};
+const char *phase_name(enum phase phase);
+
+/* One of the two connections. */
+struct leg {
+    struct session *tls; /* NULL: cleartext */
+    struct h1 *h1;       /* reads requests (client) or responses (origin) */
+    bool open;
+    bool secure;         /* the TLS handshake is done */
+    bool ended;          /* the peer will send nothing more */
+    bool shut;           /* we have sent our end */
+    bool used;           /* origin: an exchange was completed on this connection */
+    uint64_t bytes;      /* application bytes received */
+};
+
+/* The answer for a request that will not be relayed, or for a connection that has none to relay to. */
+struct refusal {
+    int status;          /* 0 = none */
+    const char *error;   /* Proxy-Status */
+    const char *words;   /* the reason, for people and for templates */
+    struct soth_span rule_id;
+    bool is_policy;      /* answered with block_response */
+    bool retry_after;
+    enum close_code code;
+    char detail[96];     /* reason_detail */
+};
+
+enum part { PART_HEAD, PART_BODY, PART_DONE };
+
+/* One request and its response. */
+struct exchange {
+    enum part request, response;
+    bool active;           /* a request head was read and the exchange is not over */
+    bool discard;          /* the request's body is read and dropped: it was answered by us */
+    bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
+    uint8_t client_minor;
+    enum framing request_framing;
+    struct rewrite_response plan;
+    uint64_t request_offset, response_offset; /* of body bytes already reported */
+    uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    struct buffer head;    /* the request's head as sent, kept until a response begins (retry) */
+};
+
+struct stage; /* see stage.h */
+
+struct flow {
+    struct flow_env *env;
+    const struct settings_listen *listen;
+    struct leaf *fixed_leaf;
+    const struct stage *stage;
+    struct event_source source;
+    enum flow_state state;
+    enum phase phase;
+    struct leg client, origin;
+    struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
+    struct hello *hello;       /* while it is needed: from peek to the client's handshake */
+    struct buffer held;        /* client bytes not yet processed (bounded by one read) */
+    struct exchange exchange;
+    uint32_t exchange_no;
+    struct verdict verdict;
+    struct refusal refusal;
+    uint64_t started_ns, deadline_ns;
+    struct soth_addr client_addr;
+    char *sni;                 /* server name of the client's hello, NULL = none */
+    enum close_code close_code;
+    char close_detail[96];
+    bool proxy_requests;       /* cleartext requests in absolute form, each with its own target */
+    bool origin_tls;
+    bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
+    bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
+    int cache_hit;             /* of the leaf in use */
+    bool decision_due, decided, closing, draining, dialing, blocked, client_left, rejected_likely, got_app_data, tls_retry;
+    const char *limit;         /* a limit refuses this flow: its name */
+    const char *mismatch;      /* authority_mismatch attribute of connect_decision: "audit", "allow" or NULL */
+    uint8_t reading;           /* bit per side */
+    char client_text[];
+};
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The stages of a flow, in the order in which a connection goes through them, and what each does with an input. Handlers see
+ * application bytes: TLS was taken off before (leg.c). A NULL handler ignores the input. */
+#ifndef HOST_FLOW_STAGE_H
+#define HOST_FLOW_STAGE_H
+
+#include "host/flow/parts.h"
+
+#define ENDED_WITHOUT_NOTIFY (-1) /* TLS ended without close_notify; otherwise 0 (clean) or an errno */
+
+struct stage {
+    enum phase phase;
+    void (*data)(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n);
+    void (*ended)(struct flow *flow, struct effects *fx, enum side side, int error);
+    void (*dialed)(struct flow *flow, struct effects *fx);
+    void (*dial_failed)(struct flow *flow, struct effects *fx, const struct input *input);
+    void (*secured)(struct flow *flow, struct effects *fx, enum side side);
+    void (*tls_failed)(struct flow *flow, struct effects *fx, enum side side);
+    void (*timer)(struct flow *flow, struct effects *fx);
+    void (*drain)(struct flow *flow, struct effects *fx);
+};
+
+extern const struct stage stage_connect;     /* state_connect.c: the first head of a proxy connection */
+extern const struct stage stage_peek;        /* state_peek.c: after the 200, what do the first bytes look like? */
+extern const struct stage stage_dial_tunnel; /* state_tunnel.c: the origin of a tunnel is being dialled */
+extern const struct stage stage_tunnel_peek; /* state_tunnel.c: a tunnel whose first bytes are read before they are sent */
+extern const struct stage stage_tunnel;      /* state_tunnel.c: bytes both ways */
+extern const struct stage stage_tls_origin;  /* state_tls.c: dial and handshake with the origin */
+extern const struct stage stage_tls_client;  /* state_tls.c: handshake with the client */
+extern const struct stage stage_http;        /* state_http.c: exchanges */
+extern const struct stage stage_upgraded;    /* state_tunnel.c: bytes both ways through TLS, after 101 */
+extern const struct stage stage_closing;     /* flow.c: nothing is expected any more */
+
+/* flow.c */
+void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms);
+void flow_arm(struct flow *flow, uint64_t timeout_ms);
+void flow_read(struct flow *flow, enum side side, bool on);
+int flow_hold(struct flow *flow, const uint8_t *p, size_t n); /* keeps client bytes, stops reading the client */
+/* Ends the flow after what was sent has left. The first call decides the code. `detail` is copied, may be NULL. */
+void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
+/* The same, but nothing more is sent: the client must not take what it has for complete. */
+void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
+void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code code); /* detail = phase */
+
+/* leg.c */
+void leg_write(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n);
+void leg_flush(struct flow *flow, struct effects *fx, enum side side); /* what was staged becomes records */
+void leg_receive(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n);
+void leg_transport_ended(struct flow *flow, struct effects *fx, enum side side, int error);
+void leg_finish(struct flow *flow, struct effects *fx, enum side side); /* close_notify */
+void leg_reset_origin(struct flow *flow, struct effects *fx);           /* forgets the origin connection, closes it */
+void leg_lend_output(struct flow *flow, struct effects *fx);
+void leg_fini(struct leg *leg);
+static inline struct leg *leg_of(struct flow *flow, enum side side) { return side == SIDE_CLIENT ? &flow->client : &flow->origin; }
+
+/* fsm.c */
+bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind); /* false: illegal here */
+const char *flow_state_name(enum flow_state state);
+
+/* emit.c */
+void emit_connect_received(struct flow *flow);
+void emit_parse_failed(struct flow *flow, const char *code, const char *detail);
+void emit_connect_decision(struct flow *flow);
+void emit_tls_started(struct flow *flow, enum side side);
+void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit);
+void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure);
+void emit_request_headers(struct flow *flow, const struct message *msg, struct soth_span authority, struct soth_span origin_form);
+void emit_response_headers(struct flow *flow, const struct message *msg, bool interim);
+void emit_trailers(struct flow *flow, enum side side, const struct message *msg);
+void emit_body(struct flow *flow, enum side side); /* reports the bytes relayed since the last call */
+void emit_request_decision(struct flow *flow, const struct verdict *verdict);
+void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value);
+void emit_stream_closed(struct flow *flow);
+
+/* decide.c */
+enum decision { DECISION_GO, DECISION_HELLO, DECISION_REFUSED };
+/* Judges flow->target (allow_clients, limits, deny_upstreams, policies). REFUSED: flow->refusal and flow->verdict are set. */
+enum decision decide_target(struct flow *flow, bool has_hello);
+/* Judges a second name of the connection (SOTH_ID_SNI, SOTH_ID_AUTHORITY) that differs from the target. */
+enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_span name);
+/* Judges one request. false: refused, *why is set. */
+bool decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why);
+
+/* answer.c */
+void refusal_set(struct refusal *refusal, int status, const char *error, const char *words, enum close_code code, const char *detail);
+void refusal_dial(struct refusal *refusal, const struct input *input);
+/* A cleartext or intercepted HTTP reply for a request. */
+void answer_write(struct flow *flow, struct effects *fx, const struct refusal *refusal, uint8_t minor, bool head_only, bool close);
+
+/* state_connect.c, state_peek.c, state_tls.c, state_tunnel.c, state_http.c: entries used by other stages */
+void connect_begin(struct flow *flow, struct effects *fx);
+void peek_begin(struct flow *flow, struct effects *fx);
+void reverse_begin(struct flow *flow, struct effects *fx);
+void tunnel_dial(struct flow *flow, struct effects *fx, bool reply_due);
+void tunnel_begin(struct flow *flow, struct effects *fx);
+void tls_origin_begin(struct flow *flow, struct effects *fx);
+void tls_client_begin(struct flow *flow, struct effects *fx);
+void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS on the dialled connection */
+void tls_origin_secured(struct flow *flow);                       /* reports success */
+/* false: another connection is being dialled, without the session that failed */
+bool tls_origin_failed(struct flow *flow, struct effects *fx);
+bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.1 by ALPN? */
+void http_begin(struct flow *flow, struct effects *fx);
+void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
+void upgraded_begin(struct flow *flow, struct effects *fx);
+/* exchange_request.c, exchange_response.c: one exchange, client to origin and back */
+void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
+void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
+void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin connection for the request that waits */
+void exchange_origin_ready(struct flow *flow, struct effects *fx); /* dialled and, where wanted, secured */
+void exchange_resume(struct flow *flow, struct effects *fx);       /* client bytes that were held go on */
+void exchange_over(struct flow *flow, struct effects *fx);         /* both directions are done */
+/* Answers the request in hand without an origin. The connection goes on when its framing allows, else it is closed with `code`. */
+void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why);
+/* The origin broke the exchange: 502 when nothing was relayed yet, else the response is cut. */
+void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The first head of a proxy connection: CONNECT or an absolute-form request, or an error that is answered. Decides, and sends the
+ * flow on: to its tunnel, to the peek after the 200, or to the HTTP exchange. Never dials before the decision.
+ */
+#include "host/flow/stage.h"
+
+static void parse_failed(struct flow *flow, struct effects *fx, enum connect_error error, const char *detail)
+{
+    const char *code = connect_error_name(error);
+    struct refusal why;
+    refusal_set(&why, error == CONNECT_HEADER_TOO_LARGE ? 431 : 400, "http_request_error", detail ? detail : code,
+                CLOSE_CONNECT_PARSE_FAILED, code);
+    emit_parse_failed(flow, code, detail);
+    answer_write(flow, fx, &why, 1, false, true);
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_CONNECT_PARSE_FAILED, code);
+}
+
+static void refused(struct flow *flow, struct effects *fx, uint8_t minor)
+{
+    emit_connect_decision(flow);
+    if (flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
+        emit_budget_denied(flow, flow->refusal.words, (uint64_t)flow->env->settings->max_concurrent_flows);
+    answer_write(flow, fx, &flow->refusal, minor, false, true);
+    fx->linger = true;
+    flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+}
+
+/* CONNECT's own Host field is one more name of the connection (contract section 5, Identity). */
+static enum decision judge(struct flow *flow, const struct connect_request *request)
+{
+    enum decision d = decide_target(flow, false);
+    if (d == DECISION_REFUSED || request->host.host_len == 0)
+        return d;
+    struct soth_span host = {request->host.host, request->host.host_len};
+    if (target_same_host(host, (struct soth_span){flow->target.host, flow->target.host_len}))
+        return d;
+    return decide_identity(flow, SOTH_ID_AUTHORITY, host) == DECISION_REFUSED ? DECISION_REFUSED : d;
+}
+
+static void connect_request(struct flow *flow, struct effects *fx, const struct connect_request *request)
+{
+    flow->target = request->target;
+    flow->proxy_requests = false;
+    emit_connect_received(flow);
+    flow->decision_due = true;
+    flow->client.bytes = buffer_size(&flow->held);
+    switch (judge(flow, request)) {
+    case DECISION_REFUSED:
+        refused(flow, fx, request->minor);
+        return;
+    case DECISION_GO:
+        if (flow->verdict.action == SOTH_TUNNEL) {
+            tunnel_dial(flow, fx, true);
+            return;
+        }
+        break;
+    case DECISION_HELLO:
+        break;
+    }
+    static const char established[] = "HTTP/1.1 200 Connection Established\r\n\r\n";
+    leg_write(flow, fx, SIDE_CLIENT, established, sizeof established - 1);
+    peek_begin(flow, fx);
+}
+
+/* Looks at everything that came so far; true when the head is dealt with. */
+static void head_bytes(struct flow *flow, struct effects *fx, bool ended)
+{
+    const struct settings *s = flow->env->settings;
+    struct connect_request request;
+    enum connect_error error = CONNECT_OK;
+    const char *detail = NULL;
+    enum connect_result r = connect_parse(buffer_data(&flow->held), buffer_size(&flow->held), ended, s->connect_parse_mode == PARSE_LENIENT,
+                                          s->max_http_head_bytes, &request, &error, &detail);
+    switch (r) {
+    case CONNECT_MORE:
+        flow_read(flow, SIDE_CLIENT, true);
+        break;
+    case CONNECT_DONE:
+        buffer_consume(&flow->held, request.head_bytes);
+        connect_request(flow, fx, &request);
+        break;
+    case CONNECT_IS_HTTP:
+        flow->proxy_requests = true;
+        http_begin(flow, fx);
+        http_first_bytes(flow, fx);
+        break;
+    case CONNECT_FAILED:
+        parse_failed(flow, fx, error, detail);
+        break;
+    }
+}
+
+static void connect_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    (void)side;
+    if (flow_hold(flow, p, n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    head_bytes(flow, fx, false);
+}
+
+static void connect_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    (void)side;
+    if (error > 0 && buffer_size(&flow->held) > 0)
+        parse_failed(flow, fx, CONNECT_READ_ERROR, "the connection broke inside the request head");
+    else if (buffer_size(&flow->held) > 0)
+        head_bytes(flow, fx, true);
+    else
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
+static void connect_timer(struct flow *flow, struct effects *fx)
+{
+    struct refusal why;
+    refusal_set(&why, 408, "http_request_error", "the request head took too long", CLOSE_STREAM_STAGE_TIMEOUT, "request_head");
+    answer_write(flow, fx, &why, 1, false, true);
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_STREAM_STAGE_TIMEOUT, "request_head");
+}
+
+static void connect_drain(struct flow *flow, struct effects *fx)
+{
+    if (buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
+}
+
+void connect_begin(struct flow *flow, struct effects *fx)
+{
+    stage_enter(flow, &stage_connect, flow->env->settings->stream_stage_timeout);
+    flow_read(flow, SIDE_CLIENT, true);
+    if (buffer_size(&flow->held) > 0)
+        head_bytes(flow, fx, false);
+}
+
+const struct stage stage_connect = {
+    .phase = PHASE_CONNECT,
+    .data = connect_data,
+    .ended = connect_ended,
+    .timer = connect_timer,
+    .drain = connect_drain,
+};

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The stage in which HTTP/1 exchanges run, one after the other, on a connection whose client side is ready. What belongs to one
+ * exchange is in exchange_*.c; here are the ends of connections, dials, deadlines and the drain.
+ */
+#include "host/flow/stage.h"
+
+#define LEFT_GRACE_MS 1000 /* a client that ended its side may still read a response that is nearly there */
+
+static struct h1_limits limits(const struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    return (struct h1_limits){.max_head_bytes = (uint32_t)s->max_http_head_bytes, .strict_responses = s->strict_header_mode};
+}
+
+static enum phase phase_now(const struct flow *flow)
+{
+    const struct exchange *ex = &flow->exchange;
+    if (!ex->active)
+        return flow->exchange_no > 0 && h1_idle(flow->client.h1) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
+    if (flow->dialing)
+        return PHASE_DIAL;
+    if (flow->origin.tls && !flow->origin.secure)
+        return PHASE_TLS_ORIGIN;
+    if (ex->request == PART_BODY)
+        return PHASE_REQUEST_BODY;
+    return ex->response == PART_HEAD ? PHASE_RESPONSE_HEAD : PHASE_RESPONSE_BODY;
+}
+
+/* Deadlines by phase: heads have one from their first byte, waiting for a response from the end of the request, the rest is idle time. */
+static void arm(struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    enum phase now = phase_now(flow), before = flow->phase;
+    if (flow->client_left)
+        return;
+    flow->phase = now;
+    switch (now) {
+    case PHASE_REQUEST_HEAD:
+        if (before != now)
+            flow_arm(flow, s->stream_stage_timeout);
+        break;
+    case PHASE_RESPONSE_HEAD:
+        if (before != now)
+            flow_arm(flow, s->response_header_timeout);
+        break;
+    case PHASE_DIAL:
+        if (before != now)
+            flow_arm(flow, s->upstream_connect_timeout + s->resolver_timeout + 1000);
+        break;
+    case PHASE_TLS_ORIGIN:
+        break; /* armed when the handshake began */
+    default:
+        flow_arm(flow, s->idle_timeout);
+        break;
+    }
+}
+
+void http_begin(struct flow *flow, struct effects *fx)
+{
+    struct h1_limits l = limits(flow);
+    (void)fx;
+    flow->source.protocol = SOTH_PROTO_HTTP1;
+    flow->stage = &stage_http;
+    flow->phase = PHASE_CONNECT;
+    if (!flow->client.h1)
+        flow->client.h1 = h1_new_request(&l);
+    if (!flow->client.h1)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    flow_read(flow, SIDE_CLIENT, true);
+    if (flow->origin.open)
+        flow_read(flow, SIDE_ORIGIN, true);
+    arm(flow);
+}
+
+void http_first_bytes(struct flow *flow, struct effects *fx)
+{
+    exchange_resume(flow, fx);
+    if (!flow->closing && flow->stage == &stage_http)
+        arm(flow);
+}
+
+static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (side == SIDE_CLIENT)
+        exchange_client(flow, fx, p, n);
+    else
+        exchange_origin(flow, fx, p, n);
+    if (!flow->closing && flow->stage == &stage_http)
+        arm(flow);
+}
+
+/* ---- ends ---- */
+
+static void client_ended(struct flow *flow, struct effects *fx, int error)
+{
+    const struct exchange *ex = &flow->exchange;
+    flow_read(flow, SIDE_CLIENT, false);
+    if (!ex->active && flow->exchange_no > 0 && h1_idle(flow->client.h1) && error <= 0) {
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        return;
+    }
+    if (error <= 0 && ex->active && ex->request == PART_DONE && !flow->client_left) {
+        flow->client_left = true;
+        flow->phase = phase_now(flow);
+        flow_arm(flow, LEFT_GRACE_MS);
+        return;
+    }
+    if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0)
+        flow->rejected_likely = true;
+    flow->phase = phase_now(flow);
+    flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
+static bool retry_allowed(const struct flow *flow)
+{
+    const struct exchange *ex = &flow->exchange;
+    return ex->active && flow->origin.used && ex->safe && !ex->retried && !ex->response_begun && buffer_size(&ex->head) > 0;
+}
+
+static void origin_ended(struct flow *flow, struct effects *fx, int error)
+{
+    struct exchange *ex = &flow->exchange;
+    struct h1_event event;
+    if (!ex->active || ex->response == PART_DONE) {
+        leg_reset_origin(flow, fx);
+        return;
+    }
+    if (retry_allowed(flow)) {
+        flow->env->counters->origin_retries++;
+        ex->retried = true;
+        leg_reset_origin(flow, fx);
+        exchange_connect(flow, fx);
+        return;
+    }
+    if (ex->response_begun && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+        ex->response = PART_DONE;
+        leg_reset_origin(flow, fx);
+        exchange_over(flow, fx);
+        return;
+    }
+    exchange_origin_broken(flow, fx, "connection_terminated", ex->response_begun ? "origin_truncated" : "origin_eof");
+}
+
+static void http_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    if (side == SIDE_CLIENT)
+        client_ended(flow, fx, error);
+    else
+        origin_ended(flow, fx, error);
+    if (!flow->closing && flow->stage == &stage_http)
+        arm(flow);
+}
+
+/* ---- the origin's connection, when a request waits for one ---- */
+
+static void http_dialed(struct flow *flow, struct effects *fx)
+{
+    if (flow->origin_tls) {
+        flow->phase = PHASE_TLS_ORIGIN;
+        tls_origin_handshake(flow, fx);
+    } else {
+        exchange_origin_ready(flow, fx);
+    }
+    if (!flow->closing)
+        arm(flow);
+}
+
+static void http_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
+{
+    struct refusal why;
+    refusal_dial(&why, input);
+    exchange_answer(flow, fx, &why);
+    if (!flow->closing)
+        arm(flow);
+}
+
+static void http_secured(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (side != SIDE_ORIGIN)
+        return;
+    tls_origin_secured(flow);
+    exchange_origin_ready(flow, fx);
+    if (!flow->closing)
+        arm(flow);
+}
+
+static void http_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (side != SIDE_ORIGIN || !tls_origin_failed(flow, fx))
+        return;
+    struct refusal why = flow->refusal;
+    flow->refusal = (struct refusal){0};
+    exchange_answer(flow, fx, &why);
+}
+
+/* ---- deadlines and drain ---- */
+
+static void head_too_late(struct flow *flow, struct effects *fx)
+{
+    struct refusal why;
+    refusal_set(&why, 408, "http_request_error", "the request head took too long", CLOSE_STREAM_STAGE_TIMEOUT, "request_head");
+    answer_write(flow, fx, &why, 1, false, true);
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_STREAM_STAGE_TIMEOUT, "request_head");
+}
+
+static void response_too_late(struct flow *flow, struct effects *fx)
+{
+    struct refusal why;
+    refusal_set(&why, 504, "http_response_timeout", "the origin sent no response head in time", CLOSE_STREAM_STAGE_TIMEOUT,
+                "response_header");
+    leg_reset_origin(flow, fx);
+    flow->exchange.close_client = true;
+    exchange_answer(flow, fx, &why);
+}
+
+static void http_timer(struct flow *flow, struct effects *fx)
+{
+    if (flow->client_left) {
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+        return;
+    }
+    switch (flow->phase) {
+    case PHASE_REQUEST_HEAD:
+        head_too_late(flow, fx);
+        break;
+    case PHASE_RESPONSE_HEAD:
+        response_too_late(flow, fx);
+        break;
+    case PHASE_DIAL: {
+        struct input late = {.failure = DIAL_FAILURE_TIMEOUT, .detail = "ETIMEDOUT"};
+        leg_reset_origin(flow, fx);
+        http_dial_failed(flow, fx, &late);
+        break;
+    }
+    case PHASE_TLS_ORIGIN:
+        session_timed_out(flow->origin.tls);
+        http_tls_failed(flow, fx, SIDE_ORIGIN);
+        break;
+    case PHASE_IDLE:
+        flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+        break;
+    default:
+        flow_cut(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT, phase_name(flow->phase));
+        break;
+    }
+}
+
+static void http_drain(struct flow *flow, struct effects *fx)
+{
+    if (!flow->exchange.active && flow->exchange_no > 0 && h1_idle(flow->client.h1))
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+}
+
+const struct stage stage_http = {
+    .phase = PHASE_REQUEST_HEAD,
+    .data = http_data,
+    .ended = http_ended,
+    .dialed = http_dialed,
+    .dial_failed = http_dial_failed,
+    .secured = http_secured,
+    .tls_failed = http_tls_failed,
+    .timer = http_timer,
+    .drain = http_drain,
+};

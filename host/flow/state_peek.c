@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * After the 200 (or on a reverse listener's connection): what are the client's first bytes? A ClientHello leads to interception however
+ * late it comes, HTTP to cleartext interception, anything else falls under not_tls. After 300 ms of silence the origin is dialled and
+ * both are watched. The decision becomes final here and is reported before anything else happens.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+#define SILENCE_MS 300 /* then the origin may have something to say */
+
+static struct soth_span target_host(const struct flow *flow)
+{
+    return (struct soth_span){flow->target.host, flow->target.host_len};
+}
+
+/* Not TLS and not HTTP: relayed unread or cut. `p` are bytes of an origin that spoke first, else NULL. */
+static void not_tls(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
+{
+    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED) {
+        emit_connect_decision(flow);
+        flow_cut(flow, fx, flow->refusal.code, flow->refusal.detail);
+        return;
+    }
+    bool block = flow->env->settings->not_tls == NOT_TLS_BLOCK && flow->verdict.action != SOTH_TUNNEL;
+    if (flow->verdict.action != SOTH_TUNNEL)
+        flow->verdict = (struct verdict){.action = block ? SOTH_BLOCK : SOTH_TUNNEL, .reason = "not_tls", .policy_module = ""};
+    emit_connect_decision(flow);
+    if (block) {
+        flow_cut(flow, fx, CLOSE_BLOCKED, "not_tls");
+        return;
+    }
+    if (!flow->origin.open) {
+        tunnel_dial(flow, fx, false);
+        return;
+    }
+    tunnel_begin(flow, fx);
+    if (p)
+        leg_write(flow, fx, SIDE_CLIENT, p, n);
+}
+
+/* The names of the connection are complete: judge the target again if a policy waited for the hello, then the SNI. */
+static enum decision judge_hello(struct flow *flow)
+{
+    if (flow->refusal.status)
+        return DECISION_REFUSED;
+    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED)
+        return DECISION_REFUSED;
+    struct soth_span sni = {flow->hello->sni, flow->hello->sni_len};
+    if (sni.n == 0 || target_same_host(sni, target_host(flow)))
+        return DECISION_GO;
+    return decide_identity(flow, SOTH_ID_SNI, sni);
+}
+
+static void hello_ready(struct flow *flow, struct effects *fx)
+{
+    if (flow->hello->sni_len)
+        flow->sni = strdup(flow->hello->sni);
+    enum decision d = judge_hello(flow);
+    flow->decision_due = true;
+    emit_connect_decision(flow);
+    if (d == DECISION_REFUSED)
+        tls_client_begin(flow, fx);
+    else if (flow->verdict.action == SOTH_TUNNEL)
+        tunnel_dial(flow, fx, false);
+    else
+        tls_origin_begin(flow, fx);
+}
+
+/* It began like TLS and then did not parse: says so with an alert, as a TLS server would. */
+static void hello_broken(struct flow *flow, struct effects *fx, const char *fault)
+{
+    static const uint8_t decode_error[] = {0x15, 3, 1, 0, 2, 2, 50};
+    struct tls_failure failure = {.reason = TLS_REASON_OTHER, .facts = {.alert_rx = -1, .alert_tx = 50, .is_server = 1}};
+    strncpy(failure.raw, fault, sizeof failure.raw - 1);
+    strncpy(failure.detail, "the client's first bytes are not a well-formed ClientHello", sizeof failure.detail - 1);
+    emit_connect_decision(flow);
+    emit_tls_started(flow, SIDE_CLIENT);
+    emit_tls_failed(flow, SIDE_CLIENT, &failure);
+    leg_write(flow, fx, SIDE_CLIENT, decode_error, sizeof decode_error);
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, "downstream:other");
+}
+
+static void cleartext_ready(struct flow *flow, struct effects *fx)
+{
+    if (flow->verdict.needs_hello)
+        decide_target(flow, true);
+    emit_connect_decision(flow);
+    if (flow->verdict.action == SOTH_TUNNEL) {
+        tunnel_dial(flow, fx, false);
+        return;
+    }
+    flow->origin_tls = false;
+    http_begin(flow, fx);
+    http_first_bytes(flow, fx);
+}
+
+static void look_at_hello(struct flow *flow, struct effects *fx)
+{
+    const char *fault = "";
+    if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
+    if (r == HELLO_DONE) {
+        hello_ready(flow, fx);
+    } else if (r == HELLO_MORE) {
+        flow_read(flow, SIDE_CLIENT, true);
+        flow_arm(flow, flow->env->settings->tls_handshake_timeout);
+    } else {
+        hello_broken(flow, fx, fault);
+    }
+}
+
+static void look(struct flow *flow, struct effects *fx)
+{
+    bool must_be_tls = flow->listen->mode == LISTEN_REVERSE;
+    switch (hello_guess(buffer_data(&flow->held), buffer_size(&flow->held))) {
+    case GUESS_MORE:
+        flow_read(flow, SIDE_CLIENT, true);
+        break;
+    case GUESS_TLS:
+        look_at_hello(flow, fx);
+        break;
+    case GUESS_HTTP1:
+        if (must_be_tls)
+            hello_broken(flow, fx, "cleartext HTTP on a TLS listener");
+        else
+            cleartext_ready(flow, fx);
+        break;
+    default:
+        if (must_be_tls)
+            hello_broken(flow, fx, "not TLS");
+        else
+            not_tls(flow, fx, NULL, 0);
+        break;
+    }
+}
+
+static void peek_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (side == SIDE_ORIGIN) {
+        not_tls(flow, fx, p, n);
+        return;
+    }
+    if (flow_hold(flow, p, n) < 0)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    else
+        look(flow, fx);
+}
+
+static void peek_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    (void)error;
+    if (side == SIDE_ORIGIN)
+        leg_reset_origin(flow, fx);
+    else
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
+static void peek_dialed(struct flow *flow, struct effects *fx)
+{
+    (void)fx;
+    flow_read(flow, SIDE_ORIGIN, true);
+}
+
+static void peek_timer(struct flow *flow, struct effects *fx)
+{
+    if (flow->hello || flow->listen->mode == LISTEN_REVERSE) {
+        struct tls_facts facts = {.alert_rx = -1, .alert_tx = -1, .timeout = 1, .is_server = 1};
+        struct tls_failure failure;
+        tls_failure_classify(&facts, &failure);
+        if (flow->decision_due)
+            emit_connect_decision(flow);
+        emit_tls_started(flow, SIDE_CLIENT);
+        emit_tls_failed(flow, SIDE_CLIENT, &failure);
+        flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, "downstream:timeout");
+        return;
+    }
+    if (flow->quiet) {
+        flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+        return;
+    }
+    flow->quiet = true;
+    flow_arm(flow, flow->env->settings->idle_timeout);
+    if (!flow->verdict.needs_hello) /* a policy still waits: no packet to the origin before it has decided */
+        fx->dial = true;
+}
+
+void peek_begin(struct flow *flow, struct effects *fx)
+{
+    bool reverse = flow->listen->mode == LISTEN_REVERSE;
+    stage_enter(flow, &stage_peek, reverse ? flow->env->settings->tls_handshake_timeout : SILENCE_MS);
+    flow->origin_tls = reverse ? flow->env->settings->reverse_upstream.tls : true;
+    flow_read(flow, SIDE_CLIENT, true);
+    if (buffer_size(&flow->held) > 0)
+        look(flow, fx);
+}
+
+/* A connection to a reverse listener has its target from the configuration and is decided like a CONNECT to it. */
+void reverse_begin(struct flow *flow, struct effects *fx)
+{
+    const struct settings_upstream *up = &flow->env->settings->reverse_upstream;
+    const char *detail;
+    target_parse(soth_span(up->host), true, (uint16_t)up->port, &flow->target, &detail);
+    flow->target.port = (uint16_t)up->port;
+    flow->origin_tls = up->tls;
+    emit_connect_received(flow);
+    flow->decision_due = true;
+    enum decision d = decide_target(flow, false);
+    if (flow->listen->tls) {
+        peek_begin(flow, fx);
+        return;
+    }
+    if (d == DECISION_HELLO)
+        d = decide_target(flow, true);
+    emit_connect_decision(flow);
+    if (d == DECISION_GO && flow->verdict.action == SOTH_TUNNEL)
+        tunnel_dial(flow, fx, false);
+    else
+        http_begin(flow, fx);
+}
+
+const struct stage stage_peek = {
+    .phase = PHASE_PEEK,
+    .data = peek_data,
+    .ended = peek_ended,
+    .dialed = peek_dialed,
+    .timer = peek_timer,
+};

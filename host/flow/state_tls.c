@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Interception: the origin first - dial, handshake with the client's server name and protocols - then the client's handshake with a
+ * leaf of ours. When the origin fails, the client's handshake is done all the same and its first request gets the reason as an
+ * answer, instead of a reset that explains nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+static const char HTTP11[] = "\x08http/1.1";
+
+/* The protocols that interception speaks, in order of preference, and whether the client's list has one. */
+static bool client_offers(const struct flow *flow, const char *wire)
+{
+    const struct hello *hello = flow->hello;
+    size_t want = strlen(wire);
+    for (size_t at = 0; hello && at < hello->alpn_len; at += (size_t)hello->alpn[at] + 1)
+        if ((size_t)hello->alpn[at] + 1 == want && hello->alpn_len - at >= want && memcmp(hello->alpn + at, wire, want) == 0)
+            return true;
+    return false;
+}
+
+bool tls_offers_alpn(const struct flow *flow)
+{
+    return flow->listen->mode == LISTEN_REVERSE || !flow->hello || flow->hello->alpn_len > 0;
+}
+
+static struct soth_span target_name(const struct flow *flow)
+{
+    return (struct soth_span){flow->target.host, flow->target.host_len};
+}
+
+/* Whose certificate we expect: the name the client asked for; behind a reverse listener the configured upstream. */
+static struct soth_span origin_name(const struct flow *flow)
+{
+    if (flow->listen->mode == LISTEN_REVERSE || !flow->sni)
+        return target_name(flow);
+    return soth_span(flow->sni);
+}
+
+static struct soth_span origin_sni(const struct flow *flow)
+{
+    if (flow->sni && flow->listen->mode != LISTEN_REVERSE)
+        return soth_span(flow->sni);
+    return flow->target.addr.family ? (struct soth_span){"", 0} : target_name(flow);
+}
+
+void tls_origin_handshake(struct flow *flow, struct effects *fx)
+{
+    struct soth_span alpn = tls_offers_alpn(flow) ? soth_span(HTTP11) : (struct soth_span){"", 0};
+    flow->origin.tls = session_client_new(flow->env->trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
+    if (!flow->origin.tls) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    session_output(flow->origin.tls, fx->out[SIDE_ORIGIN]);
+    emit_tls_started(flow, SIDE_ORIGIN);
+    flow_arm(flow, flow->env->settings->tls_handshake_timeout);
+    flow_read(flow, SIDE_ORIGIN, true);
+    leg_receive(flow, fx, SIDE_ORIGIN, NULL, 0);
+}
+
+void tls_origin_secured(struct flow *flow)
+{
+    emit_tls_succeeded(flow, SIDE_ORIGIN, -1);
+}
+
+bool tls_origin_failed(struct flow *flow, struct effects *fx)
+{
+    struct tls_failure failure;
+    char detail[64];
+    session_failure(flow->origin.tls, &failure);
+    if (session_should_retry(flow->origin.tls) && !flow->tls_retry) {
+        flow->tls_retry = true;
+        leg_reset_origin(flow, fx);
+        fx->dial = true;
+        return false;
+    }
+    emit_tls_failed(flow, SIDE_ORIGIN, &failure);
+    snprintf(detail, sizeof detail, "upstream:%s", tls_reason_name(failure.reason));
+    const char *error = failure.reason == TLS_REASON_UNKNOWN_CA || failure.reason == TLS_REASON_CERT_VALIDATION ? "tls_certificate_error"
+                        : failure.facts.alert_rx >= 0                                                            ? "tls_alert_received"
+                                                                                                                 : "tls_protocol_error";
+    bool late = failure.reason == TLS_REASON_TIMEOUT;
+    refusal_set(&flow->refusal, late ? 504 : 502, late ? "connection_timeout" : error, failure.detail, CLOSE_TLS_HANDSHAKE_FAILED, detail);
+    leg_reset_origin(flow, fx);
+    return true;
+}
+
+/* ---- the origin ---- */
+
+void tls_origin_begin(struct flow *flow, struct effects *fx)
+{
+    stage_enter(flow, &stage_tls_origin, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    if (flow->origin.open)
+        tls_origin_handshake(flow, fx);
+    else if (flow->dialing)
+        flow->phase = PHASE_DIAL;
+    else {
+        flow->phase = PHASE_DIAL;
+        fx->dial = true;
+    }
+    flow_read(flow, SIDE_CLIENT, true); /* to notice that it left */
+}
+
+static void origin_dialed(struct flow *flow, struct effects *fx)
+{
+    flow->phase = PHASE_TLS_ORIGIN;
+    tls_origin_handshake(flow, fx);
+}
+
+static void origin_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
+{
+    refusal_dial(&flow->refusal, input);
+    tls_client_begin(flow, fx);
+}
+
+static void origin_secured(struct flow *flow, struct effects *fx, enum side side)
+{
+    (void)side;
+    tls_origin_secured(flow);
+    tls_client_begin(flow, fx);
+}
+
+static void origin_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+{
+    (void)side;
+    if (tls_origin_failed(flow, fx))
+        tls_client_begin(flow, fx);
+}
+
+static void origin_timer(struct flow *flow, struct effects *fx)
+{
+    if (!flow->origin.tls) {
+        struct input late = {.failure = DIAL_FAILURE_TIMEOUT, .detail = "ETIMEDOUT"};
+        leg_reset_origin(flow, fx);
+        origin_dial_failed(flow, fx, &late);
+        return;
+    }
+    session_timed_out(flow->origin.tls);
+    origin_tls_failed(flow, fx, SIDE_ORIGIN);
+}
+
+static void origin_stage_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (side == SIDE_CLIENT && flow_hold(flow, p, n) < 0)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+}
+
+static void origin_stage_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    (void)error;
+    if (side == SIDE_CLIENT)
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
+const struct stage stage_tls_origin = {
+    .phase = PHASE_TLS_ORIGIN,
+    .data = origin_stage_data,
+    .ended = origin_stage_ended,
+    .dialed = origin_dialed,
+    .dial_failed = origin_dial_failed,
+    .secured = origin_secured,
+    .tls_failed = origin_tls_failed,
+    .timer = origin_timer,
+};
+
+/* ---- the client ---- */
+
+static struct leaf *pick_leaf(struct flow *flow)
+{
+    if (flow->fixed_leaf)
+        return flow->fixed_leaf;
+    struct soth_span host = flow->sni ? soth_span(flow->sni) : target_name(flow);
+    struct leaf *leaf = leaf_get(flow->env->authority, host, (int64_t)(flow->env->bus->unix_ms / 1000), &flow->cache_hit);
+    if (flow->cache_hit)
+        flow->env->counters->leaf_hits++;
+    else
+        flow->env->counters->leaf_misses++;
+    return leaf;
+}
+
+void tls_client_begin(struct flow *flow, struct effects *fx)
+{
+    stage_enter(flow, &stage_tls_client, flow->env->settings->tls_handshake_timeout);
+    flow->cache_hit = -1;
+    struct leaf *leaf = pick_leaf(flow);
+    struct soth_span alpn = client_offers(flow, HTTP11) ? soth_span("http/1.1") : (struct soth_span){"", 0};
+    if (leaf)
+        flow->client.tls = session_server_new(leaf, flow->env->tickets, flow->sni ? soth_span(flow->sni) : (struct soth_span){"", 0}, alpn);
+    if (leaf != flow->fixed_leaf)
+        leaf_put(leaf);
+    if (!flow->client.tls) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "cannot make a leaf certificate");
+        return;
+    }
+    session_output(flow->client.tls, fx->out[SIDE_CLIENT]);
+    emit_tls_started(flow, SIDE_CLIENT);
+    flow->client.bytes = 0;
+    flow_read(flow, SIDE_CLIENT, true);
+    struct buffer hello = flow->held;
+    flow->held = (struct buffer){0};
+    leg_receive(flow, fx, SIDE_CLIENT, buffer_data(&hello), buffer_size(&hello));
+    buffer_fini(&hello);
+}
+
+static void client_secured(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (side != SIDE_CLIENT)
+        return;
+    emit_tls_succeeded(flow, SIDE_CLIENT, flow->cache_hit);
+    free(flow->hello);
+    flow->hello = NULL;
+    http_begin(flow, fx);
+}
+
+static void client_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct tls_failure failure;
+    char detail[64];
+    if (side != SIDE_CLIENT)
+        return;
+    session_failure(flow->client.tls, &failure);
+    emit_tls_failed(flow, SIDE_CLIENT, &failure);
+    snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
+}
+
+static void client_timer(struct flow *flow, struct effects *fx)
+{
+    session_timed_out(flow->client.tls);
+    client_tls_failed(flow, fx, SIDE_CLIENT);
+}
+
+/* An origin that speaks or leaves before it was asked anything is not used. */
+static void client_stage_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    (void)p;
+    (void)n;
+    if (side == SIDE_ORIGIN)
+        leg_reset_origin(flow, fx);
+}
+
+static void client_stage_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    (void)error;
+    if (side == SIDE_ORIGIN)
+        leg_reset_origin(flow, fx);
+    else
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
+const struct stage stage_tls_client = {
+    .phase = PHASE_TLS_CLIENT,
+    .data = client_stage_data,
+    .ended = client_stage_ended,
+    .secured = client_secured,
+    .tls_failed = client_tls_failed,
+    .timer = client_timer,
+};

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Tunnels: dial first, then the 200, then bytes both ways, unread but for the first ones: a ClientHello whose server name belongs to
+ * somebody else is a mismatch, and a blocked name stays blocked. A half-close is relayed. The same relay serves an upgraded
+ * connection (101), there through the TLS of both legs.
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/stage.h"
+
+static const char *errno_word(int error)
+{
+    const char *name = error > 0 ? strerrorname_np(error) : NULL;
+    return name ? name : "EIO";
+}
+
+/* ---- dialling ---- */
+
+void tunnel_dial(struct flow *flow, struct effects *fx, bool reply_due)
+{
+    flow->reply_due = reply_due;
+    stage_enter(flow, &stage_dial_tunnel, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    flow_read(flow, SIDE_CLIENT, true);
+    if (flow->origin.open)
+        tunnel_begin(flow, fx);
+    else if (!flow->dialing)
+        fx->dial = true;
+}
+
+static void look_first(struct flow *flow, struct effects *fx);
+
+static void dial_done(struct flow *flow, struct effects *fx)
+{
+    if (!flow->reply_due) {
+        tunnel_begin(flow, fx);
+        return;
+    }
+    static const char established[] = "HTTP/1.1 200 Connection Established\r\n\r\n";
+    leg_write(flow, fx, SIDE_CLIENT, established, sizeof established - 1);
+    stage_enter(flow, &stage_tunnel_peek, flow->env->settings->idle_timeout);
+    flow_read(flow, SIDE_CLIENT, true);
+    flow_read(flow, SIDE_ORIGIN, true);
+    if (buffer_size(&flow->held) > 0)
+        look_first(flow, fx);
+}
+
+static void dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
+{
+    struct refusal why;
+    refusal_dial(&why, input);
+    if (flow->decision_due)
+        emit_connect_decision(flow);
+    if (flow->reply_due) {
+        answer_write(flow, fx, &why, 1, false, true);
+        fx->linger = true;
+        flow_close(flow, fx, why.code, why.detail);
+    } else {
+        flow_cut(flow, fx, why.code, why.detail);
+    }
+}
+
+static void dial_late(struct flow *flow, struct effects *fx)
+{
+    struct input late = {.failure = DIAL_FAILURE_TIMEOUT, .detail = "ETIMEDOUT"};
+    leg_reset_origin(flow, fx);
+    dial_failed(flow, fx, &late);
+}
+
+static void dial_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (side == SIDE_CLIENT && flow_hold(flow, p, n) < 0)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+}
+
+static void dial_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    (void)error;
+    if (side == SIDE_CLIENT) {
+        flow->phase = PHASE_DIAL;
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+    }
+}
+
+const struct stage stage_dial_tunnel = {
+    .phase = PHASE_DIAL,
+    .data = dial_data,
+    .ended = dial_ended,
+    .dialed = dial_done,
+    .dial_failed = dial_failed,
+    .timer = dial_late,
+};
+
+/* ---- the first bytes ---- */
+
+/* The server name of a tunnelled hello is judged like the target. true: the tunnel may begin. */
+static bool judge_sni(struct flow *flow, struct effects *fx)
+{
+    struct soth_span sni = {flow->hello->sni, flow->hello->sni_len};
+    if (sni.n == 0 || target_same_host(sni, (struct soth_span){flow->target.host, flow->target.host_len}))
+        return true;
+    flow->sni = strdup(flow->hello->sni);
+    if (decide_identity(flow, SOTH_ID_SNI, sni) != DECISION_REFUSED)
+        return true;
+    leg_reset_origin(flow, fx);
+    emit_connect_decision(flow);
+    tls_client_begin(flow, fx);
+    return false;
+}
+
+static void look_first(struct flow *flow, struct effects *fx)
+{
+    const uint8_t *p = buffer_data(&flow->held);
+    size_t n = buffer_size(&flow->held);
+    enum hello_guess guess = hello_guess(p, n);
+    const char *fault;
+    flow_read(flow, SIDE_CLIENT, true);
+    if (guess == GUESS_MORE)
+        return;
+    if (guess == GUESS_TLS) {
+        if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return;
+        }
+        int r = hello_parse(p, n, flow->hello, &fault);
+        if (r == HELLO_MORE)
+            return;
+        if (r == HELLO_DONE && !judge_sni(flow, fx))
+            return;
+    }
+    tunnel_begin(flow, fx);
+}
+
+static void first_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (side == SIDE_ORIGIN) {
+        tunnel_begin(flow, fx);
+        leg_write(flow, fx, SIDE_CLIENT, p, n);
+    } else if (flow_hold(flow, p, n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    } else {
+        look_first(flow, fx);
+    }
+}
+
+static void first_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    tunnel_begin(flow, fx);
+    flow->stage->ended(flow, fx, side, error);
+}
+
+const struct stage stage_tunnel_peek = {
+    .phase = PHASE_TUNNEL,
+    .data = first_data,
+    .ended = first_ended,
+};
+
+/* ---- bytes both ways ---- */
+
+void tunnel_begin(struct flow *flow, struct effects *fx)
+{
+    if (flow->decision_due)
+        emit_connect_decision(flow);
+    free(flow->hello);
+    flow->hello = NULL;
+    stage_enter(flow, &stage_tunnel, flow->env->settings->idle_timeout);
+    leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&flow->held), buffer_size(&flow->held));
+    buffer_fini(&flow->held);
+    flow_read(flow, SIDE_CLIENT, !flow->client.ended);
+    flow_read(flow, SIDE_ORIGIN, !flow->origin.ended);
+}
+
+static void tunnel_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    fx->direct[other] = p;
+    fx->direct_size[other] = n;
+    flow_arm(flow, flow->env->settings->idle_timeout);
+}
+
+static void relay_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    if (error > 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, errno_word(error));
+        return;
+    }
+    flow_read(flow, side, false);
+    if (leg_of(flow, other)->ended) {
+        flow_close(flow, fx, CLOSE_RELAY_EOF, NULL);
+        return;
+    }
+    leg_finish(flow, fx, other);
+    fx->shut[other] = true;
+}
+
+const struct stage stage_tunnel = {
+    .phase = PHASE_TUNNEL,
+    .data = tunnel_data,
+    .ended = relay_ended,
+};
+
+/* ---- after 101 ---- */
+
+void upgraded_begin(struct flow *flow, struct effects *fx)
+{
+    stage_enter(flow, &stage_upgraded, flow->env->settings->idle_timeout);
+    if (buffer_size(&flow->held) > 0)
+        leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&flow->held), buffer_size(&flow->held));
+    buffer_fini(&flow->held);
+    flow_read(flow, SIDE_CLIENT, true);
+    flow_read(flow, SIDE_ORIGIN, true);
+}
+
+static void upgraded_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    leg_write(flow, fx, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT, p, n);
+    flow_arm(flow, flow->env->settings->idle_timeout);
+}
+
+const struct stage stage_upgraded = {
+    .phase = PHASE_TUNNEL,
+    .data = upgraded_data,
+    .ended = relay_ended,
+};
