@@ -16,7 +16,7 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   root {root};
-  dav_methods PUT;
+  dav_methods PUT; create_full_put_path on;
   server {{ listen 127.0.0.1:{http}; }}
   server {{ listen 127.0.0.1:{tls13} ssl; ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; }}
   server {{ listen 127.0.0.1:{tls12} ssl; ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2; }}
