@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MPL-2.0
+"""One run of load against one program: the load generator stops at quiet points, and CPU is read there."""
+
+import json
+import os
+import subprocess
+import time
+
+import procstat
+from programs import Unavailable
+
+SETTLE = 0.3  # the sinks' flush_interval is 200 ms: what was written for the load counts
+
+
+class Load:
+    """The load generator as a context; the quiet points are ready(), measure() and close()."""
+
+    def __init__(self, bench, program, plan, seconds, rate=0.0):
+        origin = program.origin
+        target = f"localhost:{origin.port}"
+        words = [bench.load, "--port", str(program.port), "--tls", "localhost", "--ca", bench.certs.ca, "--header",
+                 target, "--path", plan.path, "--connections", str(plan.connections), "--seconds", str(seconds),
+                 "--warmup", str(plan.warmup)]
+        if program.way == "connect":
+            words += ["--connect", target]
+        if plan.churn:
+            words += ["--churn"]
+        if rate:
+            words += ["--rate", str(rate)]
+        self.program = program
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *words], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.communicate()
+
+    def line(self):
+        text = self.process.stdout.readline()
+        if not text:
+            words = self.process.stderr.read().strip() or f"the load generator ended ({self.process.wait()})"
+            raise Unavailable(f"{self.program.name}: {words}; {self.program.last_words()}")
+        return text
+
+    def go(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def ready(self):
+        self.line()
+
+    def measure(self):
+        self.go()
+        return json.loads(self.line())
+
+    def close(self):
+        self.go()
+        self.line()
+
+
+def run(bench, program, plan, rate=0.0, seconds=None):
+    """A sample: what the load generator counted, and the CPU seconds of the program's threads for it."""
+    with Load(bench, program, plan, seconds or bench.seconds, rate) as load:
+        load.ready()
+        time.sleep(SETTLE)
+        accepted = program.origin.accepted()
+        before, origin = procstat.threads(program.pid), procstat.threads(program.origin.pid)
+        sample = load.measure()
+        time.sleep(SETTLE)
+        parts = procstat.spent(before, procstat.threads(program.pid))
+        sample["cpu"] = sum(seconds for _, seconds in parts)
+        sample["threads"] = parts
+        sample["origin_cpu"] = sum(s for _, s in procstat.spent(origin, procstat.threads(program.origin.pid)))
+        sample["origin_connections"] = program.origin.accepted() - accepted - 1  # one of them asked for the status
+        load.close()
+    if program.process.poll() is not None:
+        raise Unavailable(f"{program.name} died: {program.last_words()}")
+    if sample["requests"] == 0 or sample["cpu"] <= 0:
+        raise Unavailable(f"{program.name}: no request succeeded: {sample['fault']}")
+    sample["value"] = plan.value(sample)
+    return sample
+
+
+def build_load(bench):
+    """Compiles the load generator when a source is newer than it."""
+    source = os.path.dirname(os.path.abspath(__file__))
+    files = [os.path.join(source, name) for name in sorted(os.listdir(source)) if name.endswith((".c", ".h"))]
+    target = os.path.join(bench.dir, "load")
+    if not os.path.exists(target) or any(os.path.getmtime(f) > os.path.getmtime(target) for f in files):
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-g", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-o",
+                        target, *[f for f in files if f.endswith(".c")], "-lssl", "-lcrypto"], check=True)
+    return target

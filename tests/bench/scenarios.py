@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The scenarios: what is loaded, in which unit it is judged, and what has to be reached. The goals are ratios against a
+peer of the same run, but for memory and start, which are absolute."""
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import peers
+import procstat
+import subject
+from programs import Unavailable
+from runner import Load, run
+
+
+@dataclass
+class Goal:
+    row: str
+    peer: str  # "" = an absolute goal
+    limit: float
+    at_most: bool
+    key: str = "value"
+
+
+@dataclass
+class Plan:
+    name: str
+    title: str
+    unit: str
+    rows: list
+    lower_is_better: bool = True
+    path: str = "/1k"
+    connections: int = 32
+    churn: bool = False
+    warmup: float = 0.3
+    goals: list = field(default_factory=list)
+
+    def value(self, sample):
+        if self.lower_is_better:
+            return sample["cpu"] / sample["requests"] * 1e6
+        return sample["bytes"] / 1e6 / sample["cpu"]
+
+    def wall(self, sample):
+        if self.lower_is_better:
+            return sample["requests"] / sample["seconds"]
+        return sample["bytes"] / 1e6 / sample["seconds"]
+
+
+def rounds(bench, plan, programs):
+    """Interleaved rounds; the order turns by one each round, so that no program always follows the same other."""
+    samples = {p.name: [] for p in programs}
+    latency = {p.name: [] for p in programs}
+    alive = list(programs)
+    for number in range(bench.rounds):
+        turn = alive[number % len(alive):] + alive[:number % len(alive)]
+        for program in turn:
+            try:
+                samples[program.name].append(run(bench, program, plan))
+                if bench.rate:
+                    latency[program.name].append(run(bench, program, plan, rate=bench.rate))
+            except Unavailable as e:
+                bench.skip(program.name, str(e))
+                alive.remove(program)
+        if not alive:
+            break
+    return samples, latency
+
+
+def idle_round(bench, plan, programs):
+    """All programs at once, since memory does not mind: 1,000 connections, one request each, then idle; and again 5 s
+    after they were closed."""
+    found = {}
+    loads = []
+    warm = Plan("", "", "", [], connections=4, warmup=0)
+    try:
+        for p in programs:
+            with Load(bench, p, warm, 0) as load:
+                load.ready()
+        time.sleep(1)
+        before = {p.name: (procstat.pss(p.pid), procstat.sockets(p.pid)) for p in programs}
+        for p in programs:
+            loads.append((p, Load(bench, p, plan, 0)))
+        for _, load in loads:
+            load.ready()
+        time.sleep(2)
+        for p, load in loads:
+            count = load.measure()
+            held, sockets = procstat.pss(p.pid), procstat.sockets(p.pid)
+            kept = plan.connections - count["lost"] - count["errors"]
+            if kept < 1:
+                raise Unavailable(f"{p.name}: no connection was kept: {count['fault']}")
+            found[p.name] = {"value": (held - before[p.name][0]) / kept, "before_kb": before[p.name][0],
+                             "held_kb": held, "kept": kept, "fault": count["fault"],
+                             "sockets": (sockets - before[p.name][1]) / kept}
+        for _, load in loads:
+            load.close()
+    finally:
+        for _, load in loads:
+            load.__exit__()
+    time.sleep(5)
+    for p in programs:
+        found[p.name]["after_kb"] = procstat.pss(p.pid)
+        found[p.name]["grown_mb"] = (found[p.name]["after_kb"] - found[p.name]["before_kb"]) / 1024
+    return found
+
+
+def idle(bench, plan, programs):
+    """Every round with fresh processes."""
+    samples = {p.name: [] for p in programs}
+    for number in range(bench.rounds):
+        if number:
+            for p in programs:
+                p.stop()
+                p.start()
+        for name, sample in idle_round(bench, plan, programs).items():
+            samples[name].append(sample)
+    return samples, {}
+
+
+def start_once(program):
+    began = time.monotonic()
+    program.launch()
+    sample = {}
+    while "value" not in sample:
+        if program.accepts():
+            sample["value"] = (time.monotonic() - began) * 1000
+        elif program.process.poll() is not None or time.monotonic() - began > 20:
+            raise Unavailable(f"{program.name} does not start: {program.last_words()}")
+        else:
+            time.sleep(0.0002)
+    if program.ours:
+        while not program.ready() and time.monotonic() - began < 20:
+            time.sleep(0.0002)
+        sample["ready_ms"] = (time.monotonic() - began) * 1000
+    program.stop()
+    return sample
+
+
+def startup(bench, plan, programs):
+    """From exec to the first accepted connection; several starts a round, because each is short."""
+    samples = {p.name: [] for p in programs}
+    for p in programs:
+        p.stop()
+        start_once(p)  # brings the files into the page cache
+    for _ in range(bench.rounds * 3):
+        for p in programs:
+            samples[p.name].append(start_once(p))
+    return samples, {}
+
+
+def fold(samples, key="value"):
+    """median, lowest, highest"""
+    values = [s[key] for s in samples if key in s]
+    return (statistics.median(values), min(values), max(values)) if values else None
+
+
+SOTH = ["soth", "soth-noev", "soth-modules", "soth-rev", "soth-rev-noev"]
+PLANS = {plan.name: plan for plan in [
+    Plan("small", "1 KiB GET, keep-alive, 32 connections", "us CPU/request",
+         ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", *SOTH, "soth-w2"],
+         goals=[Goal("soth", "nginx", 0.9, True), Goal("soth-rev", "nginx", 0.9, True),
+                Goal("soth-w2", "soth", 1.1, True)]),
+    Plan("bulk", "1 MiB GETs, 8 connections", "MB/CPU-s", ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", *SOTH],
+         lower_is_better=False, path="/1m", connections=8,
+         goals=[Goal("soth", "haproxy-tcp", 1.0, False), Goal("soth-rev", "haproxy-tcp", 1.0, False)]),
+    Plan("churn", "each request on a new connection with a full handshake, 16 at a time", "us CPU/connection",
+         ["haproxy-tcp", "mitmproxy", "soth", "soth-noev"], connections=16, churn=True,
+         goals=[Goal("soth", "haproxy-tcp", 0.45, True)]),
+    Plan("tunnel", "1 MiB GETs over end-to-end TLS through a tunnel, 8 connections", "MB/CPU-s",
+         ["haproxy-copy", "haproxy-splice", "mitmproxy-tunnel", "soth-tunnel"], lower_is_better=False, path="/1m",
+         connections=8, goals=[Goal("soth-tunnel", "haproxy-copy", 1.0, False),
+                               Goal("soth-tunnel", "haproxy-splice", 1.0, False)]),
+    Plan("idle", "1,000 idle connections, one request each", "kB/connection",
+         ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-noev"], connections=1000, warmup=0,
+         goals=[Goal("soth", "", 24, True), Goal("soth", "", 2, True, "grown_mb")]),
+    Plan("startup", "from exec to the first accepted connection, CA on disk", "ms",
+         ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth"], goals=[Goal("soth", "", 15, True)]),
+]}
+SPECIAL = {"idle": idle, "startup": startup}
+
+
+def take_part(bench, plan):
+    """The programs of a scenario that are wanted and can start; the others are skipped with a reason."""
+    known = {kind.name: kind for kind in [*peers.ALL, *subject.ALL]}
+    programs = []
+    for name in plan.rows:
+        kind = known[name]
+        if kind.ours:
+            if not bench.installed or (name == "soth-modules" and not bench.modules):
+                continue
+        elif not any(name == wanted or name.startswith(wanted + "-") for wanted in bench.peers):
+            continue
+        try:
+            programs.append(bench.started(kind))
+        except Unavailable as e:
+            bench.skip(name, str(e))
+    return programs

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MPL-2.0
+"""soth-mitm itself, in the configurations that have a row: interception with events to sink_file (the one that the goals
+speak of), without events, with further modules, in reverse mode, with two workers, and as a tunnel."""
+
+import json
+import os
+import shutil
+
+from programs import Program, write
+
+
+class Soth(Program):
+    name, way, ours = "soth", "connect", True
+    events, workers, reverse, policy = True, 1, False, "default: intercept"
+
+    def prepare(self):
+        self.binary = os.path.join(self.bench.prefix, "bin", "soth-mitm")
+        certs = self.bench.certs
+        shutil.rmtree(f"{self.dir}/conf.d", ignore_errors=True)
+        os.makedirs(f"{self.dir}/conf.d", mode=0o755)
+        write(f"{self.dir}/conf.d/10-policy.yaml",
+              f"module: policy_rules\nenabled: true\nconfig: {{{self.policy}}}\n")
+        if self.events:
+            write(f"{self.dir}/conf.d/50-sink.yaml",
+                  f"module: sink_file\nenabled: true\nevents: [all]\nconfig: {{path: {self.dir}/events.jsonl}}\n")
+        self.add_modules()
+        listen = f"addr: 127.0.0.1, port: {self.port}"
+        route = ""
+        if self.reverse:
+            listen += ", mode: reverse, tls: true"
+            route = f"reverse_upstream: {{host: localhost, port: {self.origin.port}, tls: true}}\n"
+        write(f"{self.dir}/soth-mitm.yaml", f"listen: [{{{listen}}}]\nworkers: {self.workers}\n{route}"
+              f"conf_d: conf.d\nca: {{cert_path: {certs.ca}, key_path: {certs.ca_key}}}\n"
+              f"upstream_ca_file: {certs.ca}\n")
+
+    def add_modules(self):
+        """A place for the decoders: see Modules."""
+
+    def command(self):
+        return [self.binary, "run", "-c", f"{self.dir}/soth-mitm.yaml"]
+
+    def environment(self):
+        return {**os.environ, "SOTH_MITM_AUTOMATION_STATUS_PATH": f"{self.dir}/status.jsonl"}
+
+    def ready(self):
+        """True once the running/ready status line has been written."""
+        try:
+            with open(f"{self.dir}/status.jsonl") as f:
+                return any(json.loads(line).get("outcome") == "ready" for line in f)
+        except (OSError, ValueError):
+            return False
+
+    def cleanup(self):
+        for name in os.listdir(self.dir):
+            if name.startswith("events.jsonl") or name == "status.jsonl":
+                os.unlink(os.path.join(self.dir, name))
+
+
+class NoEvents(Soth):
+    name, events = "soth-noev", False
+
+
+class Reverse(Soth):
+    name, way, reverse = "soth-rev", "direct", True
+
+
+class ReverseNoEvents(Reverse):
+    name, events = "soth-rev-noev", False
+
+
+class TwoWorkers(Soth):
+    name, workers = "soth-w2", 2
+
+
+class Tunnel(Soth):
+    name, policy = "soth-tunnel", "default: intercept, ignore_hosts: [localhost]"
+
+
+class Modules(Soth):
+    """Interception with the modules of --modules DIR (decoders, say) beside the usual ones."""
+
+    name = "soth-modules"
+
+    def add_modules(self):
+        for name in os.listdir(self.bench.modules):
+            if name.endswith(".yaml"):
+                with open(os.path.join(self.bench.modules, name)) as f:
+                    write(f"{self.dir}/conf.d/{name}", f.read())
+
+
+ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, Modules]
