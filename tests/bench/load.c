@@ -206,6 +206,7 @@ static void parse(struct load_options *o, int argc, char **argv)
         {"host", 1, 0, 'h'},   {"port", 1, 0, 'p'},    {"connect", 1, 0, 'c'}, {"tls", 1, 0, 't'},
         {"header", 1, 0, 'H'}, {"path", 1, 0, 'P'},    {"ca", 1, 0, 'a'},      {"connections", 1, 0, 'n'},
         {"churn", 0, 0, 'x'},  {"rate", 1, 0, 'r'},    {"warmup", 1, 0, 'w'},  {"seconds", 1, 0, 's'},
+        {"slow", 1, 0, 'S'},
         {0}};
 
     for (int k; (k = getopt_long(argc, argv, "", known, NULL)) != -1;)
@@ -221,6 +222,7 @@ static void parse(struct load_options *o, int argc, char **argv)
         case 'x': o->churn = true; break;
         case 'r': o->rate = atof(optarg); break;
         case 'w': o->warmup = atof(optarg); break;
+        case 'S': o->slow = atof(optarg); break;
         case 's': o->seconds = atof(optarg); break;
         default: exit(2);
         }

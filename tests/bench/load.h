@@ -21,6 +21,7 @@ struct load_options {
     const char *ca_file;  /* every certificate is verified against it; NULL = not verified */
     int connections;
     bool churn;           /* every request on a new connection */
+    double slow;          /* bytes per second that are read at most; 0 = all; for one connection */
     double rate;          /* requests per second, by schedule; 0 = as fast as they come */
     double warmup, seconds;
 };

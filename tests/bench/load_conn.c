@@ -15,6 +15,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WAIT = -1, LOST = -2 };
@@ -73,6 +74,15 @@ void load_conn_close(struct load *l, struct load_conn *c)
     }
     close(c->fd);
     c->state = LOAD_CLOSED;
+}
+
+/* A slow reader: the thread sleeps as long as the bytes would have taken. */
+static void dawdle(double bytes, double rate)
+{
+    double seconds = bytes / rate;
+    struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+
+    nanosleep(&t, NULL);
 }
 
 /* Bytes read, WAIT, or LOST. */
@@ -243,6 +253,8 @@ static void on_answer(struct load *l, struct load_conn *c)
             load_gone(l, c, "closed in an answer");
             return;
         }
+        if (l->opt.slow > 0)
+            dawdle((double)n, l->opt.slow);
         if (l->measured)
             l->bytes += (uint64_t)n;
         if (!c->in_body) {

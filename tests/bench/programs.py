@@ -111,9 +111,10 @@ class Origin(Program):
         ca = self.bench.certs
         files = os.path.join(self.dir, "files")
         os.makedirs(files, exist_ok=True)
-        for name, size in (("1k", 1024), ("1m", 1 << 20)):
-            with open(os.path.join(files, name), "wb") as f:
-                f.write((b"0123456789abcde\n" * (size // 16))[:size])
+        with open(os.path.join(files, "1m"), "wb") as f:
+            f.write(b"0123456789abcde\n" * (1 << 16))
+        with open(os.path.join(files, "1g"), "wb") as f:
+            f.truncate(1 << 30)  # sparse: it costs no disk
         write(f"{self.dir}/nginx.conf", f"""
 daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {self.dir}/nginx.pid;
 error_log {self.dir}/error.log error;
@@ -130,6 +131,7 @@ http {{
     listen [::1]:{self.port} ssl backlog=4096;
     root {files};
     location = /status {{ stub_status; }}
+    location = /1k {{ return 200 "{"0123456789abcde." * 64}"; }}
   }}
 }}
 """)

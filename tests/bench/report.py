@@ -30,6 +30,8 @@ def columns(plan, samples):
                 ("before MB", lambda s: f"{fold(s, 'before_kb')[0] / 1024:.1f}"),
                 ("held MB", lambda s: f"{fold(s, 'held_kb')[0] / 1024:.1f}"),
                 ("5 s after, MB more", lambda s: cell(fold(s, "grown_mb"), 2))]
+    if plan.name == "memory":
+        return [("MB at 1 MB/s", lambda s: cell(fold(s, "slow_mb"), 2))]
     if plan.name == "startup":
         return [("ready line ms", lambda s: cell(fold(s, "ready_ms")))]
     wall = "req/s" if plan.lower_is_better else "MB/s"
@@ -49,6 +51,12 @@ def table(plan, samples):
         if taken:
             rows.append([name, cell(fold(taken)), *(show(taken) for _, show in extra)])
     grid(rows)
+    if plan.name in ("idle", "startup", "memory"):
+        return
+    spent = [statistics.median(s[key] / plan.units(s) for taken in samples.values() for s in taken)
+             for key in ("load_cpu", "origin_cpu")]
+    print("  beside them, CPU us a {}: load generator {:.1f}, origin {:.1f}".format(
+        "request" if plan.lower_is_better else "MB", *(s * 1e6 for s in spent)))
 
 
 def ratios(plan, samples):
@@ -72,7 +80,8 @@ def goals(plan, samples):
             continue
         got = ratio(mine, against) if goal.peer else fold(mine, goal.key)
         met = got[0] <= goal.limit if goal.at_most else got[0] >= goal.limit
-        what = f"x {goal.peer}" if goal.peer else "MB kept 5 s after" if goal.key == "grown_mb" else plan.unit
+        what = f"x {goal.peer}" if goal.peer else {"grown_mb": "MB kept 5 s after", "slow_mb": "MB at 1 MB/s"}.get(
+            goal.key, plan.unit)
         text = f"{goal.row}: {got[0]:.2f} {what}, wanted {'at most' if goal.at_most else 'at least'} {goal.limit:g}"
         print(f"  {'met   ' if met else 'MISSED'} {text}")
         found.append({"row": goal.row, "peer": goal.peer, "got": got[0], "limit": goal.limit, "met": met,
@@ -94,7 +103,7 @@ def fixed_rate(latency, rate):
 
 def per_thread(plan, samples):
     """CPU of our threads per unit of work; the busiest is the worker."""
-    if not plan.lower_is_better or plan.name in ("idle", "startup"):
+    if not plan.lower_is_better or plan.name in ("idle", "startup", "memory"):
         return
     rows = []
     for name, taken in samples.items():

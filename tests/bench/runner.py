@@ -15,7 +15,7 @@ SETTLE = 0.3  # the sinks' flush_interval is 200 ms: what was written for the lo
 class Load:
     """The load generator as a context; the quiet points are ready(), measure() and close()."""
 
-    def __init__(self, bench, program, plan, seconds, rate=0.0):
+    def __init__(self, bench, program, plan, seconds, rate=0.0, slow=0.0):
         origin = program.origin
         target = f"localhost:{origin.port}"
         words = [bench.load, "--port", str(program.port), "--tls", "localhost", "--ca", bench.certs.ca, "--header",
@@ -27,6 +27,8 @@ class Load:
             words += ["--churn"]
         if rate:
             words += ["--rate", str(rate)]
+        if slow:
+            words += ["--slow", str(slow)]
         self.program = program
         self.process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *words], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -2,6 +2,7 @@
 """The scenarios: what is loaded, in which unit it is judged, and what has to be reached. The goals are ratios against a
 peer of the same run, but for memory and start, which are absolute."""
 
+import select
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -40,6 +41,9 @@ class Plan:
             return sample["cpu"] / sample["requests"] * 1e6
         return sample["bytes"] / 1e6 / sample["cpu"]
 
+    def units(self, sample):
+        return sample["requests"] if self.lower_is_better else sample["bytes"] / 1e6
+
     def wall(self, sample):
         if self.lower_is_better:
             return sample["requests"] / sample["seconds"]
@@ -56,7 +60,7 @@ def rounds(bench, plan, programs):
         for program in turn:
             try:
                 samples[program.name].append(run(bench, program, plan))
-                if bench.rate:
+                if bench.rate and plan.lower_is_better:
                     latency[program.name].append(run(bench, program, plan, rate=bench.rate))
             except Unavailable as e:
                 bench.skip(program.name, str(e))
@@ -114,6 +118,34 @@ def idle(bench, plan, programs):
                 p.start()
         for name, sample in idle_round(bench, plan, programs).items():
             samples[name].append(sample)
+    return samples, {}
+
+
+def peak_growth(program, load, seconds):
+    """MB that the program grows at most while the load opens its connections or until the time is over."""
+    before = highest = procstat.pss(program.pid)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        highest = max(highest, procstat.pss(program.pid))
+        if select.select([load.process.stdout], [], [], 0.02)[0]:
+            load.line()
+            break
+    return (highest - before) / 1024
+
+
+def memory(bench, plan, programs):
+    """One connection reads 1 GiB as fast as it can, then another one at 1 MB/s for 4 s, after a connection to warm up.
+    Once a program and run: memory does not need interleaving."""
+    samples = {p.name: [] for p in programs}
+    warm = Plan("", "", "", [], path="/1m", connections=4, warmup=0.3)
+    for p in programs:
+        with Load(bench, p, warm, 0) as load:
+            load.ready()
+        with Load(bench, p, plan, 0) as load:
+            fast = peak_growth(p, load, 15)
+        with Load(bench, p, plan, 0, slow=1e6) as load:
+            slow = peak_growth(p, load, 4)
+        samples[p.name].append({"value": fast, "slow_mb": slow})
     return samples, {}
 
 
@@ -175,8 +207,11 @@ PLANS = {plan.name: plan for plan in [
          goals=[Goal("soth", "", 24, True), Goal("soth", "", 2, True, "grown_mb")]),
     Plan("startup", "from exec to the first accepted connection, CA on disk", "ms",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth"], goals=[Goal("soth", "", 15, True)]),
+    Plan("memory", "growth under a body of 1 GiB, one connection", "MB at full speed",
+         ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-rev"], path="/1g", connections=1, warmup=0,
+         goals=[Goal(row, "", 2, True, key) for row in ("soth", "soth-rev") for key in ("value", "slow_mb")]),
 ]}
-SPECIAL = {"idle": idle, "startup": startup}
+SPECIAL = {"idle": idle, "memory": memory, "startup": startup}
 
 
 def take_part(bench, plan):
