@@ -191,8 +191,6 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
     case INPUT_ABORT:
         flow_cut(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
         break;
-    case INPUT_WRITABLE:
-        break;
     }
 }
 

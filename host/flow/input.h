@@ -20,7 +20,6 @@ enum input_type {
     INPUT_ACCEPTED,    /* the client's connection exists */
     INPUT_DATA,        /* side, data: bytes that were read */
     INPUT_EOF,         /* side, error: the peer ended (0) or broke (errno) its connection */
-    INPUT_WRITABLE,    /* side: everything that was sent has left */
     INPUT_DIALED,      /* the origin's connection exists */
     INPUT_DIAL_FAILED, /* failure, detail */
     INPUT_TIMER,       /* the flow's deadline has passed */

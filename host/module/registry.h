@@ -15,6 +15,7 @@
 #include <soth/sdk.h>
 
 #include "host/conf/settings.h"
+#include "host/flow/verdict.h"
 
 struct registry;
 struct bus;
@@ -30,16 +31,8 @@ bool registry_flows_held(const struct registry *registry);
 /* Which hooks any policy takes part in: SOTH_HOOK_... */
 uint32_t registry_hooks(const struct registry *registry);
 
-/* A combined answer. `policy_module` is the deciding instance's name, "" when no policy had an opinion (then action is
- * SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept"). needs_hello: a policy wants the ClientHello first. */
-struct verdict {
-    uint32_t action;
-    bool is_default;
-    bool needs_hello;
-    const char *reason;
-    struct soth_span rule_id;
-    const char *policy_module;
-};
+/* The combined answers (flow/verdict.h). When no policy has an opinion: SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept",
+ * policy_module "". */
 void registry_decide_connect(struct registry *registry, const struct soth_connect *connect, struct verdict *out);
 void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out);
 

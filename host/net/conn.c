@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* See conn.h. A step is never re-entered: errors that its effects meet become the next input. */
+#include "host/net/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/module/registry.h"
+#include "host/net/dial.h"
+#include "host/net/link.h"
+
+#define LAST_BYTES_MS 10000 /* a closed flow's client has this long to take what is pending, from its last progress on */
+#define LINGER_MS 2000      /* and this long to notice the end, while what it still sends is dropped */
+
+struct conn {
+    struct worker_io *io;
+    struct flow *flow; /* NULL: closed, the last bytes are on their way */
+    struct dial *dial;
+    struct conn *next, *previous;
+    uint64_t armed_ns;
+    bool linger, abort;
+    struct link link[2];
+    struct event timer;
+};
+
+static void step(struct conn *conn, struct input input);
+
+static enum side other_side(enum side side)
+{
+    return side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+}
+
+static void conn_free(struct conn *conn)
+{
+    struct worker_io *io = conn->io;
+    if (conn->dial)
+        dial_cancel(conn->dial);
+    if (conn->flow) {
+        flow_free(conn->flow);
+        governor_put_flow(&io->shared->governor);
+    }
+    link_close(&conn->link[SIDE_CLIENT]);
+    link_close(&conn->link[SIDE_ORIGIN]);
+    event_del(&conn->timer);
+    if (conn->previous)
+        conn->previous->next = conn->next;
+    else
+        io->conns = conn->next;
+    if (conn->next)
+        conn->next->previous = conn->previous;
+    free(conn);
+    io->conn_count--;
+    worker_conn_gone(io);
+}
+
+/* ---- timer ---- */
+
+static void timer_add(struct conn *conn, uint64_t ms)
+{
+    struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    event_add(&conn->timer, &in);
+}
+
+/* Deadlines mostly move later: the timer stays where it is and looks again when it fires. */
+static void timer_adjust(struct conn *conn)
+{
+    uint64_t deadline = flow_deadline(conn->flow), now = conn->io->env.bus->monotonic_ns;
+    if (deadline == 0 || (conn->armed_ns && conn->armed_ns <= deadline))
+        return;
+    conn->armed_ns = deadline;
+    timer_add(conn, deadline > now ? (deadline - now) / 1000000u + 1 : 0);
+}
+
+/* ---- the end ---- */
+
+static void finish(struct conn *conn)
+{
+    struct link *client = &conn->link[SIDE_CLIENT];
+    if (conn->abort) {
+        link_close_hard(client);
+        conn_free(conn);
+        return;
+    }
+    if (!conn->linger || client->ended) {
+        conn_free(conn);
+        return;
+    }
+    link_shut(client);
+    link_read(client, true);
+    timer_add(conn, LINGER_MS);
+}
+
+static void begin_close(struct conn *conn, const struct effects *fx)
+{
+    struct link *client = &conn->link[SIDE_CLIENT];
+    conn->linger = fx->linger;
+    conn->abort = fx->abort;
+    if (conn->dial) {
+        dial_cancel(conn->dial);
+        conn->dial = NULL;
+    }
+    if (conn->abort)
+        link_close_hard(&conn->link[SIDE_ORIGIN]);
+    else
+        link_close(&conn->link[SIDE_ORIGIN]);
+    flow_free(conn->flow);
+    conn->flow = NULL;
+    governor_put_flow(&conn->io->shared->governor);
+    link_read(client, false);
+    event_del(&conn->timer);
+    if (client->fd >= 0 && link_blocked(client))
+        timer_add(conn, LAST_BYTES_MS);
+    else
+        finish(conn);
+}
+
+/* ---- effects ---- */
+
+static void dialed(void *arg, const struct dial_result *result);
+
+static void reconcile(struct conn *conn)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
+        struct link *link = &conn->link[side];
+        bool on = !link->ended && flow_wants(conn->flow, side) && !link_blocked(&conn->link[other_side(side)]) &&
+                  !conn->io->stopped_reading;
+        link_read(link, on);
+    }
+}
+
+static int transmit(struct conn *conn, enum side side, const struct effects *fx)
+{
+    const struct buffer *out = fx->out[side];
+    if (buffer_size(out) + fx->direct_size[side] == 0)
+        return 0;
+    return link_send(&conn->link[side], buffer_data(out), buffer_size(out), fx->direct[side], fx->direct_size[side]);
+}
+
+static void dial(struct conn *conn)
+{
+    struct dial_target target;
+    flow_dial_target(conn->flow, &target);
+    conn->dial = dial_open(conn->io->dialer, target.host, target.addr, target.port, dialed, conn);
+}
+
+/* Runs what a step asked for. Returns false when the connection has closed; *broken is set to the input that an effect met. */
+static bool run(struct conn *conn, struct effects *fx, struct input *broken)
+{
+    broken->error = 0;
+    if (fx->close_origin) {
+        link_close(&conn->link[SIDE_ORIGIN]);
+        if (conn->dial) {
+            dial_cancel(conn->dial);
+            conn->dial = NULL;
+        }
+    }
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
+        int error = transmit(conn, side, fx);
+        if (error)
+            *broken = (struct input){.type = INPUT_EOF, .side = side, .error = error};
+    }
+    if (fx->close) {
+        begin_close(conn, fx);
+        return false;
+    }
+    if (fx->dial) {
+        dial(conn);
+        if (!conn->dial)
+            *broken = (struct input){.type = INPUT_DIAL_FAILED, .failure = DIAL_FAILURE_OTHER, .detail = "ENOMEM", .error = ENOMEM};
+    }
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+        if (fx->shut[side])
+            link_shut(&conn->link[side]);
+    return true;
+}
+
+static void step(struct conn *conn, struct input input)
+{
+    struct worker_io *io = conn->io;
+    for (;;) {
+        struct effects fx = {.out = {&io->out[0], &io->out[1]}};
+        struct input broken;
+        buffer_clear(&io->out[0]);
+        buffer_clear(&io->out[1]);
+        flow_step(conn->flow, &input, &fx);
+        if (io->env.bus->congested)
+            io->stopped_reading = true;
+        if (!run(conn, &fx, &broken))
+            return;
+        if (broken.error == 0)
+            break;
+        if (broken.type == INPUT_EOF)
+            conn->link[broken.side].ended = true;
+        input = broken;
+    }
+    reconcile(conn);
+    timer_adjust(conn);
+}
+
+/* ---- what happens to a connection ---- */
+
+/* After its flow closed: what a lingering client sends is dropped. */
+static void drop_input(struct conn *conn)
+{
+    ssize_t n = recv(conn->link[SIDE_CLIENT].fd, conn->io->slab, WORKER_SLAB, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        conn_free(conn);
+}
+
+static void readable(struct conn *conn, enum side side)
+{
+    struct worker_io *io = conn->io;
+    struct link *link = &conn->link[side];
+    worker_clock(io);
+    if (!conn->flow) {
+        drop_input(conn);
+        return;
+    }
+    ssize_t n = recv(link->fd, io->slab, WORKER_SLAB, 0);
+    if (n > 0) {
+        step(conn, (struct input){.type = INPUT_DATA, .side = side, .data = io->slab, .size = (size_t)n});
+        return;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    link->ended = true;
+    step(conn, (struct input){.type = INPUT_EOF, .side = side, .error = n < 0 ? errno : 0});
+}
+
+static void writable(struct conn *conn, enum side side)
+{
+    struct link *link = &conn->link[side];
+    worker_clock(conn->io);
+    int error = link_flush(link);
+    if (!conn->flow) {
+        if (error)
+            conn_free(conn);
+        else if (!link_blocked(link))
+            finish(conn);
+        else
+            timer_add(conn, LAST_BYTES_MS);
+        return;
+    }
+    if (error) {
+        link->ended = true;
+        step(conn, (struct input){.type = INPUT_EOF, .side = side, .error = error});
+        return;
+    }
+    if (!link_blocked(link))
+        reconcile(conn);
+}
+
+static void client_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    readable(arg, SIDE_CLIENT);
+}
+
+static void client_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    writable(arg, SIDE_CLIENT);
+}
+
+static void origin_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    readable(arg, SIDE_ORIGIN);
+}
+
+static void origin_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    writable(arg, SIDE_ORIGIN);
+}
+
+static void timer_fired(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *conn = arg;
+    (void)fd;
+    (void)what;
+    worker_clock(conn->io);
+    conn->armed_ns = 0;
+    if (!conn->flow)
+        conn_free(conn);
+    else if (flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->env.bus->monotonic_ns)
+        step(conn, (struct input){.type = INPUT_TIMER});
+    else
+        timer_adjust(conn);
+}
+
+static void dialed(void *arg, const struct dial_result *result)
+{
+    static const enum dial_failure failures[] = {
+        [DIAL_DNS_ERROR] = DIAL_FAILURE_DNS,       [DIAL_DNS_TIMEOUT] = DIAL_FAILURE_DNS_TIMEOUT,
+        [DIAL_DENIED] = DIAL_FAILURE_DENIED,       [DIAL_LOOP] = DIAL_FAILURE_LOOP,
+        [DIAL_REFUSED] = DIAL_FAILURE_REFUSED,     [DIAL_UNREACHABLE] = DIAL_FAILURE_UNREACHABLE,
+        [DIAL_TIMEOUT] = DIAL_FAILURE_TIMEOUT,     [DIAL_FAILED] = DIAL_FAILURE_OTHER,
+    };
+    struct conn *conn = arg;
+    conn->dial = NULL;
+    worker_clock(conn->io);
+    if (result->status == DIAL_OK) {
+        link_open(&conn->link[SIDE_ORIGIN], conn->io->base, result->fd, origin_readable, origin_writable, conn);
+        step(conn, (struct input){.type = INPUT_DIALED});
+    } else {
+        step(conn, (struct input){.type = INPUT_DIAL_FAILED, .failure = failures[result->status], .detail = result->detail});
+    }
+}
+
+/* ---- all connections ---- */
+
+static const char *refused_because(struct worker_io *io)
+{
+    if (!governor_take_flow(&io->shared->governor))
+        return "max_concurrent_flows";
+    return registry_flows_held(io->shared->registry) ? "audit_required" : NULL;
+}
+
+static struct leaf *fixed_leaf(const struct worker_io *io, const struct settings_listen *listen)
+{
+    const struct settings_listen *first = io->shared->settings->listen.items;
+    return io->shared->fixed_leaves[listen - first];
+}
+
+void conn_open(struct worker_io *io, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr)
+{
+    worker_clock(io);
+    struct conn *conn = calloc(1, sizeof *conn);
+    struct flow_origin_of what = {
+        .flow_id = atomic_fetch_add_explicit(&io->shared->next_flow_id, 1, memory_order_relaxed),
+        .client = client,
+        .client_addr = *addr,
+        .listen = listen,
+        .fixed_leaf = fixed_leaf(io, listen),
+        .refused_because = refused_because(io),
+    };
+    if (!conn || !(conn->flow = flow_new(&io->env, &what))) {
+        governor_put_flow(&io->shared->governor);
+        free(conn);
+        close(fd);
+        return;
+    }
+    conn->io = io;
+    link_init(&conn->link[SIDE_ORIGIN]);
+    link_open(&conn->link[SIDE_CLIENT], io->base, fd, client_readable, client_writable, conn);
+    event_assign(&conn->timer, io->base, -1, 0, timer_fired, conn);
+    conn->next = io->conns;
+    if (conn->next)
+        conn->next->previous = conn;
+    io->conns = conn;
+    io->conn_count++;
+    step(conn, (struct input){.type = INPUT_ACCEPTED});
+}
+
+static unsigned step_all(struct worker_io *io, enum input_type type)
+{
+    unsigned flows = 0;
+    for (struct conn *conn = io->conns, *next; conn; conn = next) {
+        next = conn->next;
+        if (conn->flow) {
+            flows++;
+            step(conn, (struct input){.type = type});
+        }
+    }
+    return flows;
+}
+
+void conn_drain_all(struct worker_io *io)
+{
+    step_all(io, INPUT_DRAIN);
+}
+
+unsigned conn_abort_all(struct worker_io *io)
+{
+    return step_all(io, INPUT_ABORT);
+}
+
+void conn_free_all(struct worker_io *io)
+{
+    while (io->conns)
+        conn_free(io->conns);
+}
+
+void conn_resume_all(struct worker_io *io)
+{
+    for (struct conn *conn = io->conns; conn; conn = conn->next)
+        if (conn->flow)
+            reconcile(conn);
+}

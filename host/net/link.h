@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* One socket of a connection: what waits to be sent, and whether it is read or written. Knows nothing of flows. */
+#ifndef HOST_NET_LINK_H
+#define HOST_NET_LINK_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+
+#include "host/mem/buffer.h"
+
+struct link {
+    int fd; /* -1: closed */
+    bool reading, writing, ended, shut_after;
+    struct buffer pending; /* only while the socket takes no more */
+    struct event in, out;
+};
+
+void link_init(struct link *link);
+void link_open(struct link *link, struct event_base *base, int fd, event_callback_fn on_read, event_callback_fn on_write, void *arg);
+void link_close(struct link *link);
+void link_close_hard(struct link *link); /* with RST */
+void link_read(struct link *link, bool on);
+static inline bool link_blocked(const struct link *link) { return buffer_size(&link->pending) > 0; }
+/* Sends head then tail (either may be empty), keeps the rest. 0, or an errno: the connection is broken. */
+int link_send(struct link *link, const void *head, size_t head_size, const void *tail, size_t tail_size);
+/* Goes on with what is pending. 0, or an errno. */
+int link_flush(struct link *link);
+/* FIN after everything that is pending. */
+void link_shut(struct link *link);
+
+#endif
