@@ -63,7 +63,7 @@ def ratios(plan, samples):
     """A row for each of ours, a column for each peer."""
     ours = [n for n, s in samples.items() if s and n.startswith("soth")]
     theirs = [n for n, s in samples.items() if s and not n.startswith("soth")]
-    if not ours or not theirs:
+    if not ours or not theirs or plan.name == "memory":
         return {}
     found = {a: {b: ratio(samples[a], samples[b]) for b in theirs} for a in ours}
     print(f"\n  ratio to the peer, same rounds ({'lower' if plan.lower_is_better else 'higher'} is better)")
