@@ -28,19 +28,19 @@ def test_a_blocked_request_leaves_the_connection(proxy, origin, tls):
     assert kinds.index("request_headers") < kinds.index("request_decision")
 
 
+@pytest.fixture(scope="module")
+def admin(shared, shared_origin):
+    return shared(policy={"rules": [{"id": "no-admin", "action": "block", "path": "/admin*"}]}), shared_origin()
+
+
 @pytest.mark.parametrize("path,status", [
     ("/admin", 403), ("/admin/", 403), ("//admin/x", 403), ("/./admin", 403), ("/x/../admin", 403), ("/%61dmin", 403), ("/%61%64min/..", 404),
-    ("/x/%2e%2e/admin", 403), ("/x//..//admin", 404), ("/Admin", 404), ("/x/admin", 404), ("/admin?q=1", 403), ("/%2561dmin", 404),
+    ("/x/%2e%2e/admin", 403), ("/x//..//admin", 403), ("/Admin", 404), ("/x/admin", 404), ("/admin?q=1", 403), ("/%2561dmin", 404),
 ])
-def test_paths_are_compared_normalised_and_relayed_unchanged(shared, shared_origin, path, status):
+def test_paths_are_compared_normalised_and_relayed_unchanged(admin, path, status):
     """Percent-decoding of unreserved characters, folding of repeated slashes, then removal of dot segments."""
-    p = shared.made[0] if shared.made else shared(policy={"rules": [{"id": "no-admin", "action": "block", "path": "/admin*"}]})
-    if not hasattr(shared, "server"):
-        shared.server = shared_origin()
-    server = shared.server
+    p, server = admin
     before = len(server.requests)
-    if path == "/x//..//admin":
-        status = 403  # folded to /x/../admin first
     with p.client().connect(f"origin.test:{server.port}") as client:
         assert client.ask("GET", path, "origin.test").status == status
     assert [r.head.target for r in server.requests[before:]] == ([path] if status == 404 else [])

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MPL-2.0
+"""SIGTERM: no new connections, flows in flight end by themselves, at the deadline they are cut; sinks are flushed last."""
+import hashlib
+import signal
+import socket
+import threading
+
+import pytest
+
+from harness.client import Client, request
+from harness.origin import pattern, pattern_sha256
+from harness.timing import Stopwatch, scaled, until
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_download_in_flight_completes(proxy, origin, tls):
+    go_on = threading.Event()
+    size = 3_000_000
+
+    def halves(wire):
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nX" % (size + 1))
+        go_on.wait(20)
+        for piece in pattern(size):
+            wire.send(piece)
+
+    server, p = origin(halves, tls=tls), proxy(drain_timeout="30s")
+    with p.https("origin.test", server.port) if tls else p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(request("GET", "/", "origin.test"))
+        client.head()
+        client.exactly(1)
+        address = p.address()
+        p.signal(signal.SIGTERM)
+        until(lambda: refused(address), 10, "the listener to close")
+        go_on.set()
+        assert hashlib.sha256(client.exactly(size)).hexdigest() == pattern_sha256(size)
+        watch = Stopwatch()
+        assert p.wait_exit() == 0, "the kept-alive connection does not hold up the end"
+        assert watch.seconds < scaled(5)
+    p.closed_as("mitm_http_completed")
+
+
+def refused(address):
+    try:
+        socket.create_connection(address, 1).close()
+        return False
+    except OSError:
+        return True
+
+
+def test_idle_connections_do_not_hold_up_the_end(proxy, origin):
+    server, p = origin(tls=True), proxy(drain_timeout="30s")
+    with p.https("origin.test", server.port) as client, p.client():
+        client.ask("GET", "/hello", "origin.test")
+        p.signal(signal.SIGTERM)
+        assert p.wait_exit(10) == 0
+
+
+def test_response_in_drain_ends_the_connection(proxy, origin):
+    """A request that is already under way is answered, with Connection: close."""
+    go_on = threading.Event()
+
+    def wait(wire):
+        wire.request()
+        go_on.wait(20)
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        wire.rest()
+
+    server, p = origin(wait), proxy(drain_timeout="30s")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(request("GET", "/", "origin.test"))
+        p.wait_event("request_headers")
+        address = p.address()
+        p.signal(signal.SIGTERM)
+        until(lambda: refused(address), 10, "the listener to close")
+        go_on.set()
+        answer = client.response()
+        assert answer.body == b"ok" and answer.head.get("Connection", "").lower() == "close"
+        assert client.ended()
+    assert p.wait_exit() == 0
+
+
+@pytest.mark.parametrize("kind", ["download", "tunnel"])
+def test_past_the_deadline_flows_are_cut(proxy, origin, kind):
+    def endless(wire):
+        if kind == "download":
+            wire.request()
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nX")
+        else:
+            wire.send(b"X")
+        wire.rest()
+
+    server = origin(endless)
+    p = proxy(drain_timeout="500ms", exit=26, policy={"default": "tunnel" if kind == "tunnel" else "intercept"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        if kind == "download":
+            client.send(request("GET", "/", "origin.test"))
+            client.head()
+        assert client.exactly(1) == b"X"
+        p.signal(signal.SIGTERM)
+        assert p.wait_exit(10) == 26
+        assert client.ended()
+    p.closed_as("shutdown_drain")
+    assert p.statuses()[-1]["exit_class"] == "drain_timeout"
+
+
+def test_nothing_accepted_is_lost_from_the_log(proxy, origin):
+    """A sink that flushes rarely is flushed at the end."""
+    server, p = origin(), proxy(sink={"flush_every": 100000, "flush_interval": "1h"})
+    for _ in range(20):
+        with Client(p.address()).connect(f"origin.test:{server.port}") as client:
+            assert client.ask("GET", "/hello", "origin.test").status == 200
+    p.stop()
+    assert len(p.log.find("stream_closed")) == 20
