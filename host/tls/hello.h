@@ -11,6 +11,8 @@
 
 #include <soth/sdk.h>
 
+#include "host/mem/buffer.h"
+
 #define HELLO_MAX_BYTES 65536 /* of records; a longer hello is refused */
 #define HELLO_MAX_NAME 255
 
@@ -19,10 +21,11 @@ struct hello {
     size_t sni_len;
     uint8_t alpn[256];     /* the protocol list as on the wire: length-prefixed names (RFC 7301 3.1), whole names only */
     size_t alpn_len;
-    char alpn_text[256];   /* the same, comma-separated, for events */
+    char alpn_text[256];   /* the same, comma-separated, for events; bytes that are not printable, "," and "%" as %XX */
     uint16_t max_version;  /* highest offered, 0x0304 = TLS 1.3 */
     uint8_t has_tickets;   /* session_ticket or pre_shared_key with content was offered */
     size_t bytes;          /* input bytes that the hello's records take */
+    size_t records;        /* how many records that are; see hello_rerecord */
 };
 
 #define HELLO_DONE 1 /* *out is complete */
@@ -33,7 +36,17 @@ struct hello {
  */
 int hello_parse(const uint8_t *p, size_t n, struct hello *out, const char **fault);
 
-/* What do the first bytes look like? One byte is enough for most answers. */
+/*
+ * Appends the hello's message in as few records as it fits into. wolfSSL does not read a handshake header that is spread over
+ * records, so a hello with records > 1 goes through here before it is fed to a session. p and n are what hello_parse called done.
+ * 0 or -SOTH_ENOMEM.
+ */
+int hello_rerecord(const uint8_t *p, size_t n, struct buffer *out);
+
+/*
+ * What do the first bytes look like? GUESS_MORE: a longer look is needed. Empty lines before a request are passed over; a method that
+ * is not one of RFC 9110's must be followed by a target to be taken for HTTP, so that other line protocols are not.
+ */
 enum hello_guess { GUESS_MORE, GUESS_TLS, GUESS_HTTP1, GUESS_HTTP2, GUESS_OTHER };
 enum hello_guess hello_guess(const uint8_t *p, size_t n);
 

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Certificate and key files: reading with the checks an operator is told about, writing with the modes they need. Internal to this
+ * room. Every failure leaves a sentence in err.
+ */
+#ifndef HOST_TLS_MATERIAL_H
+#define HOST_TLS_MATERIAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MATERIAL_MAX 65536u
+
+int material_exists(const char *path);
+/* malloc'd, NUL-terminated text of a regular file of at most MATERIAL_MAX bytes. secret: refused when group or others can read it.
+ * 0 or negative. */
+int material_read(const char *path, int secret, char **out, size_t *size, char *err, size_t err_size);
+/* A new file of this mode; parent directories are made 0700. Never overwrites. 0 or negative. */
+int material_write(const char *path, int mode, const void *p, size_t n, char *err, size_t err_size);
+/* All certificates of a PEM text as DER, one behind the other, malloc'd. *first_size is the length of the first. 0 or -SOTH_EINVALID. */
+int material_certificates(const char *pem, size_t n, uint8_t **out, size_t *size, size_t *first_size);
+/* DER to PEM of a wolfCrypt type, malloc'd; NULL on failure. */
+char *material_pem(const uint8_t *der, size_t n, int type);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The one place that says which versions, suites and groups we speak (contract section 6, profile "default"), as ready WOLFSSL_CTXs for
+ * sessions over memory. Internal to this room.
+ */
+#ifndef HOST_TLS_PROFILE_H
+#define HOST_TLS_PROFILE_H
+
+#include "host/tls/wolf.h"
+
+/* For sessions of our own: I/O over memory, tickets through session_tickets, no session cache of wolfSSL's. NULL = out of memory. */
+WOLFSSL_CTX *profile_server(void);
+WOLFSSL_CTX *profile_client(void);
+
+/* What the contexts above call. */
+int session_io_recv(WOLFSSL *tls, char *p, int n, void *session);
+int session_io_send(WOLFSSL *tls, char *p, int n, void *session);
+int session_tickets_callback(WOLFSSL *tls, unsigned char name[WOLFSSL_TICKET_NAME_SZ], unsigned char iv[WOLFSSL_TICKET_IV_SZ],
+                             unsigned char mac[WOLFSSL_TICKET_MAC_SZ], int seal, unsigned char *ticket, int n, int *out_n, void *unused);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* A client session and a server session over two buffers, and a CA in a directory of its own: what the tests of host/tls share. */
+#ifndef TESTS_UNIT_SESSION_PAIR_H
+#define TESTS_UNIT_SESSION_PAIR_H
+
+#include "host/tls/authority.h"
+#include "host/tls/session.h"
+
+struct pair_world {
+    char dir[64], cert[128], key[128];
+    struct authority *authority;
+    struct trust *trust;
+    struct session_tickets *tickets;
+};
+
+/* Asserts on every failure. rsa: the leaves' key. */
+void pair_world_init(struct pair_world *world, int rsa_leaves, uint32_t leaf_days);
+void pair_world_fini(struct pair_world *world);
+
+struct pair {
+    struct session *client, *server;
+    struct buffer to_server, to_client; /* ciphertext on its way */
+};
+
+struct pair_terms {
+    const char *leaf_host; /* whose leaf the server shows */
+    const char *host;      /* what the client verifies */
+    const char *sni;       /* of the client, and what tickets are bound to */
+    const char *ticket_sni; /* NULL = sni */
+    const char *offered;   /* wire format, "" = none */
+    const char *chosen;    /* "" = none */
+    struct trust *trust;   /* NULL = the world's */
+};
+
+void pair_open(struct pair *pair, struct pair_world *world, const struct pair_terms *terms);
+void pair_close(struct pair *pair);
+/* Moves everything that waits to the other side, at most `chunk` bytes a feed (0 = all at once), stepping handshakes; returns when
+ * neither side has anything to say. *client and *server (optional) get the last results of session_handshake. */
+void pair_handshake(struct pair *pair, size_t chunk, int *client, int *server);
+/* The usual: a handshake of both that must succeed. */
+void pair_connect(struct pair *pair, struct pair_world *world, const struct pair_terms *terms);
+/* Writes text at `from` and expects it at `to`. */
+void pair_say(struct pair *pair, int from_client, const char *text);
+
+#endif
