@@ -49,7 +49,8 @@ struct authority_info {
 void authority_describe(const struct authority *authority, struct authority_info *out);
 /* The CA certificate (key 0) or the unencrypted PKCS#8 key (key 1) as PEM text, malloc'd, NUL-terminated; NULL on failure. */
 char *authority_pem(const struct authority *authority, int key);
-/* PKCS#12 with the certificate, and the key when with_key; 0 and malloc'd *out, or negative. password may be "". */
+/* PKCS#12 with the certificate, and the key when with_key; 0 and malloc'd *out, or negative. password: at most 128 printable
+ * ASCII characters, may be "" (-SOTH_EINVALID otherwise). */
 int authority_p12(const struct authority *authority, int with_key, const char *password, uint8_t **out, size_t *out_size);
 
 /*
