@@ -176,7 +176,7 @@ int session_handshake(struct session *s)
     if (s->done)
         return 1;
     if (s->error)
-        return -SOTH_ETLS;
+        return s->error == PARSE_ERROR && session_io_awaits_alert(s) ? -SOTH_EAGAIN : -SOTH_ETLS;
     int r = s->trust ? wolfSSL_connect(s->tls) : wolfSSL_accept(s->tls);
     if (r == WOLFSSL_SUCCESS) {
         s->done = 1;
@@ -188,7 +188,7 @@ int session_handshake(struct session *s)
     if (error == WOLFSSL_ERROR_WANT_READ && !s->ended)
         return -SOTH_EAGAIN;
     s->error = error == WOLFSSL_ERROR_WANT_READ ? SOCKET_ERROR_E : error;
-    return -SOTH_ETLS;
+    return s->error == PARSE_ERROR && session_io_awaits_alert(s) ? -SOTH_EAGAIN : -SOTH_ETLS;
 }
 
 ssize_t session_read(struct session *s, uint8_t *p, size_t cap)

@@ -2,7 +2,7 @@
 /*
  * wolfSSL asks for bytes and hands bytes over; both are memory. While the handshake lasts the record headers are watched for alerts in
  * plaintext: a TLS 1.3 client that refuses our certificate may send one where wolfSSL expects an encrypted record, which it reports
- * as a mere parse error.
+ * as a mere parse error as soon as it has the header.
  */
 #include <string.h>
 
@@ -36,6 +36,17 @@ static void watch(struct session *s, const uint8_t *p, size_t n)
         if (s->record_have == sizeof s->record && s->record_left == 0)
             s->record_have = 0;
     }
+}
+
+int session_io_awaits_alert(struct session *s)
+{
+    if (s->record_have < sizeof s->record || s->record[0] != RECORD_ALERT || s->record[3] != 0 || s->record[4] != 2)
+        return 0;
+    size_t part = s->in_size < s->record_left ? s->in_size : s->record_left;
+    watch(s, s->in, part);
+    s->in += part;
+    s->in_size -= part;
+    return s->record_have > 0 && !s->ended && !s->timed_out;
 }
 
 int session_io_recv(WOLFSSL *tls, char *p, int n, void *session)

@@ -29,6 +29,10 @@ struct session {
 /* 16 bytes of SHA-256 of the parts, each with its length. */
 void session_key(uint8_t key[SESSION_KEY_SIZE], const struct soth_span *parts, size_t count);
 
+/* session_io.c: after wolfSSL gave up at the header of an alert in plaintext, reads the alert's two bytes from what is lent. 1 while
+ * they have not all come. */
+int session_io_awaits_alert(struct session *session);
+
 /* trust.c */
 struct trust *trust_ref(struct trust *trust);
 WOLFSSL_CTX *trust_context(const struct trust *trust);
