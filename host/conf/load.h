@@ -16,6 +16,7 @@ const struct settings *settings_get(const struct settings_file *file);
 const char *settings_path(const struct settings_file *file);
 void settings_free(struct settings_file *file);
 extern const struct soth_opt settings_options[]; /* for `config doc` */
+extern const struct soth_opt conf_module_options[]; /* of a document in conf.d */
 /* Where the CA is when `ca` names no files (contract section 1). malloc'd. */
 char *settings_default_ca(const char *file_name);
 

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The files of conf.d: each document enables one module instance (load.h). */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/conf/document.h"
+#include "host/conf/load.h"
+
+#define M struct conf_module
+
+static const struct soth_opt queue_options[] = {
+    {"max_events", SOTH_OPT_T_INT, 0, 0, "65536", 16, 100000000, NULL, NULL, 0, "events that may wait for this sink"},
+    {"max_bytes", SOTH_OPT_T_SIZE, 0, sizeof(uint64_t), "64M", 65536, INT64_C(1) << 40, NULL, NULL, 0, "bytes that may wait for this sink"},
+    {"on_full", SOTH_OPT_T_ENUM, 0, 2 * sizeof(uint64_t), "drop_newest", 0, 0, "drop_newest|drop_oldest|pause_flow", NULL, 0,
+     "what happens when the queue is full"},
+    SOTH_OPT_END,
+};
+
+/* `config` is the module's own mapping and read by the module's table. */
+const struct soth_opt conf_module_options[] = {
+    SOTH_OPT_STRING(M, module, SOTH_REQUIRED, "the module: NAME.so in modules_dir"),
+    SOTH_OPT_STRING(M, name, 0, "the instance's name; default is the module's"),
+    SOTH_OPT_BOOL(M, enabled, "true", "false: the document is checked and not used"),
+    SOTH_OPT_INT(M, order, "50", 0, 1000000, "position inside its phase, small first"),
+    SOTH_OPT_ENUM(M, on_error, "open|closed|default", "default",
+                  "when the module fails: open goes on without it, closed refuses; default is closed for policies and open for the rest"),
+    SOTH_OPT_MAP(M, queue, queue_options, "sinks: the queue in front of it"),
+    SOTH_OPT_STRINGS(M, events, "[]", "sinks: event kinds or groups (all, connect, tls, http, body, stream, grpc, decoder, system)"),
+    SOTH_OPT_END,
+};
+
+struct conf_modules_private {
+    struct conf_file **files;
+    size_t file_count;
+    struct options_owned *owned;
+};
+
+static int is_yaml(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".yaml") == 0;
+}
+
+/* The document without `config`, which has a table of its own. */
+static struct conf_node without_config(const struct conf_node *map, struct conf_node *keys, struct conf_node *items)
+{
+    struct conf_node copy = *map;
+    copy.keys = keys;
+    copy.items = items;
+    copy.count = 0;
+    for (size_t i = 0; i < map->count; i++) {
+        if (strcmp(map->keys[i].text, "config") == 0)
+            continue;
+        keys[copy.count] = map->keys[i];
+        items[copy.count++] = map->items[i];
+    }
+    return copy;
+}
+
+static int read_document(struct conf_modules *out, const struct conf_node *document, FILE *errors)
+{
+    struct conf_module *bigger = realloc(out->v, (out->n + 1) * sizeof *bigger);
+    if (!bigger)
+        return 1;
+    out->v = bigger;
+    struct conf_module *module = memset(&bigger[out->n], 0, sizeof *module);
+    if (document->type != NODE_MAP) {
+        options_error(document, "module", errors, "expected is a mapping that begins with module: NAME");
+        return 1;
+    }
+    struct conf_node *keys = calloc(document->count + 1, sizeof *keys), *items = calloc(document->count + 1, sizeof *items);
+    int count = 1;
+    if (keys && items) {
+        struct conf_node own = without_config(document, keys, items);
+        count = options_fill(conf_module_options, &own, module, &out->private->owned, errors, "");
+    }
+    free(keys);
+    free(items);
+    if (count)
+        return count;
+    if (strspn(module->module, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(module->module)) {
+        options_error(document, "module", errors, "a module's name has letters, digits, _ and - only");
+        return 1;
+    }
+    if (!*module->name)
+        module->name = module->module;
+    module->config = node_get(document, "config");
+    module->document = document;
+    for (size_t i = 0; i < out->n; i++)
+        if (strcmp(out->v[i].name, module->name) == 0) {
+            options_error(document, node_get(document, "name") ? "name" : "module", errors,
+                          "another instance has this name already; give one of them a name: of its own");
+            return 1;
+        }
+    out->n++;
+    return 0;
+}
+
+static int read_file(struct conf_modules *out, const char *path, FILE *errors)
+{
+    struct conf_modules_private *p = out->private;
+    struct conf_file *file = conf_file_open(path, true, errors);
+    struct conf_file **bigger = file ? realloc(p->files, (p->file_count + 1) * sizeof *bigger) : NULL;
+    int count = 0;
+    if (!bigger) {
+        conf_file_free(file);
+        return 1;
+    }
+    p->files = bigger;
+    bigger[p->file_count++] = file;
+    for (size_t i = 0; i < conf_file_documents(file); i++)
+        if (conf_file_document(file, i))
+            count += read_document(out, conf_file_document(file, i), errors);
+    return count;
+}
+
+int conf_modules_load(const char *directory, struct conf_modules *out, FILE *errors)
+{
+    struct dirent **names = NULL;
+    int count = 0, n = scandir(directory, &names, is_yaml, alphasort);
+    *out = (struct conf_modules){.private = calloc(1, sizeof *out->private)};
+    if (n < 0 || !out->private) {
+        fprintf(errors, "%s: cannot read conf_d: %m\n", directory);
+        return -SOTH_ECONFIG;
+    }
+    for (int i = 0; i < n; i++) {
+        size_t size = strlen(directory) + strlen(names[i]->d_name) + 2;
+        char *path = malloc(size);
+        if (path) {
+            snprintf(path, size, "%s/%s", directory, names[i]->d_name);
+            count += read_file(out, path, errors);
+        }
+        free(path);
+        free(names[i]);
+    }
+    free(names);
+    return count ? -SOTH_ECONFIG : SOTH_OK;
+}
+
+void conf_modules_fini(struct conf_modules *modules)
+{
+    struct conf_modules_private *p = modules->private;
+    for (size_t i = 0; p && i < p->file_count; i++)
+        conf_file_free(p->files[i]);
+    if (p) {
+        options_fini(p->owned);
+        free(p->files);
+    }
+    free(p);
+    free(modules->v);
+    *modules = (struct conf_modules){0};
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Option tables as documentation, and a module's table looked over before it is used. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/conf/document.h"
+
+static const char *type_name(const struct soth_opt *opt)
+{
+    static const char *const names[] = {"", "true, false", "number", "size", "duration", "text", "path", "choice", "texts", "list", "mapping"};
+    return opt->type < sizeof names / sizeof *names ? names[opt->type] : "";
+}
+
+static void print_range(const struct soth_opt *opt, FILE *out)
+{
+    if (opt->type == SOTH_OPT_T_ENUM)
+        for (const char *c = opt->choices; *c; c++)
+            fputs(*c == '|' ? ", " : (char[]){*c, 0}, out);
+    else if (opt->min || opt->max)
+        fprintf(out, "%lld to %lld%s", (long long)opt->min, (long long)opt->max,
+                opt->type == SOTH_OPT_T_DURATION ? " ms" : opt->type == SOTH_OPT_T_SIZE ? " bytes" : "");
+}
+
+static void print_row(const struct soth_opt *opt, const char *prefix, FILE *out)
+{
+    fprintf(out, "| `%s%s` | %s | ", prefix, opt->key, type_name(opt));
+    if (opt->flags & SOTH_REQUIRED)
+        fputs("required", out);
+    else if (opt->preset && *opt->preset)
+        fprintf(out, "`%.*s`", (int)strcspn(opt->preset, "\n"), opt->preset);
+    fputs(" | ", out);
+    print_range(opt, out);
+    fprintf(out, " | %s |\n", opt->doc ? opt->doc : "");
+}
+
+static void print_rows(const struct soth_opt *table, const char *prefix, FILE *out)
+{
+    for (const struct soth_opt *opt = table; opt && opt->key; opt++) {
+        print_row(opt, prefix, out);
+        if (opt->type == SOTH_OPT_T_MAP || opt->type == SOTH_OPT_T_LIST) {
+            char below[256];
+            snprintf(below, sizeof below, "%s%s%s.", prefix, opt->key, opt->type == SOTH_OPT_T_LIST ? "[]" : "");
+            print_rows(opt->sub, below, out);
+        }
+    }
+}
+
+void options_doc(const struct soth_opt *table, const char *prefix, FILE *out)
+{
+    fputs("| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n", out);
+    print_rows(table, prefix, out);
+}
+
+static size_t field_size(const struct soth_opt *opt)
+{
+    switch (opt->type) {
+    case SOTH_OPT_T_BOOL:
+        return sizeof(uint8_t);
+    case SOTH_OPT_T_ENUM:
+        return sizeof(uint32_t);
+    case SOTH_OPT_T_STRING:
+    case SOTH_OPT_T_PATH:
+        return sizeof(char *);
+    case SOTH_OPT_T_STRINGS:
+        return sizeof(struct soth_strings);
+    case SOTH_OPT_T_LIST:
+        return sizeof(struct soth_list);
+    case SOTH_OPT_T_MAP:
+        return 0;
+    default:
+        return sizeof(uint64_t);
+    }
+}
+
+static int check_table(const struct soth_opt *table, size_t size, unsigned depth, char *err, size_t err_size)
+{
+    for (const struct soth_opt *opt = table; opt && opt->key; opt++) {
+        const char *what = NULL;
+        if (opt->type < SOTH_OPT_T_BOOL || opt->type > SOTH_OPT_T_MAP)
+            what = "has an unknown type";
+        else if (opt->offset > size || size - opt->offset < field_size(opt))
+            what = "lies outside the module's struct";
+        else if (opt->type == SOTH_OPT_T_ENUM && !opt->choices)
+            what = "has no choices";
+        else if ((opt->type == SOTH_OPT_T_LIST || opt->type == SOTH_OPT_T_MAP) && (!opt->sub || depth > 8))
+            what = "has no table of its own, or is nested too deeply";
+        else if (opt->type == SOTH_OPT_T_LIST && opt->item_size == 0)
+            what = "has items of size 0";
+        if (what) {
+            snprintf(err, err_size, "option %s %s", opt->key, what);
+            return -SOTH_EABI;
+        }
+        if (opt->sub) {
+            int r = check_table(opt->sub, opt->type == SOTH_OPT_T_LIST ? opt->item_size : size - opt->offset, depth + 1, err, err_size);
+            if (r < 0)
+                return r;
+        }
+    }
+    return SOTH_OK;
+}
+
+int options_check(const struct soth_opt *table, size_t self_size, char *err, size_t err_size)
+{
+    int r = check_table(table, self_size, 0, err, err_size);
+    if (r < 0)
+        return r;
+    /* presets must parse: fill a block of the module's size with nothing but them */
+    char *messages = NULL;
+    size_t size = 0;
+    struct options_owned *owned = NULL;
+    FILE *errors = open_memstream(&messages, &size);
+    void *block = calloc(1, self_size ? self_size : 1);
+    struct conf_file *empty = conf_file_from_text("presets", "{}", errors);
+    struct soth_opt *copy = NULL;
+    size_t n = 0;
+    while (table && table[n].key)
+        n++;
+    copy = calloc(n + 1, sizeof *copy);
+    for (size_t i = 0; copy && i < n; i++) {
+        copy[i] = table[i];
+        copy[i].flags &= ~SOTH_REQUIRED;
+    }
+    int count = copy && block && empty ? options_fill(copy, conf_file_document(empty, 0), block, &owned, errors, "") : 1;
+    fclose(errors);
+    if (count > 0)
+        snprintf(err, err_size, "a default does not parse: %s", messages ? messages : "");
+    options_fini(owned);
+    conf_file_free(empty);
+    free(copy);
+    free(block);
+    free(messages);
+    return count > 0 ? -SOTH_EABI : SOTH_OK;
+}

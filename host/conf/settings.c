@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The option tables of soth-mitm.yaml: every key with its type, default, range and meaning. `soth-mitm config doc` prints them. */
+#include "host/conf/settings.h"
+
+#include "host/conf/load.h"
+
+#ifndef SOTH_MODULEDIR
+#define SOTH_MODULEDIR "/usr/local/lib/soth-mitm/modules"
+#endif
+
+#define HOURS(n) ((int64_t)(n) * 3600 * 1000)
+#define S struct settings
+
+static const struct soth_opt listen_options[] = {
+    SOTH_OPT_STRING_DEF(struct settings_listen, addr, "127.0.0.1", "IPv4 or IPv6 address ([::] takes both), or unix:/path"),
+    SOTH_OPT_INT(struct settings_listen, port, "8080", 0, 65535, "TCP port, 0 = any free one"),
+    SOTH_OPT_ENUM(struct settings_listen, mode, "explicit|reverse", "explicit",
+                  "explicit: clients are told to use a proxy; reverse: in front of reverse_upstream"),
+    SOTH_OPT_BOOL(struct settings_listen, tls, "false", "reverse: end TLS here, with a leaf for the SNI or the given certificate"),
+    SOTH_OPT_PATH(struct settings_listen, cert_path, 0, "with tls: a certificate chain in PEM instead of leaves of our CA"),
+    SOTH_OPT_PATH(struct settings_listen, key_path, 0, "its private key in PEM"),
+    SOTH_OPT_ENUM(struct settings_listen, host_header, "keep|upstream", "keep", "reverse: send the client's Host, or the upstream's name"),
+    SOTH_OPT_END,
+};
+
+static const struct soth_opt ca_options[] = {
+    SOTH_OPT_PATH(struct settings_ca, cert_path, 0, "CA certificate in PEM; made at the first start when neither file is there"),
+    SOTH_OPT_PATH(struct settings_ca, key_path, 0, "CA private key in PEM, readable by its owner only"),
+    SOTH_OPT_STRING_DEF(struct settings_ca, common_name, "soth-mitm CA", "of a new CA; a CA on disk keeps the subject it has"),
+    SOTH_OPT_STRING_DEF(struct settings_ca, organization, "soth-mitm", "of a new CA"),
+    SOTH_OPT_INT(struct settings_ca, leaf_cache_capacity, "1024", 0, 1000000, "leaf certificates kept ready, 0 = none"),
+    SOTH_OPT_INT(struct settings_ca, leaf_days, "30", 3, 30, "validity of a leaf, two days of backdating included"),
+    SOTH_OPT_END,
+};
+
+static const struct soth_opt upstream_options[] = {
+    SOTH_OPT_STRING(struct settings_upstream, host, 0, "name or address of the origin"),
+    SOTH_OPT_INT(struct settings_upstream, port, "443", 1, 65535, "its port"),
+    SOTH_OPT_BOOL(struct settings_upstream, tls, "true", "speak TLS to it"),
+    SOTH_OPT_END,
+};
+
+static const struct soth_opt block_options[] = {
+    SOTH_OPT_INT(struct settings_block_response, status, "403", 400, 599, "HTTP status of the answer to what a policy blocks"),
+    SOTH_OPT_STRING_DEF(struct settings_block_response, body, "\"blocked by policy\\n\"", "its body; {reason}, {rule_id} and {host} are filled in"),
+    SOTH_OPT_STRING_DEF(struct settings_block_response, content_type, "text/plain", "its media type"),
+    SOTH_OPT_END,
+};
+
+const struct soth_opt settings_options[] = {
+    SOTH_OPT_LIST(S, listen, listen_options, struct settings_listen, "where to listen; default is 127.0.0.1:8080, explicit"),
+    SOTH_OPT_INT(S, workers, "0", 0, 256, "event loops, 0 = one per core"),
+    {"modules_dir", SOTH_OPT_T_STRINGS, 0, offsetof(S, modules_dir), SOTH_MODULEDIR, 0, 0, NULL, NULL, 0, "where modules are looked for, one place or several"},
+    {"conf_d", SOTH_OPT_T_PATH, 0, offsetof(S, conf_d), "", 0, 0, NULL, NULL, 0, "directory of the files that enable modules; default conf.d beside this file"},
+    SOTH_OPT_MAP(S, ca, ca_options, "the certificate authority that signs leaves"),
+    SOTH_OPT_ENUM(S, connect_parse_mode, "strict|lenient", "strict", "how CONNECT targets are read"),
+    SOTH_OPT_BOOL(S, strict_header_mode, "true", "false: repair what RFC 9112 allows to repair in responses"),
+    SOTH_OPT_SIZE(S, max_http_head_bytes, "65536", 1024, 1048576, "limit of a request or response head"),
+    SOTH_OPT_ENUM(S, downstream_cert_profile, "modern|compat", "modern", "leaves with ECDSA P-256 or RSA-2048 keys"),
+    SOTH_OPT_PATH(S, upstream_ca_file, 0, "CA certificates in PEM, trusted for origins besides the system's"),
+    SOTH_OPT_BOOL(S, upstream_tls_insecure_skip_verify, "false", "true: certificates of origins are not verified"),
+    SOTH_OPT_MAP(S, reverse_upstream, upstream_options, "the origin behind listeners of mode reverse"),
+    SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
+    SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
+    SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
+    SOTH_OPT_DURATION(S, resolver_timeout, "5s", 10, HOURS(1), "limit of a name look-up"),
+    SOTH_OPT_DURATION(S, resolver_cache_ttl, "60s", 0, HOURS(24), "upper bound of caching a look-up, 0 = off"),
+    SOTH_OPT_MAP(S, block_response, block_options, "the answer to what a policy blocks"),
+    SOTH_OPT_STRINGS(S, allow_clients, "[127.0.0.0/8, \"::1\"]", "networks whose clients are served"),
+    SOTH_OPT_STRINGS(S, deny_upstreams, "[169.254.0.0/16, \"fe80::/10\"]", "networks that are never connected to"),
+    SOTH_OPT_INT(S, max_concurrent_flows, "16384", 1, 10000000, "client connections at once; one more is answered 503"),
+    SOTH_OPT_DURATION(S, upstream_connect_timeout, "10s", 10, HOURS(1), "limit of connecting to an origin"),
+    SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),
+    SOTH_OPT_DURATION(S, idle_timeout, "10m", 100, HOURS(24), "a connection on which nothing moves is ended"),
+    SOTH_OPT_DURATION(S, stream_stage_timeout, "30s", 10, HOURS(24), "limit of reading a request head"),
+    SOTH_OPT_DURATION(S, response_header_timeout, "10m", 10, HOURS(24), "limit of waiting for a response head"),
+    SOTH_OPT_DURATION(S, drain_timeout, "30s", 0, HOURS(24), "after SIGTERM, flows may take this long to end"),
+    SOTH_OPT_END,
+};
+
+static const uint8_t *as_v4(const struct soth_addr *addr)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (addr->family == 4)
+        return addr->bytes;
+    for (unsigned i = 0; i < sizeof mapped; i++)
+        if (addr->bytes[i] != mapped[i])
+            return NULL;
+    return addr->bytes + 12;
+}
+
+static int bits_match(const uint8_t *a, const uint8_t *b, uint32_t bits)
+{
+    for (uint32_t i = 0; i < bits; i += 8) {
+        uint32_t left = bits - i;
+        uint8_t mask = left >= 8 ? 0xff : (uint8_t)(0xff << (8 - left));
+        if ((a[i / 8] ^ b[i / 8]) & mask)
+            return 0;
+    }
+    return 1;
+}
+
+int settings_cidr_match(const struct settings_cidr *list, size_t n, const struct soth_addr *addr)
+{
+    const uint8_t *v4 = addr->family ? as_v4(addr) : NULL;
+    for (size_t i = 0; addr->family && i < n; i++) {
+        if (list[i].addr.family == 4 && v4 && bits_match(list[i].addr.bytes, v4, list[i].bits))
+            return 1;
+        if (list[i].addr.family == 6 && addr->family == 6 && bits_match(list[i].addr.bytes, addr->bytes, list[i].bits))
+            return 1;
+    }
+    return 0;
+}
