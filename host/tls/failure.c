@@ -193,7 +193,7 @@ static void raw_text(const struct tls_facts *facts, char *out, size_t size)
         int none;
     } numbers[] = {{"alert received", facts->alert_rx, -1}, {"alert sent", facts->alert_tx, -1}, {"verify", facts->verify_code, 0},
                    {"errno", facts->sys_errno, 0}};
-    int n = snprintf(out, size, "wolfSSL %d (%.60s)", facts->error, words);
+    int n = snprintf(out, size, "wolfSSL %d (%.48s)", facts->error, words);
     for (size_t i = 0; n > 0 && at < size; i++) {
         at += (size_t)n;
         while (i < COUNT(numbers) && numbers[i].value == numbers[i].none)
