@@ -23,7 +23,7 @@ const struct soth_opt conf_module_options[] = {
     SOTH_OPT_STRING(M, name, 0, "the instance's name; default is the module's"),
     SOTH_OPT_BOOL(M, enabled, "true", "false: the document is checked and not used"),
     SOTH_OPT_INT(M, order, "50", 0, 1000000, "position inside its phase, small first"),
-    SOTH_OPT_ENUM(M, on_error, "open|closed|default", "default",
+    SOTH_OPT_ENUM(M, on_error, "open|closed", "",
                   "when the module fails: open goes on without it, closed refuses; default is closed for policies and open for the rest"),
     SOTH_OPT_MAP(M, queue, queue_options, "sinks: the queue in front of it"),
     SOTH_OPT_STRINGS(M, events, "[]", "sinks: event kinds or groups (all, connect, tls, http, body, stream, grpc, decoder, system)"),
@@ -65,6 +65,7 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
         return 1;
     out->v = bigger;
     struct conf_module *module = memset(&bigger[out->n], 0, sizeof *module);
+    module->on_error = 2; /* not given */
     if (document->type != NODE_MAP) {
         options_error(document, "module", errors, "expected is a mapping that begins with module: NAME");
         return 1;
