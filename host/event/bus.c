@@ -3,7 +3,6 @@
  * Ports and publication (bus.h). What a worker emits is copied once into its slab; publication takes the lock once a loop turn, gives
  * sequence numbers and puts pointers into the sinks' rings.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

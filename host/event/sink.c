@@ -3,7 +3,6 @@
  * A sink's thread: takes what its ring has, hands it to the module, deals with what the module answers. It sleeps until a worker has
  * published something, then waits a moment more, so that a busy proxy wakes it a few hundred times a second and not for every event.
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

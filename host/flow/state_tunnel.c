@@ -4,7 +4,6 @@
  * somebody else is a mismatch, and a blocked name stays blocked. A half-close is relayed. The same relay serves an upgraded
  * connection (101), there through the TLS of both legs.
  */
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* See server.h. The control thread sleeps in its own event loop; workers report by a byte in a pipe. */
-#define _GNU_SOURCE
 #include "host/net/server.h"
 
 #include <event2/event.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* See worker.h. The loop runs one turn at a time: events, then what they emitted is published, then commands. */
-#define _GNU_SOURCE
 #include "host/net/worker.h"
 
 #include <event2/event.h>

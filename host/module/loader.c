@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Shared objects into the process. A module's prefix is checked before any code of it is called; what does not fit is refused with the
+ * numbers of both sides and what to do. Nothing is ever unloaded. dlopen is called here and nowhere else.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/module/instance.h"
+
+struct loaded {
+    struct loaded *next;
+    char *path;
+    const struct soth_module *module;
+};
+
+static struct loaded *all;
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int refuse(char *err, size_t err_size, const char *path, const char *why)
+{
+    snprintf(err, err_size, "%s: %s", path, why);
+    return -SOTH_EABI;
+}
+
+static int check_version(const struct soth_module *m, const char *path, char *err, size_t err_size)
+{
+    if (m->abi_major != SOTH_ABI_MAJOR) {
+        snprintf(err, err_size, "%s: built for ABI %u.%u, this host has %d.%d; rebuild the module with this host's SDK", path, m->abi_major,
+                 m->abi_minor, SOTH_ABI_MAJOR, SOTH_ABI_MINOR);
+        return -SOTH_EABI;
+    }
+    if (m->abi_minor > SOTH_ABI_MINOR) {
+        snprintf(err, err_size, "%s: built for ABI %u.%u, this host has %d.%d; upgrade soth-mitm or rebuild with -DSOTH_ABI_TARGET=%d", path,
+                 m->abi_major, m->abi_minor, SOTH_ABI_MAJOR, SOTH_ABI_MINOR, SOTH_ABI_MINOR);
+        return -SOTH_EABI;
+    }
+    return SOTH_OK;
+}
+
+static int check_operations(const struct soth_module *m, const char *path, char *err, size_t err_size)
+{
+    char why[256];
+    if (!m->name || !m->version || !m->license || !*m->name)
+        return refuse(err, err_size, path, "has no name, version or license");
+    if (m->self_size > (size_t)64 * 1024 * 1024)
+        return refuse(err, err_size, path, "wants more than 64 MiB for an instance");
+    if (m->kind == SOTH_KIND_SINK && !m->write)
+        return refuse(err, err_size, path, "is a sink without a write operation");
+    if (m->kind == SOTH_KIND_POLICY && !m->connect && !m->request)
+        return refuse(err, err_size, path, "is a policy without a connect or request hook");
+    if (m->options && options_check(m->options, m->self_size, why, sizeof why) < 0)
+        return refuse(err, err_size, path, why);
+    return SOTH_OK;
+}
+
+int loader_check(const struct soth_module *module, const char *path, char *err, size_t err_size)
+{
+    /* up to `connect` is what the first minor had */
+    const uint32_t least = (uint32_t)offsetof(struct soth_module, write);
+    if (module->magic != SOTH_MAGIC)
+        return refuse(err, err_size, path, "its symbol soth_mitm_module is not a soth-mitm module (wrong magic number)");
+    int r = check_version(module, path, err, err_size);
+    if (r < 0)
+        return r;
+    if (module->size < least) {
+        snprintf(err, err_size, "%s: its module struct has %u bytes, at least %u are needed; rebuild it with the SDK's macros", path,
+                 module->size, least);
+        return -SOTH_EABI;
+    }
+    if (module->kind != SOTH_KIND_SINK && module->kind != SOTH_KIND_POLICY) {
+        snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy)", path, module->kind);
+        return -SOTH_EABI;
+    }
+    struct soth_module copy = {0};
+    memcpy(&copy, module, module->size < sizeof copy ? module->size : sizeof copy);
+    return check_operations(&copy, path, err, err_size);
+}
+
+/* Is it a file that only its owner writes, and an ELF object? */
+static int check_file(const char *path, char *err, size_t err_size)
+{
+    struct stat st;
+    char magic[4];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        snprintf(err, err_size, "%s: cannot open: %s", path, fd < 0 ? strerror(errno) : "not a regular file");
+        if (fd >= 0)
+            close(fd);
+        return -SOTH_ENOENT;
+    }
+    ssize_t n = read(fd, magic, sizeof magic);
+    close(fd);
+    if (n != 4 || memcmp(magic, "\177ELF", 4) != 0)
+        return refuse(err, err_size, path, "is not an ELF shared object");
+    if (st.st_mode & (S_IWGRP | S_IWOTH))
+        return refuse(err, err_size, path, "group or others may write it: chmod go-w it, its code runs inside the proxy");
+    return SOTH_OK;
+}
+
+static const struct soth_module *load(const char *path, int *error, char *err, size_t err_size)
+{
+    *error = check_file(path, err, err_size);
+    if (*error < 0)
+        return NULL;
+    *error = -SOTH_EABI;
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!handle) {
+        snprintf(err, err_size, "cannot load: %s", dlerror());
+        return NULL;
+    }
+    const struct soth_module *module = dlsym(handle, "soth_mitm_module");
+    if (!module) {
+        snprintf(err, err_size, "%s: has no symbol soth_mitm_module: not a module of soth-mitm, or not exported", path);
+        return NULL;
+    }
+    *error = loader_check(module, path, err, err_size);
+    return *error < 0 ? NULL : module;
+}
+
+static const struct soth_module *load_once(const char *path, int *error, char *err, size_t err_size)
+{
+    for (struct loaded *l = all; l; l = l->next)
+        if (strcmp(l->path, path) == 0)
+            return l->module;
+    const struct soth_module *module = load(path, error, err, err_size);
+    struct loaded *entry = module ? calloc(1, sizeof *entry) : NULL;
+    if (entry && (entry->path = strdup(path))) {
+        entry->module = module;
+        entry->next = all;
+        all = entry;
+    } else {
+        free(entry);
+    }
+    return module;
+}
+
+const struct soth_module *loader_get(const struct soth_strings *directories, const char *name, int *error, char *err, size_t err_size)
+{
+    size_t used = 0;
+    char path[PATH_MAX];
+    for (size_t i = 0; i < directories->n; i++) {
+        snprintf(path, sizeof path, "%s/%s.so", directories->v[i], name);
+        if (access(path, F_OK) != 0)
+            continue;
+        pthread_mutex_lock(&all_lock);
+        const struct soth_module *module = load_once(path, error, err, err_size);
+        pthread_mutex_unlock(&all_lock);
+        return module;
+    }
+    *error = -SOTH_ENOENT;
+    used = (size_t)snprintf(err, err_size, "there is no module %s.so in", name);
+    for (size_t i = 0; i < directories->n && used < err_size; i++)
+        used += (size_t)snprintf(err + used, err_size - used, "%s %s", i ? "," : "", directories->v[i]);
+    return NULL;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Instances from conf.d (registry.h): load, configure, check, create; and all of it back again. */
+#include "host/module/registry.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/event/bus.h"
+#include "host/module/instance.h"
+
+static int say(FILE *errors, const struct conf_module *conf, const char *key, const char *text, int error)
+{
+    options_error(conf->document, key, errors, text);
+    return error;
+}
+
+static void instance_free(struct instance *instance)
+{
+    if (!instance)
+        return;
+    if (instance->created && instance->module.destroy)
+        instance->module.destroy(instance->self);
+    for (int i = 0; i < instance->counters_used; i++) {
+        free(instance->counters[i].name);
+        free(instance->counters[i].label);
+    }
+    options_fini(instance->owned);
+    free(instance);
+}
+
+static int configure(struct instance *instance, FILE *errors)
+{
+    const struct conf_module *conf = instance->conf;
+    static const struct soth_opt nothing[] = {SOTH_OPT_END};
+    const struct soth_opt *table = instance->module.options ? instance->module.options : nothing;
+    int wrong = 0;
+    if (conf->config || instance->module.options) {
+        /* a missing `config:` is an empty one, but what is required is missed at the document */
+        size_t before = (size_t)ftell(errors);
+        wrong = options_fill(table, conf->config, instance->self, &instance->owned, errors, "config.");
+        if (wrong && !conf->config && (size_t)ftell(errors) > before)
+            say(errors, conf, "module", "this module needs a config: mapping", 0);
+    }
+    if (wrong)
+        return -SOTH_ECONFIG;
+    instance->errors = errors;
+    int r = instance->module.check ? instance->module.check(&hostapi, instance->self) : SOTH_OK;
+    instance->errors = NULL;
+    return r < 0 ? -SOTH_ECONFIG : SOTH_OK;
+}
+
+static int create(struct instance *instance, FILE *errors)
+{
+    size_t before = (size_t)ftell(errors);
+    instance->errors = errors;
+    int r = instance->module.create ? instance->module.create(&hostapi, instance->self) : SOTH_OK;
+    instance->errors = NULL;
+    if (r < 0) {
+        if ((size_t)ftell(errors) == before)
+            say(errors, instance->conf, "module", "the module could not be started", 0);
+        return instance->module.kind == SOTH_KIND_SINK ? -SOTH_EIO : -SOTH_EINVALID;
+    }
+    instance->created = true;
+    if (instance->module.kind == SOTH_KIND_POLICY) {
+        uint32_t has = (instance->module.connect ? SOTH_HOOK_CONNECT : 0) | (instance->module.request ? SOTH_HOOK_REQUEST : 0);
+        instance->hooks = has & (instance->module.hooks ? instance->module.hooks(instance->self) : has);
+    }
+    return SOTH_OK;
+}
+
+static int check_events(const struct conf_module *conf, const struct soth_module *module, FILE *errors)
+{
+    if (conf->events.n > 0 && module->kind != SOTH_KIND_SINK)
+        return say(errors, conf, "events", "only sinks take events", -SOTH_ECONFIG);
+    for (size_t i = 0; i < conf->events.n; i++)
+        if (event_kinds_by_name(soth_span(conf->events.v[i])) == 0) {
+            char text[256];
+            snprintf(text, sizeof text, "'%s' is neither an event kind nor a group (all, connect, tls, http, body, stream, grpc, decoder, system)",
+                     conf->events.v[i]);
+            return say(errors, conf, "events", text, -SOTH_ECONFIG);
+        }
+    return SOTH_OK;
+}
+
+static int add(struct registry *registry, const struct conf_module *conf, const struct settings *settings, bool check_only, FILE *errors)
+{
+    char err[1024] = "";
+    int error = 0;
+    const struct soth_module *module = loader_get(&settings->modules_dir, conf->module, &error, err, sizeof err);
+    if (!module)
+        return say(errors, conf, "module", err, error);
+    struct soth_module copy = {0};
+    memcpy(&copy, module, module->size < sizeof copy ? module->size : sizeof copy);
+    if ((error = check_events(conf, &copy, errors)) < 0)
+        return error;
+    struct instance *instance = calloc(1, sizeof *instance + copy.self_size);
+    if (!instance)
+        return -SOTH_ENOMEM;
+    instance->module = copy;
+    instance->conf = conf;
+    instance->registry = registry;
+    instance->closed_on_error = conf->on_error == 1 || (conf->on_error == 2 && copy.kind == SOTH_KIND_POLICY);
+    error = configure(instance, errors);
+    if (error == 0 && !check_only && conf->enabled)
+        error = create(instance, errors);
+    if (error < 0 || !conf->enabled) {
+        instance_free(instance);
+        return error;
+    }
+    registry->v[registry->n++] = instance;
+    registry->hooks |= instance->hooks;
+    return SOTH_OK;
+}
+
+/* Phase (policies before sinks), order, name. */
+static int by_order(const void *a, const void *b)
+{
+    const struct instance *x = *(struct instance *const *)a, *y = *(struct instance *const *)b;
+    if (x->module.kind != y->module.kind)
+        return x->module.kind == SOTH_KIND_POLICY ? -1 : 1;
+    if (x->conf->order != y->conf->order)
+        return x->conf->order < y->conf->order ? -1 : 1;
+    return strcmp(x->conf->name, y->conf->name);
+}
+
+int registry_open(const char *config_file, const struct settings *settings, bool check_only, FILE *errors, struct registry **out)
+{
+    struct registry *registry = calloc(1, sizeof *registry);
+    (void)config_file;
+    *out = NULL;
+    if (!registry)
+        return -SOTH_ENOMEM;
+    int r = conf_modules_load(settings->conf_d, &registry->conf, errors);
+    if (r == 0 && !(registry->v = calloc(registry->conf.n + 1, sizeof *registry->v)))
+        r = -SOTH_ENOMEM;
+    for (size_t i = 0; r == 0 && i < registry->conf.n; i++)
+        r = add(registry, &registry->conf.v[i], settings, check_only, errors);
+    if (r < 0) {
+        registry_free(registry);
+        return r;
+    }
+    qsort(registry->v, registry->n, sizeof *registry->v, by_order);
+    *out = registry;
+    return SOTH_OK;
+}
+
+void registry_free(struct registry *registry)
+{
+    if (!registry)
+        return;
+    for (size_t i = 0; i < registry->n; i++)
+        instance_free(registry->v[i]);
+    free(registry->v);
+    conf_modules_fini(&registry->conf);
+    free(registry);
+}
+
+/* ---- sinks ---- */
+
+static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
+{
+    struct instance *instance = arg;
+    return instance->module.write(instance->self, batch, done, retry_ms);
+}
+
+static int sink_flush(void *arg, uint32_t deadline_ms)
+{
+    struct instance *instance = arg;
+    return instance->module.flush ? instance->module.flush(instance->self, deadline_ms) : SOTH_OK;
+}
+
+static int sink_reopen(void *arg)
+{
+    struct instance *instance = arg;
+    return instance->module.reopen ? instance->module.reopen(instance->self) : SOTH_OK;
+}
+
+static uint64_t subscription(const struct instance *instance)
+{
+    uint64_t kinds = 0;
+    for (size_t i = 0; i < instance->conf->events.n; i++)
+        kinds |= event_kinds_by_name(soth_span(instance->conf->events.v[i]));
+    if (instance->conf->events.n == 0)
+        kinds = event_group_kinds(instance->module.events ? instance->module.events : SOTH_GROUP_ALL);
+    return kinds & ~UINT64_C(1);
+}
+
+int registry_add_sinks(struct registry *registry, struct bus *bus)
+{
+    static const struct bus_sink_ops ops = {sink_write, sink_flush, sink_reopen};
+    for (size_t i = 0; i < registry->n; i++) {
+        struct instance *instance = registry->v[i];
+        if (instance->module.kind != SOTH_KIND_SINK)
+            continue;
+        struct bus_queue_config queue = {instance->conf->queue.max_events, instance->conf->queue.max_bytes, instance->conf->queue.on_full};
+        int r = bus_add_sink(bus, instance->conf->name, instance, &ops, subscription(instance), &queue);
+        if (r < 0)
+            return r;
+    }
+    return SOTH_OK;
+}
+
+bool registry_flows_held(const struct registry *registry)
+{
+    return atomic_load_explicit(&registry->held, memory_order_relaxed) > 0;
+}
+
+uint32_t registry_hooks(const struct registry *registry)
+{
+    return registry->hooks;
+}
+
+/* ---- for people ---- */
+
+void registry_print(const struct registry *registry, FILE *out)
+{
+    fprintf(out, "%-8s %-20s %-20s %-10s %6s  %s\n", "kind", "instance", "module", "version", "order", "what it does");
+    for (size_t i = 0; i < registry->n; i++) {
+        const struct instance *in = registry->v[i];
+        fprintf(out, "%-8s %-20s %-20s %-10s %6" PRId64 "  %s\n", in->module.kind == SOTH_KIND_POLICY ? "policy" : "sink", in->conf->name,
+                in->module.name, in->module.version, in->conf->order, in->module.doc ? in->module.doc : "");
+    }
+}
+
+void registry_print_metrics(const struct registry *registry, FILE *out)
+{
+    for (size_t i = 0; i < registry->n; i++) {
+        const struct instance *in = registry->v[i];
+        for (int k = 0; k < in->counters_used; k++) {
+            const struct counter *c = &in->counters[k];
+            bool first = true;
+            for (int j = 0; j < k; j++)
+                first = first && strcmp(in->counters[j].name, c->name) != 0;
+            if (first)
+                fprintf(out, "# HELP soth_%s_%s_total %s\n# TYPE soth_%s_%s_total counter\n", in->module.name, c->name, c->help ? c->help : "",
+                        in->module.name, c->name);
+            fprintf(out, "soth_%s_%s_total{instance=\"%s\"%s%s%s} %" PRIuFAST64 "\n", in->module.name, c->name, in->conf->name,
+                    c->label ? ",label=\"" : "", c->label ? c->label : "", c->label ? "\"" : "", atomic_load(&c->value));
+        }
+    }
+}
