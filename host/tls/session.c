@@ -5,7 +5,9 @@
  */
 #include "host/tls/session.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,20 +102,30 @@ static void offer_cached(struct session *s, struct soth_span host, uint16_t port
     wolfSSL_SESSION_free(cached); /* the connection has its own reference */
 }
 
+/* What wolfSSL compares with the certificate. Addresses of IPv6 it knows only written out: "2001:0DB8:0000:...". */
+static int verify_host(WOLFSSL *tls, struct soth_span host)
+{
+    char name[256];
+    uint8_t addr[16];
+    if (host.n >= sizeof name)
+        return WOLFSSL_FAILURE;
+    memcpy(name, host.p, host.n);
+    name[host.n] = '\0';
+    if (inet_pton(AF_INET6, name, addr) == 1)
+        for (size_t i = 0; i < 8; i++)
+            snprintf(name + 5 * i, 6, "%02X%02X%s", addr[2 * i], addr[2 * i + 1], i < 7 ? ":" : "");
+    return wolfSSL_check_domain_name(tls, name);
+}
+
 struct session *session_client_new(struct trust *trust, struct soth_span host, uint16_t port, struct soth_span sni,
                                    struct soth_span alpn)
 {
-    char name[256];
-    if (host.n >= sizeof name || sni.n > 255)
-        return NULL;
     struct session *s = session_alloc(trust_context(trust));
     if (!s)
         return NULL;
     s->trust = trust_ref(trust);
-    memcpy(name, host.p, host.n);
-    name[host.n] = '\0';
     wolfSSL_SetCertCbCtx(s->tls, s);
-    if (wolfSSL_check_domain_name(s->tls, name) != WOLFSSL_SUCCESS || offer_protocols(s->tls, alpn) != WOLFSSL_SUCCESS ||
+    if (sni.n > 255 || verify_host(s->tls, host) != WOLFSSL_SUCCESS || offer_protocols(s->tls, alpn) != WOLFSSL_SUCCESS ||
         (sni.n > 0 && wolfSSL_UseSNI(s->tls, WOLFSSL_SNI_HOST_NAME, sni.p, (unsigned short)sni.n) != WOLFSSL_SUCCESS)) {
         session_free(s);
         return NULL;

@@ -10,24 +10,22 @@
 
 #include <cmocka.h>
 
+#include "host/tls/issuer.h"
+#include "host/tls/profile.h"
+#include "host/tls/session_state.h"
 #include "session_pair.h"
 
-void pair_world_init(struct pair_world *w, int rsa_leaves, uint32_t leaf_days)
+void pair_world_init(struct pair_world *w)
 {
     char err[512];
-    int created = 0;
     memset(w, 0, sizeof *w);
-    strcpy(w->dir, "/tmp/soth-tls-XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
-    snprintf(w->cert, sizeof w->cert, "%s/ca.pem", w->dir);
-    snprintf(w->key, sizeof w->key, "%s/ca.key", w->dir);
-    struct authority_config config = {.cert_path = w->cert, .key_path = w->key, .common_name = "soth test CA", .organization = "soth",
-                                      .leaf_cache_capacity = 8, .leaf_days = leaf_days, .rsa_leaves = (uint32_t)rsa_leaves};
-    w->authority = authority_open(&config, AUTHORITY_CREATE, &created, err, sizeof err);
+    tls_files_init(&w->files);
+    tls_files_make_ca(&w->files, KEY_P256, time(NULL) - 100 * 86400, time(NULL) + 100 * 86400);
+    struct authority_config config = tls_files_config(&w->files);
+    w->authority = authority_open(&config, 0, NULL, err, sizeof err);
     if (!w->authority)
         fail_msg("%s", err);
-    assert_int_equal(created, 1);
-    struct trust_config trust = {.extra_ca_file = w->cert, .session_cache = 8};
+    struct trust_config trust = {.extra_ca_file = w->files.cert, .session_cache = 8};
     w->trust = trust_new(&trust, err, sizeof err);
     if (!w->trust)
         fail_msg("%s", err);
@@ -40,21 +38,48 @@ void pair_world_fini(struct pair_world *w)
     session_tickets_free(w->tickets);
     trust_free(w->trust);
     authority_free(w->authority);
-    unlink(w->cert);
-    unlink(w->key);
-    rmdir(w->dir);
+    tls_files_fini(&w->files);
+}
+
+/* Gives the server session a WOLFSSL of TLS 1.2 alone, otherwise as it was. (A client that is told to offer 1.2 alone takes our 1.3
+ * server for an attacker, RFC 8446 4.1.3.) */
+static void limit_to_tls12(struct session *s, const struct authority *authority, const struct leaf *leaf, const char *alpn)
+{
+    size_t key_size;
+    struct soth_span der = leaf_der(leaf);
+    const uint8_t *key = private_key_traditional(authority->leaf_key, &key_size);
+    WOLFSSL_CTX *old = wolfSSL_CTX_new(wolfTLSv1_2_server_method());
+    assert_non_null(old);
+    assert_int_equal(wolfSSL_CTX_use_certificate_buffer(old, (const uint8_t *)der.p, (long)der.n, WOLFSSL_FILETYPE_ASN1), WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_CTX_use_PrivateKey_buffer(old, key, (long)key_size, WOLFSSL_FILETYPE_ASN1), WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_CTX_set_cipher_list(old, "ECDHE-ECDSA-AES128-GCM-SHA256"), WOLFSSL_SUCCESS);
+    wolfSSL_CTX_SetIORecv(old, session_io_recv);
+    wolfSSL_CTX_SetIOSend(old, session_io_send);
+    wolfSSL_CTX_set_TicketEncCb(old, session_tickets_callback);
+    wolfSSL_CTX_set_session_cache_mode(old, WOLFSSL_SESS_CACHE_OFF);
+    wolfSSL_free(s->tls);
+    s->tls = wolfSSL_new(old);
+    wolfSSL_CTX_free(old);
+    assert_non_null(s->tls);
+    wolfSSL_SetIOReadCtx(s->tls, s);
+    wolfSSL_SetIOWriteCtx(s->tls, s);
+    if (alpn[0])
+        wolfSSL_UseALPN(s->tls, (char *)alpn, (unsigned)strlen(alpn), WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
 }
 
 void pair_open(struct pair *pair, struct pair_world *w, const struct pair_terms *t)
 {
     int hit;
     memset(pair, 0, sizeof *pair);
-    struct leaf *leaf = leaf_get(w->authority, soth_span(t->leaf_host), time(NULL), &hit);
+    struct leaf *leaf = leaf_get(w->authority, soth_span(t->leaf_host), time(NULL) - t->leaf_age, &hit);
     assert_non_null(leaf);
-    pair->server = session_server_new(leaf, w->tickets, soth_span(t->ticket_sni ? t->ticket_sni : t->sni), soth_span(t->chosen));
+    pair->server = session_server_new(leaf, t->tickets ? t->tickets : w->tickets, soth_span(t->ticket_sni ? t->ticket_sni : t->sni),
+                                      soth_span(t->chosen));
+    assert_non_null(pair->server);
+    if (t->tls12)
+        limit_to_tls12(pair->server, w->authority, leaf, t->chosen);
     leaf_put(leaf);
     pair->client = session_client_new(t->trust ? t->trust : w->trust, soth_span(t->host), 443, soth_span(t->sni), soth_span(t->offered));
-    assert_non_null(pair->server);
     assert_non_null(pair->client);
     session_output(pair->server, &pair->to_client);
     session_output(pair->client, &pair->to_server);

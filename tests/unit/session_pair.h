@@ -5,16 +5,17 @@
 
 #include "host/tls/authority.h"
 #include "host/tls/session.h"
+#include "tls_files.h"
 
 struct pair_world {
-    char dir[64], cert[128], key[128];
+    struct tls_files files; /* a CA that is valid from 100 days ago until in 100 days */
     struct authority *authority;
     struct trust *trust;
     struct session_tickets *tickets;
 };
 
-/* Asserts on every failure. rsa: the leaves' key. */
-void pair_world_init(struct pair_world *world, int rsa_leaves, uint32_t leaf_days);
+/* Asserts on every failure. */
+void pair_world_init(struct pair_world *world);
 void pair_world_fini(struct pair_world *world);
 
 struct pair {
@@ -30,6 +31,9 @@ struct pair_terms {
     const char *offered;   /* wire format, "" = none */
     const char *chosen;    /* "" = none */
     struct trust *trust;   /* NULL = the world's */
+    struct session_tickets *tickets; /* NULL = the world's */
+    int64_t leaf_age;      /* seconds: for certificates that have expired or are not valid yet */
+    int tls12;             /* the server speaks TLS 1.2 only */
 };
 
 void pair_open(struct pair *pair, struct pair_world *world, const struct pair_terms *terms);
