@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* See resolve.h. */
+#include "host/net/resolve.h"
+
+#include <ares.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CACHE_SLOTS 1024u
+#define MAX_SOCKETS 16
+
+struct lookup { /* somebody who waits */
+    struct lookup *next;
+    struct query *query;
+    resolve_done *done;
+    void *arg;
+};
+
+struct query {
+    struct query *next;
+    struct resolver *resolver;
+    struct lookup *waiting;
+    struct event deadline;
+    bool abandoned; /* c-ares still has it, nobody waits */
+    char name[];
+};
+
+struct cached {
+    char *name;
+    uint64_t until_ms;
+    struct resolve_result result;
+};
+
+struct socket {
+    struct resolver *resolver;
+    ares_socket_t fd; /* ARES_SOCKET_BAD: free */
+    struct event *event;
+};
+
+struct resolver {
+    struct event_base *base;
+    ares_channel channel;
+    bool channel_made;
+    uint64_t timeout_ms, ttl_ms;
+    struct event timer;
+    struct query *queries;
+    struct socket sockets[MAX_SOCKETS];
+    struct cached cache[CACHE_SLOTS];
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+const char *resolve_library_version(void)
+{
+    return ares_version(NULL);
+}
+
+/* ---- cache ---- */
+
+static struct cached *slot(struct resolver *r, const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * 16777619u;
+    return &r->cache[hash % CACHE_SLOTS];
+}
+
+static const struct resolve_result *cache_get(struct resolver *r, const char *name)
+{
+    struct cached *c = slot(r, name);
+    return c->name && strcmp(c->name, name) == 0 && now_ms() < c->until_ms ? &c->result : NULL;
+}
+
+static void cache_put(struct resolver *r, const char *name, const struct resolve_result *result, uint64_t ttl_ms)
+{
+    struct cached *c = slot(r, name);
+    uint64_t keep = ttl_ms < r->ttl_ms ? ttl_ms : r->ttl_ms;
+    char *copy = keep > 0 && result->count > 0 ? strdup(name) : NULL;
+    if (!copy)
+        return;
+    free(c->name);
+    *c = (struct cached){copy, now_ms() + keep, *result};
+}
+
+/* ---- answers ---- */
+
+static const char *error_word(int status)
+{
+    switch (status) {
+    case ARES_ENOTFOUND:
+        return "dns:NXDOMAIN";
+    case ARES_ENODATA:
+        return "dns:NODATA";
+    case ARES_ESERVFAIL:
+        return "dns:SERVFAIL";
+    case ARES_EREFUSED:
+        return "dns:REFUSED";
+    case ARES_ENOTIMP:
+        return "dns:NOTIMP";
+    case ARES_EFORMERR:
+    case ARES_EBADRESP:
+        return "dns:FORMERR";
+    case ARES_ECONNREFUSED:
+        return "dns:unreachable";
+    case ARES_EBADNAME:
+        return "dns:BADNAME";
+    default:
+        return "dns:error";
+    }
+}
+
+static void query_unlink(struct query *q)
+{
+    for (struct query **at = &q->resolver->queries; *at; at = &(*at)->next)
+        if (*at == q) {
+            *at = q->next;
+            return;
+        }
+}
+
+/* Tells all who wait. A callback may open or cancel look-ups: each is taken off before it is told. */
+static void tell(struct query *q, const struct resolve_result *result)
+{
+    while (q->waiting) {
+        struct lookup *l = q->waiting;
+        q->waiting = l->next;
+        resolve_done *done = l->done;
+        void *arg = l->arg;
+        free(l);
+        done(arg, result);
+    }
+}
+
+static uint64_t collect(const struct ares_addrinfo *info, struct resolve_result *out)
+{
+    uint64_t ttl = UINT64_MAX;
+    for (const struct ares_addrinfo_node *n = info->nodes; n && out->count < RESOLVE_MAX_ADDRS; n = n->ai_next) {
+        struct soth_addr *a = &out->addrs[out->count];
+        if (n->ai_family == AF_INET) {
+            a->family = 4;
+            memcpy(a->bytes, &((const struct sockaddr_in *)(const void *)n->ai_addr)->sin_addr, 4);
+        } else if (n->ai_family == AF_INET6) {
+            a->family = 6;
+            memcpy(a->bytes, &((const struct sockaddr_in6 *)(const void *)n->ai_addr)->sin6_addr, 16);
+        } else {
+            continue;
+        }
+        out->count++;
+        uint64_t mine = n->ai_ttl > 0 ? (uint64_t)n->ai_ttl * 1000u : 0;
+        if (mine < ttl)
+            ttl = mine;
+    }
+    return ttl;
+}
+
+static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+    struct query *q = arg;
+    struct resolve_result result = {.status = RESOLVE_OK};
+    (void)timeouts;
+    if (status == ARES_EDESTRUCTION || q->abandoned) {
+        ares_freeaddrinfo(info);
+        free(q);
+        return;
+    }
+    event_del(&q->deadline);
+    query_unlink(q);
+    uint64_t ttl = info ? collect(info, &result) : 0;
+    if (result.count == 0) {
+        result.status = status == ARES_ETIMEOUT ? RESOLVE_TIMEOUT : RESOLVE_ERROR;
+        result.detail = status == ARES_ETIMEOUT ? "dns:timeout" : status == ARES_SUCCESS ? "dns:NODATA" : error_word(status);
+    } else {
+        cache_put(q->resolver, q->name, &result, ttl);
+    }
+    ares_freeaddrinfo(info);
+    tell(q, &result);
+    free(q);
+}
+
+static void too_late(evutil_socket_t fd, short what, void *arg)
+{
+    struct query *q = arg;
+    const struct resolve_result result = {.status = RESOLVE_TIMEOUT, .detail = "dns:timeout"};
+    (void)fd;
+    (void)what;
+    query_unlink(q);
+    q->abandoned = true;
+    tell(q, &result);
+}
+
+/* ---- c-ares on libevent ---- */
+
+static void set_timer(struct resolver *r)
+{
+    struct timeval tv;
+    if (ares_timeout(r->channel, NULL, &tv))
+        evtimer_add(&r->timer, &tv);
+    else
+        evtimer_del(&r->timer);
+}
+
+static void timer_fired(evutil_socket_t fd, short what, void *arg)
+{
+    struct resolver *r = arg;
+    (void)fd;
+    (void)what;
+    ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    set_timer(r);
+}
+
+static void socket_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct resolver *r = ((struct socket *)arg)->resolver;
+    ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD, what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    set_timer(r);
+}
+
+static struct socket *find_socket(struct resolver *r, ares_socket_t fd)
+{
+    for (size_t i = 0; i < MAX_SOCKETS; i++)
+        if (r->sockets[i].fd == fd)
+            return &r->sockets[i];
+    return NULL;
+}
+
+static void socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct resolver *r = arg;
+    struct socket *s = find_socket(r, fd);
+    if (s && s->event) {
+        event_free(s->event);
+        s->event = NULL;
+    }
+    if (!readable && !writable) {
+        if (s)
+            s->fd = ARES_SOCKET_BAD;
+        return;
+    }
+    if (!s && !(s = find_socket(r, ARES_SOCKET_BAD)))
+        return; /* more sockets than servers: the query times out */
+    s->fd = fd;
+    s->event = event_new(r->base, fd, (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0)), socket_ready, s);
+    if (s->event)
+        event_add(s->event, NULL);
+}
+
+static bool set_servers(struct resolver *r, const struct soth_strings *servers)
+{
+    char list[1024] = "";
+    for (size_t i = 0; i < servers->n; i++) {
+        if (strlen(list) + strlen(servers->v[i]) + 2 > sizeof list)
+            return false;
+        strcat(strcat(list, i ? "," : ""), servers->v[i]);
+    }
+    return ares_set_servers_ports_csv(r->channel, list) == ARES_SUCCESS;
+}
+
+struct resolver *resolver_new(struct event_base *base, const struct settings *settings)
+{
+    struct resolver *r = calloc(1, sizeof *r);
+    if (!r || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
+        free(r);
+        return NULL;
+    }
+    r->base = base;
+    r->timeout_ms = settings->resolver_timeout;
+    r->ttl_ms = settings->resolver_cache_ttl;
+    for (size_t i = 0; i < MAX_SOCKETS; i++)
+        r->sockets[i] = (struct socket){r, ARES_SOCKET_BAD, NULL};
+    evtimer_assign(&r->timer, base, timer_fired, r);
+    struct ares_options options = {.sock_state_cb = socket_state, .sock_state_cb_data = r, .tries = 3};
+    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS;
+    options.timeout = (int)(r->timeout_ms / 3 > 100 ? r->timeout_ms / 3 : 100);
+    char dns_only[] = "b";
+    if (settings->resolvers.n > 0) { /* asked alone: no hosts file, no search list */
+        options.lookups = dns_only;
+        options.ndomains = 0;
+        options.domains = NULL;
+        mask |= ARES_OPT_LOOKUPS | ARES_OPT_DOMAINS;
+    }
+    r->channel_made = ares_init_options(&r->channel, &options, mask) == ARES_SUCCESS;
+    if (!r->channel_made || (settings->resolvers.n > 0 && !set_servers(r, &settings->resolvers))) {
+        resolver_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void resolver_free(struct resolver *r)
+{
+    if (!r)
+        return;
+    if (r->channel_made)
+        ares_destroy(r->channel);
+    event_del(&r->timer);
+    for (size_t i = 0; i < CACHE_SLOTS; i++)
+        free(r->cache[i].name);
+    ares_library_cleanup();
+    free(r);
+}
+
+/* ---- asking ---- */
+
+static struct query *find_query(struct resolver *r, const char *host)
+{
+    for (struct query *q = r->queries; q; q = q->next)
+        if (strcmp(q->name, host) == 0)
+            return q;
+    return NULL;
+}
+
+static struct query *new_query(struct resolver *r, const char *host)
+{
+    struct query *q = calloc(1, sizeof *q + strlen(host) + 1);
+    struct timeval in = {(time_t)(r->timeout_ms / 1000), (suseconds_t)(r->timeout_ms % 1000 * 1000)};
+    if (!q)
+        return NULL;
+    strcpy(q->name, host);
+    q->resolver = r;
+    q->next = r->queries;
+    r->queries = q;
+    evtimer_assign(&q->deadline, r->base, too_late, q);
+    evtimer_add(&q->deadline, &in);
+    return q;
+}
+
+struct lookup *resolve_open(struct resolver *r, const char *host, resolve_done *done, void *arg, int *failed)
+{
+    const struct resolve_result *known = cache_get(r, host);
+    *failed = 0;
+    if (known) {
+        done(arg, known);
+        return NULL;
+    }
+    struct lookup *l = calloc(1, sizeof *l);
+    struct query *q = l ? find_query(r, host) : NULL;
+    bool fresh = l && !q;
+    if (fresh)
+        q = new_query(r, host);
+    if (!q) {
+        free(l);
+        *failed = 1;
+        return NULL;
+    }
+    *l = (struct lookup){q->waiting, q, done, arg};
+    q->waiting = l;
+    if (!fresh)
+        return l;
+    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
+    ares_getaddrinfo(r->channel, host, NULL, &hints, answered, q); /* may answer at once, and then q and l are gone */
+    set_timer(r);
+    struct query *still = find_query(r, host);
+    return still == q ? l : NULL;
+}
+
+void resolve_cancel(struct lookup *l)
+{
+    struct query *q = l->query;
+    for (struct lookup **at = &q->waiting; *at; at = &(*at)->next)
+        if (*at == l) {
+            *at = l->next;
+            break;
+        }
+    free(l); /* the query goes on: its answer is worth keeping */
+}
