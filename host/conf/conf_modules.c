@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/conf/document.h"
 #include "host/conf/load.h"
+#include "host/conf/options_later.h"
+#include "host/conf/value.h"
 
 #define M struct conf_module
 
@@ -16,6 +17,8 @@ static const struct soth_opt queue_options[] = {
      "what happens when the queue is full"},
     SOTH_OPT_END,
 };
+
+static const char *const absent[] = {"payload", NULL};
 
 /* `config` is the module's own mapping and read by the module's table. */
 const struct soth_opt conf_module_options[] = {
@@ -34,6 +37,8 @@ struct conf_modules_private {
     struct conf_file **files;
     size_t file_count;
     struct options_owned *owned;
+    struct conf_node **empty; /* stand-ins for `config:` */
+    size_t empty_count;
 };
 
 static int is_yaml(const struct dirent *entry)
@@ -58,6 +63,53 @@ static struct conf_node without_config(const struct conf_node *map, struct conf_
     return copy;
 }
 
+static int check_names(const struct conf_modules *out, const struct conf_module *module, FILE *errors)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    const char *name_key = node_get(module->document, "name") ? "name" : "module";
+    int count = 0;
+    if (module->module[strspn(module->module, allowed)]) {
+        options_error(module->document, "module", errors, "a module's name has letters, digits, _ and - only");
+        count++;
+    } else if (module->name[strspn(module->name, allowed)]) {
+        options_error(module->document, "name", errors, "an instance's name has letters, digits, _ and - only");
+        count++;
+    }
+    for (size_t i = 0; i < out->n; i++)
+        if (strcmp(out->v[i].name, module->name) == 0) {
+            options_error(module->document, name_key, errors, "another instance has this name, give one of them a name: of its own");
+            return count + 1;
+        }
+    return count;
+}
+
+/* The `config:` of a document that has none. */
+static const struct conf_node *no_config(struct conf_modules_private *p, const struct conf_node *document)
+{
+    struct conf_node *node = calloc(1, sizeof *node);
+    struct conf_node **bigger = node ? realloc(p->empty, (p->empty_count + 1) * sizeof *bigger) : NULL;
+    if (!bigger) {
+        free(node);
+        return NULL;
+    }
+    p->empty = bigger;
+    *node = (struct conf_node){.type = NODE_MAP, .line = document->line, .column = document->column, .file = document->file};
+    return p->empty[p->empty_count++] = node;
+}
+
+static int fill_document(struct conf_modules *out, struct conf_module *module, const struct conf_node *document, FILE *errors)
+{
+    struct conf_node *keys = calloc(document->count + 1, sizeof *keys), *items = calloc(document->count + 1, sizeof *items);
+    int count = 1;
+    if (keys && items) {
+        struct conf_node own = without_config(document, keys, items);
+        count = options_fill_later(conf_module_options, &own, module, &out->private->owned, errors, "", absent);
+    }
+    free(keys);
+    free(items);
+    return count;
+}
+
 static int read_document(struct conf_modules *out, const struct conf_node *document, FILE *errors)
 {
     struct conf_module *bigger = realloc(out->v, (out->n + 1) * sizeof *bigger);
@@ -65,37 +117,22 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
         return 1;
     out->v = bigger;
     struct conf_module *module = memset(&bigger[out->n], 0, sizeof *module);
-    module->on_error = 2; /* not given */
     if (document->type != NODE_MAP) {
-        options_error(document, "module", errors, "expected is a mapping that begins with module: NAME");
+        options_error(document, "module", errors, "expected is a mapping with module: NAME");
         return 1;
     }
-    struct conf_node *keys = calloc(document->count + 1, sizeof *keys), *items = calloc(document->count + 1, sizeof *items);
-    int count = 1;
-    if (keys && items) {
-        struct conf_node own = without_config(document, keys, items);
-        count = options_fill(conf_module_options, &own, module, &out->private->owned, errors, "");
-    }
-    free(keys);
-    free(items);
+    int count = fill_document(out, module, document, errors);
     if (count)
         return count;
-    if (strspn(module->module, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(module->module)) {
-        options_error(document, "module", errors, "a module's name has letters, digits, _ and - only");
-        return 1;
-    }
     if (!*module->name)
         module->name = module->module;
-    module->config = node_get(document, "config");
     module->document = document;
-    for (size_t i = 0; i < out->n; i++)
-        if (strcmp(out->v[i].name, module->name) == 0) {
-            options_error(document, node_get(document, "name") ? "name" : "module", errors,
-                          "another instance has this name already; give one of them a name: of its own");
-            return 1;
-        }
-    out->n++;
-    return 0;
+    module->config = node_get(document, "config");
+    if (!module->config)
+        module->config = no_config(out->private, document);
+    count = check_names(out, module, errors);
+    out->n += count == 0;
+    return count;
 }
 
 static int read_file(struct conf_modules *out, const char *path, FILE *errors)
@@ -119,12 +156,12 @@ static int read_file(struct conf_modules *out, const char *path, FILE *errors)
 int conf_modules_load(const char *directory, struct conf_modules *out, FILE *errors)
 {
     struct dirent **names = NULL;
-    int count = 0, n = scandir(directory, &names, is_yaml, alphasort);
     *out = (struct conf_modules){.private = calloc(1, sizeof *out->private)};
-    if (n < 0 || !out->private) {
-        fprintf(errors, "%s: cannot read conf_d: %m\n", directory);
+    int count = 0, n = scandir(directory, &names, is_yaml, alphasort);
+    if (n < 0)
+        fprintf(errors, "%s:1:1: conf_d: cannot be read: %m\n", directory);
+    if (n < 0 || !out->private)
         return -SOTH_ECONFIG;
-    }
     for (int i = 0; i < n; i++) {
         size_t size = strlen(directory) + strlen(names[i]->d_name) + 2;
         char *path = malloc(size);
@@ -145,6 +182,9 @@ void conf_modules_fini(struct conf_modules *modules)
     for (size_t i = 0; p && i < p->file_count; i++)
         conf_file_free(p->files[i]);
     if (p) {
+        for (size_t i = 0; i < p->empty_count; i++)
+            free(p->empty[i]);
+        free(p->empty);
         options_fini(p->owned);
         free(p->files);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * YAML files into trees of nodes that know their line and column. Only what configuration needs: anchors, aliases, tags and merge keys
- * are refused, doubled keys too, depth and size are bounded. libyaml is used here and nowhere else.
+ * are refused, depth and size are bounded. libyaml is used here and nowhere else.
  */
 #include "host/conf/document.h"
 
@@ -13,6 +13,11 @@
 
 #define MAX_DEPTH 16
 #define MAX_NODES 1000000u
+#define MAX_KEYS 1000u /* of one mapping */
+#define MAX_BYTES (8 * 1024 * 1024)
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
 
 struct conf_file {
     char *path;
@@ -55,8 +60,14 @@ void conf_file_free(struct conf_file *file)
 
 static bool complain(struct reader *r, const yaml_mark_t *mark, const char *what)
 {
-    fprintf(r->errors, "%s:%zu:%zu: %s\n", r->file->path, mark->line + 1, mark->column + 1, what);
+    fprintf(r->errors, "%s:%zu:%zu: yaml: %s\n", r->file->path, mark->line + 1, mark->column + 1, what);
     return false;
+}
+
+static bool no_memory(struct reader *r)
+{
+    yaml_mark_t mark = r->parser.mark;
+    return complain(r, &mark, "out of memory");
 }
 
 static bool next(struct reader *r, yaml_event_t *event)
@@ -65,7 +76,7 @@ static bool next(struct reader *r, yaml_event_t *event)
         return true;
     yaml_mark_t mark = r->parser.problem_mark;
     if (r->parser.error == YAML_READER_ERROR)
-        fprintf(r->errors, "%s:1:1: not valid UTF-8 text: %s\n", r->file->path, r->parser.problem);
+        fprintf(r->errors, "%s:1:1: yaml: not valid UTF-8 text: %s at byte %zu\n", r->file->path, r->parser.problem, r->parser.problem_offset);
     else
         complain(r, &mark, r->parser.problem ? r->parser.problem : "not valid YAML");
     return false;
@@ -100,6 +111,8 @@ static bool read_list(struct reader *r, struct conf_node *node, unsigned depth)
         if (ok) {
             node->count++;
             ok = read_node(r, &event, item, depth + 1);
+        } else {
+            no_memory(r);
         }
         yaml_event_delete(&event);
         if (!ok)
@@ -111,20 +124,16 @@ static bool read_pair(struct reader *r, const yaml_event_t *key_event, struct co
 {
     if (key_event->type != YAML_SCALAR_EVENT)
         return complain(r, &key_event->start_mark, "a key must be plain text");
+    if (node->count == MAX_KEYS)
+        return complain(r, &key_event->start_mark, "this mapping has too many keys");
     struct conf_node *key = grow(&node->keys, node->count), *item = grow(&node->items, node->count);
     if (!key || !item)
-        return false;
+        return no_memory(r);
     node->count++;
     if (!read_node(r, key_event, key, depth + 1))
         return false;
-    for (size_t i = 0; i + 1 < node->count; i++)
-        if (strcmp(node->keys[i].text, key->text) == 0) {
-            fprintf(r->errors, "%s:%u:%u: %s: this key is here twice, first in line %u\n", r->file->path, key->line, key->column, key->text,
-                    node->keys[i].line);
-            return false;
-        }
     if (strcmp(key->text, "<<") == 0)
-        return complain(r, &key_event->start_mark, "merge keys are not supported");
+        return complain(r, &key_event->start_mark, "merge keys are not supported, write the keys out");
     yaml_event_t value;
     if (!next(r, &value))
         return false;
@@ -149,19 +158,19 @@ static bool read_map(struct reader *r, struct conf_node *node, unsigned depth)
     }
 }
 
-static bool plain(struct reader *r, const yaml_event_t *event, const yaml_char_t *anchor, const yaml_char_t *tag, bool tag_matters)
+static bool plain(struct reader *r, const yaml_event_t *event, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     if (anchor)
-        return complain(r, &event->start_mark, "anchors are not supported");
-    if (tag && tag_matters)
-        return complain(r, &event->start_mark, "tags are not supported");
+        return complain(r, &event->start_mark, "anchors are not supported, write the value out");
+    if (tag)
+        return complain(r, &event->start_mark, "tags are not supported, the type follows from the key");
     return true;
 }
 
 static bool read_node(struct reader *r, const yaml_event_t *event, struct conf_node *node, unsigned depth)
 {
     if (depth > MAX_DEPTH)
-        return complain(r, &event->start_mark, "nested too deeply");
+        return complain(r, &event->start_mark, "nested too deeply, at most " TEXT(MAX_DEPTH) " levels are allowed");
     if (++r->nodes > MAX_NODES)
         return complain(r, &event->start_mark, "the file is too large");
     node->line = (unsigned)event->start_mark.line + 1;
@@ -169,22 +178,22 @@ static bool read_node(struct reader *r, const yaml_event_t *event, struct conf_n
     node->file = r->file;
     switch (event->type) {
     case YAML_SCALAR_EVENT:
-        if (!plain(r, event, event->data.scalar.anchor, event->data.scalar.tag, true))
+        if (!plain(r, event, event->data.scalar.anchor, event->data.scalar.tag))
             return false;
         if (memchr(event->data.scalar.value, 0, event->data.scalar.length))
             return complain(r, &event->start_mark, "a NUL has no place here");
         node->type = NODE_SCALAR;
         node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
         node->text = strdup((const char *)event->data.scalar.value);
-        return node->text != NULL;
+        return node->text || no_memory(r);
     case YAML_SEQUENCE_START_EVENT:
         node->type = NODE_LIST;
-        return plain(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag, true) && read_list(r, node, depth);
+        return plain(r, event, event->data.sequence_start.anchor, event->data.sequence_start.tag) && read_list(r, node, depth);
     case YAML_MAPPING_START_EVENT:
         node->type = NODE_MAP;
-        return plain(r, event, event->data.mapping_start.anchor, event->data.mapping_start.tag, true) && read_map(r, node, depth);
+        return plain(r, event, event->data.mapping_start.anchor, event->data.mapping_start.tag) && read_map(r, node, depth);
     default:
-        return complain(r, &event->start_mark, "aliases are not supported");
+        return complain(r, &event->start_mark, "aliases are not supported, write the value out");
     }
 }
 
@@ -192,10 +201,10 @@ static bool add_document(struct reader *r, const yaml_event_t *event)
 {
     struct conf_node **bigger = realloc(r->file->documents, (r->file->count + 1) * sizeof *bigger);
     if (!bigger)
-        return false;
+        return no_memory(r);
     r->file->documents = bigger;
     struct conf_node *root = bigger[r->file->count++] = calloc(1, sizeof *root);
-    return root && read_node(r, event, root, 0);
+    return root ? read_node(r, event, root, 0) : no_memory(r);
 }
 
 static void drop_if_empty(struct conf_file *file)
@@ -237,6 +246,7 @@ static struct conf_file *parse(const char *path, FILE *in, const char *text, FIL
 {
     struct reader r = {.errors = errors, .file = calloc(1, sizeof *r.file)};
     if (!r.file || !(r.file->path = strdup(path)) || !yaml_parser_initialize(&r.parser)) {
+        fprintf(errors, "%s:1:1: yaml: out of memory\n", path);
         conf_file_free(r.file);
         return NULL;
     }
@@ -252,23 +262,32 @@ static struct conf_file *parse(const char *path, FILE *in, const char *text, FIL
     return NULL;
 }
 
+/* What speaks against reading it, or NULL. */
+static const char *unfit(const struct stat *st, bool check_mode, char *text, size_t size)
+{
+    if (!S_ISREG(st->st_mode))
+        return "not a regular file";
+    if (st->st_size > MAX_BYTES)
+        return "larger than 8 MiB";
+    if (!check_mode || !(st->st_mode & (S_IWGRP | S_IWOTH)))
+        return NULL;
+    snprintf(text, size, "its mode is %04o, but group and others must not be able to write it: chmod go-w", (unsigned)st->st_mode & 07777);
+    return text;
+}
+
 struct conf_file *conf_file_open(const char *path, bool check_mode, FILE *errors)
 {
     struct stat st;
+    char text[128];
     FILE *in = fopen(path, "re");
-    if (!in || fstat(fileno(in), &st) < 0 || !S_ISREG(st.st_mode)) {
-        fprintf(errors, "%s: cannot read: %s\n", path, in ? "not a regular file" : strerror(errno));
-        if (in)
-            fclose(in);
-        return NULL;
-    }
-    if (check_mode && (st.st_mode & (S_IWGRP | S_IWOTH))) {
-        fprintf(errors, "%s:1:1: group or others may write this file (mode %04o): chmod go-w %s\n", path, (unsigned)(st.st_mode & 07777), path);
+    const char *why = !in || fstat(fileno(in), &st) < 0 ? strerror(errno) : unfit(&st, check_mode, text, sizeof text);
+    struct conf_file *file = NULL;
+    if (why)
+        fprintf(errors, "%s:1:1: file: %s\n", path, why);
+    else
+        file = parse(path, in, NULL, errors);
+    if (in)
         fclose(in);
-        return NULL;
-    }
-    struct conf_file *file = parse(path, in, NULL, errors);
-    fclose(in);
     return file;
 }
 

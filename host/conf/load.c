@@ -2,13 +2,13 @@
 /* soth-mitm.yaml into settings: the tables fill them, here are the rules that look at more than one key. */
 #include "host/conf/load.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "host/conf/document.h"
+#include "host/conf/cidr.h"
+#include "host/conf/options_later.h"
 
 #ifndef SOTH_SYSCONFDIR
 #define SOTH_SYSCONFDIR "/usr/local/etc"
@@ -21,7 +21,7 @@ struct settings_file {
     struct settings settings;
     struct conf_file *file;
     struct options_owned *owned;
-    char *path, *conf_d;
+    char *path, *conf_d, **module_dirs;
     struct settings_listen default_listen;
     const struct conf_node *root;
     FILE *errors;
@@ -81,49 +81,18 @@ static void wrong(struct settings_file *f, const char *key, const char *format, 
 
 /* ---- addresses ---- */
 
-static bool parse_addr(const char *text, struct soth_addr *out)
-{
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, text, out->bytes) == 1)
-        out->family = 4;
-    else if (inet_pton(AF_INET6, text, out->bytes) == 1)
-        out->family = 6;
-    return out->family != 0;
-}
-
-static bool parse_cidr(const char *text, struct settings_cidr *out)
-{
-    char copy[64];
-    const char *slash = strchr(text, '/');
-    size_t n = slash ? (size_t)(slash - text) : strlen(text);
-    if (n >= sizeof copy)
-        return false;
-    memcpy(copy, text, n);
-    copy[n] = 0;
-    if (!parse_addr(copy, &out->addr))
-        return false;
-    unsigned most = out->addr.family == 4 ? 32 : 128;
-    out->bits = most;
-    if (!slash)
-        return true;
-    char *end;
-    unsigned long bits = strtoul(slash + 1, &end, 10);
-    if (slash[1] < '0' || slash[1] > '9' || *end || bits > most)
-        return false;
-    out->bits = (uint32_t)bits;
-    return true;
-}
-
 static struct settings_cidr *cidr_list(struct settings_file *f, const char *key, const struct soth_strings *texts, size_t *count)
 {
     struct settings_cidr *list = calloc(texts->n ? texts->n : 1, sizeof *list);
+    if (!list)
+        wrong(f, key, "out of memory");
     for (size_t i = 0; list && i < texts->n; i++) {
         char path[64];
         snprintf(path, sizeof path, "%s[%zu]", key, i);
-        if (!parse_cidr(texts->v[i], &list[i]))
+        if (!cidr_parse(texts->v[i], &list[i]))
             wrong(f, path, "'%s' is not a network, expected is ADDRESS or ADDRESS/BITS, as 10.0.0.0/8", texts->v[i]);
     }
-    *count = texts->n;
+    *count = list ? texts->n : 0;
     return list;
 }
 
@@ -131,7 +100,7 @@ static bool is_resolver(const char *text)
 {
     struct soth_addr addr;
     char copy[80];
-    if (parse_addr(text, &addr))
+    if (cidr_parse_addr(text, &addr))
         return true;
     const char *colon = strrchr(text, ':');
     if (!colon || (size_t)(colon - text) >= sizeof copy)
@@ -145,9 +114,9 @@ static bool is_resolver(const char *text)
     size_t n = strlen(copy);
     if (n > 2 && copy[0] == '[' && copy[n - 1] == ']') {
         copy[n - 1] = 0;
-        return parse_addr(copy + 1, &addr) && addr.family == 6;
+        return cidr_parse_addr(copy + 1, &addr) && addr.family == 6;
     }
-    return parse_addr(copy, &addr) && addr.family == 4;
+    return cidr_parse_addr(copy, &addr) && addr.family == 4;
 }
 
 /* ---- rules ---- */
@@ -162,9 +131,9 @@ static bool is_listen_addr(const char *text)
     if (n >= 2 && n < sizeof copy && text[0] == '[' && text[n - 1] == ']') {
         memcpy(copy, text + 1, n - 2);
         copy[n - 2] = 0;
-        return parse_addr(copy, &addr) && addr.family == 6;
+        return cidr_parse_addr(copy, &addr) && addr.family == 6;
     }
-    return parse_addr(text, &addr);
+    return cidr_parse_addr(text, &addr);
 }
 
 static void check_listener(struct settings_file *f, const struct settings_listen *l, size_t i)
@@ -175,16 +144,42 @@ static void check_listener(struct settings_file *f, const struct settings_listen
     if (!is_listen_addr(l->addr))
         wrong(f, KEY("addr"), "'%s' is not an address, expected is IPv4, IPv6 or unix:/path", l->addr);
     if (l->mode == LISTEN_REVERSE && !*s->reverse_upstream.host)
-        wrong(f, KEY("mode"), "reverse needs reverse_upstream: {host, port, tls}");
+        wrong(f, KEY("mode"), "mode reverse needs to know where to: reverse_upstream: {host: NAME, port: NUMBER, tls: true|false}");
     if (l->mode == LISTEN_EXPLICIT && l->tls)
-        wrong(f, KEY("tls"), "a proxy port that speaks TLS itself is not available in this version, tls goes with mode: reverse");
+        wrong(f, KEY("tls"), "an https:// proxy is not available in this version; tls: true goes with mode: reverse");
     if (!*l->cert_path != !*l->key_path)
-        wrong(f, KEY("cert_path"), "cert_path and key_path go together");
-    if (*l->cert_path && !l->tls)
-        wrong(f, KEY("cert_path"), "a certificate needs tls: true");
+        wrong(f, *l->key_path ? KEY("key_path") : KEY("cert_path"), "cert_path and key_path go together");
+    else if (*l->cert_path && !l->tls)
+        wrong(f, KEY("cert_path"), "a certificate goes with tls: true");
     if (l->host_header == HOST_HEADER_UPSTREAM && l->mode != LISTEN_REVERSE)
-        wrong(f, KEY("host_header"), "upstream goes with mode: reverse");
+        wrong(f, KEY("host_header"), "'upstream' goes with mode: reverse");
 #undef KEY
+}
+
+/* No name and no address has these; the rest is for the look-up to say. */
+static bool is_host(const char *text)
+{
+    return *text && strlen(text) <= 253 && !strpbrk(text, " \t\r\n/@?#\\,\"'");
+}
+
+static void check_texts(struct settings_file *f)
+{
+    const struct settings *s = &f->settings;
+    const char *type = s->block_response.content_type;
+    for (size_t i = 0; i < s->resolvers.n; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "resolvers[%zu]", i);
+        if (!is_resolver(s->resolvers.v[i]))
+            wrong(f, key, "'%s' is not a name server, expected is ADDRESS or ADDRESS:PORT, as 192.0.2.53 or [2001:db8::53]:53",
+                  s->resolvers.v[i]);
+    }
+    if (*s->reverse_upstream.host && !is_host(s->reverse_upstream.host))
+        wrong(f, "reverse_upstream.host", "'%s' is not a host, expected is a name or an address alone", s->reverse_upstream.host);
+    for (const char *c = type; *c; c++)
+        if ((unsigned char)*c < 32 || (unsigned char)*c > 126) {
+            wrong(f, "block_response.content_type", "a media type has printable ASCII characters only, as text/html");
+            break;
+        }
 }
 
 static void check_rules(struct settings_file *f)
@@ -198,33 +193,43 @@ static void check_rules(struct settings_file *f)
     for (size_t i = 0; i < s->listen.n; i++)
         check_listener(f, &listen[i], i);
     if (!*s->ca.cert_path != !*s->ca.key_path)
-        wrong(f, "ca", "cert_path and key_path go together");
-    for (size_t i = 0; i < s->resolvers.n; i++)
-        if (!is_resolver(s->resolvers.v[i]))
-            wrong(f, "resolvers", "'%s' is not a name server, expected is ADDRESS or ADDRESS:PORT", s->resolvers.v[i]);
-    for (const char *c = s->block_response.content_type; *c; c++)
-        if ((unsigned char)*c < 32 || (unsigned char)*c > 126)
-            wrong(f, "block_response.content_type", "a media type has printable ASCII characters only");
+        wrong(f, *s->ca.key_path ? "ca.key_path" : "ca.cert_path", "cert_path and key_path go together");
+    check_texts(f);
     s->allow = cidr_list(f, "allow_clients", &s->allow_clients, &s->allow_count);
     s->deny = cidr_list(f, "deny_upstreams", &s->deny_upstreams, &s->deny_count);
 }
 
-static void default_conf_d(struct settings_file *f)
+/* A path beside the configuration file, malloc'd. */
+static char *beside(const char *file, const char *path)
 {
-    const char *slash = strrchr(f->path, '/');
-    if (*f->settings.conf_d)
-        return;
-    f->conf_d = slash ? malloc((size_t)(slash - f->path) + sizeof "/conf.d") : strdup("conf.d");
-    if (f->conf_d && slash) {
-        memcpy(f->conf_d, f->path, (size_t)(slash - f->path));
-        strcpy(f->conf_d + (slash - f->path), "/conf.d");
-    }
-    f->settings.conf_d = f->conf_d;
+    const char *slash = strrchr(file, '/');
+    char *out = NULL;
+    if (path[0] == '/' || !slash)
+        return strdup(path);
+    return asprintf(&out, "%.*s%s", (int)(slash + 1 - file), file, path) < 0 ? NULL : out;
 }
 
-struct settings_file *settings_load(const char *path, FILE *errors)
+/* Where other files are, when it is not said with a whole path. */
+static void place_files(struct settings_file *f)
+{
+    struct settings *s = &f->settings;
+    size_t n = s->modules_dir.n;
+    if (!*s->conf_d)
+        s->conf_d = f->conf_d = beside(f->path, "conf.d");
+    f->module_dirs = calloc(n + 1, sizeof *f->module_dirs);
+    bool ok = s->conf_d && f->module_dirs;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = (f->module_dirs[i] = beside(f->path, s->modules_dir.v[i])) != NULL;
+    if (ok)
+        s->modules_dir.v = (const char *const *)f->module_dirs;
+    else
+        wrong(f, "conf_d", "out of memory");
+}
+
+struct settings_file *settings_read(const char *path, FILE *errors, int *count)
 {
     struct settings_file *f = calloc(1, sizeof *f);
+    *count = 1;
     if (!f)
         return NULL;
     f->errors = errors;
@@ -236,18 +241,25 @@ struct settings_file *settings_load(const char *path, FILE *errors)
     }
     f->root = conf_file_document(f->file, 0);
     if (conf_file_documents(f->file) > 1) {
-        fprintf(errors, "%s:1:1: one document is expected, here are %zu\n", f->path, conf_file_documents(f->file));
+        fprintf(errors, "%s:1:1: file: has %zu documents, one is allowed\n", f->path, conf_file_documents(f->file));
         f->count++;
     }
-    f->count += options_fill(settings_options, f->root, &f->settings, &f->owned, errors, "");
+    f->count += options_fill_later(settings_options, f->root, &f->settings, &f->owned, errors, "", settings_absent);
     if (f->count == 0)
         check_rules(f);
-    default_conf_d(f);
-    if (f->count > 0 || !f->settings.conf_d) {
-        settings_free(f);
-        return NULL;
-    }
+    place_files(f);
+    *count = f->count;
     return f;
+}
+
+struct settings_file *settings_load(const char *path, FILE *errors)
+{
+    int count;
+    struct settings_file *f = settings_read(path, errors, &count);
+    if (!f || count == 0)
+        return f;
+    settings_free(f);
+    return NULL;
 }
 
 const struct settings *settings_get(const struct settings_file *file)
@@ -264,6 +276,9 @@ void settings_free(struct settings_file *file)
 {
     if (!file)
         return;
+    for (size_t i = 0; file->module_dirs && file->module_dirs[i]; i++)
+        free(file->module_dirs[i]);
+    free(file->module_dirs);
     free(file->settings.allow);
     free(file->settings.deny);
     options_fini(file->owned);

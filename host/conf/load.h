@@ -12,11 +12,16 @@ struct settings_file; /* owner of a struct settings and the YAML behind it */
 
 /* NULL with messages on errors; cross-field rules are checked here too. path NULL = the default place (contract section 1). */
 struct settings_file *settings_load(const char *path, FILE *errors);
+/* For `check`: a file with errors is returned too, with their number in *count and defaults in place of what is wrong. NULL only when it
+ * cannot be read or is not YAML. */
+struct settings_file *settings_read(const char *path, FILE *errors, int *count);
 const struct settings *settings_get(const struct settings_file *file);
 const char *settings_path(const struct settings_file *file);
 void settings_free(struct settings_file *file);
 extern const struct soth_opt settings_options[]; /* for `config doc` */
 extern const struct soth_opt conf_module_options[]; /* of a document in conf.d */
+extern const struct soth_opt conf_module_options[]; /* the same of a document in conf.d */
+extern const char *const settings_absent[]; /* keys of later versions, ended by NULL */
 /* Where the CA is when `ca` names no files (contract section 1). malloc'd. */
 char *settings_default_ca(const char *file_name);
 
@@ -32,7 +37,7 @@ struct conf_module {
         uint32_t on_full;    /* QUEUE_... of event/bus.h */
     } queue;
     struct soth_strings events;        /* empty = the module's own */
-    const struct conf_node *config;    /* the `config:` mapping, may be NULL */
+    const struct conf_node *config;    /* the `config:` value; an empty mapping at the document's place when there is none */
     const struct conf_node *document;  /* for messages */
 };
 struct conf_modules {

@@ -3,22 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/conf/document.h"
+#include "host/conf/value.h"
 
 static const char *type_name(const struct soth_opt *opt)
 {
-    static const char *const names[] = {"", "true, false", "number", "size", "duration", "text", "path", "choice", "texts", "list", "mapping"};
+    static const char *const names[] = {"", "true or false", "number", "size", "duration", "text", "path", "word", "text or list", "list of mappings", "mapping"};
     return opt->type < sizeof names / sizeof *names ? names[opt->type] : "";
 }
 
 static void print_range(const struct soth_opt *opt, FILE *out)
 {
+    char min[32], max[32];
+    bool text = opt->type == SOTH_OPT_T_STRING || opt->type == SOTH_OPT_T_PATH || opt->type == SOTH_OPT_T_STRINGS;
     if (opt->type == SOTH_OPT_T_ENUM)
         for (const char *c = opt->choices; *c; c++)
             fputs(*c == '|' ? ", " : (char[]){*c, 0}, out);
-    else if (opt->min || opt->max)
-        fprintf(out, "%lld to %lld%s", (long long)opt->min, (long long)opt->max,
-                opt->type == SOTH_OPT_T_DURATION ? " ms" : opt->type == SOTH_OPT_T_SIZE ? " bytes" : "");
+    if (opt->type == SOTH_OPT_T_ENUM || (!opt->min && !opt->max))
+        return;
+    value_print_number(opt, opt->min, min, sizeof min);
+    value_print_number(opt, opt->max, max, sizeof max);
+    fprintf(out, "%s to %s%s", min, max, text ? " bytes" : "");
 }
 
 static void print_row(const struct soth_opt *opt, const char *prefix, FILE *out)
@@ -86,6 +90,8 @@ static int check_table(const struct soth_opt *table, size_t size, unsigned depth
             what = "has no table of its own, or is nested too deeply";
         else if (opt->type == SOTH_OPT_T_LIST && opt->item_size == 0)
             what = "has items of size 0";
+        else if (opt->min > opt->max)
+            what = "has a range that ends before it begins";
         if (what) {
             snprintf(err, err_size, "option %s %s", opt->key, what);
             return -SOTH_EABI;
@@ -109,6 +115,8 @@ int options_check(const struct soth_opt *table, size_t self_size, char *err, siz
     size_t size = 0;
     struct options_owned *owned = NULL;
     FILE *errors = open_memstream(&messages, &size);
+    if (!errors)
+        return -SOTH_ENOMEM;
     void *block = calloc(1, self_size ? self_size : 1);
     struct conf_file *empty = conf_file_from_text("presets", "{}", errors);
     struct soth_opt *copy = NULL;

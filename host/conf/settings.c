@@ -78,36 +78,11 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_END,
 };
 
-static const uint8_t *as_v4(const struct soth_addr *addr)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (addr->family == 4)
-        return addr->bytes;
-    for (unsigned i = 0; i < sizeof mapped; i++)
-        if (addr->bytes[i] != mapped[i])
-            return NULL;
-    return addr->bytes + 12;
-}
-
-static int bits_match(const uint8_t *a, const uint8_t *b, uint32_t bits)
-{
-    for (uint32_t i = 0; i < bits; i += 8) {
-        uint32_t left = bits - i;
-        uint8_t mask = left >= 8 ? 0xff : (uint8_t)(0xff << (8 - left));
-        if ((a[i / 8] ^ b[i / 8]) & mask)
-            return 0;
-    }
-    return 1;
-}
-
-int settings_cidr_match(const struct settings_cidr *list, size_t n, const struct soth_addr *addr)
-{
-    const uint8_t *v4 = addr->family ? as_v4(addr) : NULL;
-    for (size_t i = 0; addr->family && i < n; i++) {
-        if (list[i].addr.family == 4 && v4 && bits_match(list[i].addr.bytes, v4, list[i].bits))
-            return 1;
-        if (list[i].addr.family == 6 && addr->family == 6 && bits_match(list[i].addr.bytes, addr->bytes, list[i].bits))
-            return 1;
-    }
-    return 0;
-}
+/* The contract's keys whose features are not built yet. */
+const char *const settings_absent[] = {
+    "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after", "http2_enabled", "http2_max_header_list_size",
+    "http3_passthrough", "tls_profile", "upstream_sni_mode", "upstream_http2", "min_rsa_bits", "crl_files", "allow_keylog",
+    "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
+    "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
+    "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", "hook_hang_timeout", NULL,
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Filling for the host's own tables. Inside this room only. */
+#ifndef HOST_CONF_OPTIONS_LATER_H
+#define HOST_CONF_OPTIONS_LATER_H
+
+#include "host/conf/options.h"
+
+/* As options_fill; `absent` are keys that this version does not have yet ("listen[].client_ca_file"), ended by NULL: they get an error of
+ * their own. */
+int options_fill_later(const struct soth_opt *table, const struct conf_node *mapping, void *base, struct options_owned **owned, FILE *errors,
+                       const char *prefix, const char *const *absent);
+
+#endif
