@@ -107,6 +107,8 @@ static int dispatch(struct cli *cli)
             cli->command = c->name;
             cli->words++;
             cli->count--;
+            if (!*c->usage && cli->count > 0)
+                return cli_wrong(cli, "takes no further words, but here is %s", cli->words[0]);
             return c->run(cli);
         }
     return cli_wrong(cli, "unknown command %s", cli->words[0]);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * `soth-mitm ca env`: variables for clients that do not look into the system's CA store, as shell text or JSON. Bundles (the system's roots
+ * and our CA) are written beside the CA. Nothing else of the system changes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "host/cli/ca.h"
+#include "host/log.h"
+#include "host/status.h"
+
+#define JAVA_PASSWORD "changeit" /* of a store that holds one public certificate: Java will not open one without */
+
+enum source { PROXY, DIRECT, BUNDLE, CERTIFICATE, JAVA, ONE };
+static const struct {
+    const char *name;
+    enum source source;
+} variables[] = {
+    {"HTTPS_PROXY", PROXY}, {"https_proxy", PROXY}, {"HTTP_PROXY", PROXY}, {"http_proxy", PROXY}, {"NO_PROXY", DIRECT}, {"no_proxy", DIRECT},
+    {"SSL_CERT_FILE", BUNDLE},       /* OpenSSL, Go, Ruby, Rust (native roots), PHP */
+    {"REQUESTS_CA_BUNDLE", BUNDLE},  /* Python requests */
+    {"CURL_CA_BUNDLE", BUNDLE},      /* curl, httpx of old */
+    {"GIT_SSL_CAINFO", BUNDLE},      /* git over https */
+    {"CARGO_HTTP_CAINFO", BUNDLE},   /* cargo */
+    {"PIP_CERT", BUNDLE},            /* pip */
+    {"AWS_CA_BUNDLE", BUNDLE},       /* boto3, AWS CLI */
+    {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE},
+    {"NODE_EXTRA_CA_CERTS", CERTIFICATE}, /* Node adds it to its own roots */
+    {"DENO_CERT", CERTIFICATE},
+    {"NODE_USE_ENV_PROXY", ONE}, /* fetch of Node 24 and later reads the proxy variables with this alone */
+    {"JAVA_TOOL_OPTIONS", JAVA},
+};
+
+struct environment {
+    const char *proxy;
+    char *bundle, *certificate, *java_store, *java;
+};
+
+static void environment_fini(struct environment *e)
+{
+    free(e->bundle);
+    free(e->certificate);
+    free(e->java_store);
+    free(e->java);
+}
+
+/* A file beside the CA's certificate; malloc'd, absolute when the directory can be resolved. */
+static char *beside(const char *cert_path, const char *name)
+{
+    char *whole = realpath(cert_path, NULL), *out = NULL;
+    const char *path = whole ? whole : cert_path, *slash = strrchr(path, '/');
+    if (asprintf(&out, "%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name) < 0)
+        out = NULL;
+    free(whole);
+    return out;
+}
+
+/* The system's roots as one PEM text, malloc'd; NULL when there are none. */
+static char *system_roots(size_t *n)
+{
+    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+                                         "/etc/ssl/cert.pem"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        FILE *in = fopen(places[i], "re");
+        struct stat st;
+        if (!in)
+            continue;
+        char *text = fstat(fileno(in), &st) == 0 && st.st_size > 0 ? malloc((size_t)st.st_size) : NULL;
+        *n = text ? fread(text, 1, (size_t)st.st_size, in) : 0;
+        fclose(in);
+        if (*n > 0)
+            return text;
+        free(text);
+    }
+    log_at(SOTH_LOG_WARN, "the system's CA certificates are not where they usually are; the bundle holds our CA alone");
+    *n = 0;
+    return NULL;
+}
+
+static int write_bundle(const struct ca *ca, const char *path)
+{
+    size_t n;
+    char *roots = system_roots(&n), *own = authority_pem(ca->authority, 0);
+    size_t size = n + (own ? strlen(own) : 0) + 2;
+    char *all = own ? malloc(size) : NULL;
+    int r = exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    if (all) {
+        if (n)
+            memcpy(all, roots, n);
+        size_t total = n + (size_t)snprintf(all + n, size - n, "%s%s", n && roots[n - 1] != '\n' ? "\n" : "", own);
+        r = ca_write_file(path, 0644, all, total);
+    }
+    free(all);
+    free(own);
+    free(roots);
+    return r;
+}
+
+/* http://HOST:PORT into its parts; 0 or negative. */
+static int split_proxy(const char *url, char *host, size_t size, const char **port)
+{
+    const char *at = strstr(url, "://");
+    at = at ? at + 3 : url;
+    const char *colon = strrchr(at, ':');
+    if (!colon || colon == at || (size_t)(colon - at) >= size)
+        return -SOTH_EINVALID;
+    memcpy(host, at, (size_t)(colon - at));
+    host[colon - at] = 0;
+    *port = colon + 1;
+    return 0;
+}
+
+/* What Java understands: the proxy by properties, and a trust store that takes the place of its own. */
+static int make_java(const struct ca *ca, struct environment *e)
+{
+    char host[256];
+    const char *port;
+    uint8_t *store = NULL;
+    size_t n = 0;
+    if (authority_p12(ca->authority, 0, JAVA_PASSWORD, &store, &n) < 0)
+        return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    int r = ca_write_file(e->java_store, 0644, store, n);
+    free(store);
+    if (r != 0 || split_proxy(e->proxy, host, sizeof host, &port) < 0)
+        return r ? r : EXIT_USAGE;
+    size_t digits = strspn(port, "0123456789");
+    if (asprintf(&e->java,
+                 "-Dhttp.proxyHost=%s -Dhttp.proxyPort=%.*s -Dhttps.proxyHost=%s -Dhttps.proxyPort=%.*s -Djavax.net.ssl.trustStore=%s "
+                 "-Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=" JAVA_PASSWORD,
+                 host, (int)digits, port, host, (int)digits, port, e->java_store) < 0)
+        e->java = NULL;
+    return e->java ? 0 : exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+}
+
+static const char *value_of(const struct environment *e, enum source source)
+{
+    switch (source) {
+    case PROXY:
+        return e->proxy;
+    case DIRECT:
+        return "localhost,127.0.0.1,::1";
+    case BUNDLE:
+        return e->bundle;
+    case CERTIFICATE:
+        return e->certificate;
+    case JAVA:
+        return e->java;
+    default:
+        return "1";
+    }
+}
+
+/* Text in single quotes; a character of `special` gets `before` and `after` around it. */
+static void put_quoted(const char *text, const char *special, const char *before, const char *after)
+{
+    putchar('\'');
+    for (; *text; text++) {
+        bool is_special = strchr(special, *text) != NULL;
+        printf("%s%c%s", is_special ? before : "", *text, is_special ? after : "");
+    }
+    putchar('\'');
+}
+
+static void put_json(const char *text)
+{
+    putchar('"');
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\')
+            printf("\\%c", *text);
+        else if ((unsigned char)*text < 0x20)
+            printf("\\u%04x", (unsigned)*text);
+        else
+            putchar(*text);
+    putchar('"');
+}
+
+static void print_environment(const struct environment *e, const char *shell)
+{
+    size_t n = sizeof variables / sizeof *variables;
+    bool json = strcmp(shell, "json") == 0, fish = strcmp(shell, "fish") == 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *value = value_of(e, variables[i].source);
+        if (json) {
+            printf("%s  \"%s\": ", i ? ",\n" : "{\n", variables[i].name);
+            put_json(value);
+        } else if (fish) {
+            printf("set -gx %s ", variables[i].name);
+            put_quoted(value, "'\\", "\\", "");
+            putchar('\n');
+        } else {
+            printf("export %s=", variables[i].name);
+            put_quoted(value, "'", "'\\", "'");
+            putchar('\n');
+        }
+    }
+    if (json)
+        fputs("\n}\n", stdout);
+}
+
+/* The first explicit listener on TCP as a URL that a client on this machine can use; malloc'd. */
+static char *proxy_of(const struct settings *s)
+{
+    const struct settings_listen *listen = s->listen.items;
+    char *url = NULL;
+    for (size_t i = 0; i < s->listen.n; i++) {
+        const char *addr = listen[i].addr;
+        if (listen[i].mode != LISTEN_EXPLICIT || strncmp(addr, "unix:", 5) == 0)
+            continue;
+        size_t n = strlen(addr);
+        bool any = strcmp(addr, "0.0.0.0") == 0 || strcmp(addr, "::") == 0 || strcmp(addr, "[::]") == 0;
+        bool bare6 = !any && strchr(addr, ':') && addr[0] != '[';
+        int64_t port = listen[i].port;
+        if (port == 0) {
+            port = 8080;
+            log_at(SOTH_LOG_WARN, "the listener takes any free port; 8080 stands in for it, --proxy URL says the real one");
+        }
+        if (asprintf(&url, "http://%s%.*s%s:%lld", bare6 ? "[" : "", any ? 9 : (int)n, any ? "127.0.0.1" : addr, bare6 ? "]" : "",
+                     (long long)port) < 0)
+            url = NULL;
+        return url;
+    }
+    log_at(SOTH_LOG_ERROR, "the configuration has no explicit listener on TCP; say where the proxy is with --proxy URL");
+    return NULL;
+}
+
+static bool usable_url(const char *url)
+{
+    char host[256];
+    const char *port;
+    if (strncmp(url, "http://", 7) != 0 || split_proxy(url, host, sizeof host, &port) < 0)
+        return false;
+    size_t digits = strspn(port, "0123456789");
+    return digits > 0 && digits < 6 && (port[digits] == 0 || strcmp(port + digits, "/") == 0) && !strpbrk(host, " /@'\"");
+}
+
+static int print_for(const struct ca *ca, const char *proxy, const char *shell)
+{
+    struct environment e = {
+        .proxy = proxy,
+        .bundle = beside(ca->cert_path, "bundle.pem"),
+        .certificate = realpath(ca->cert_path, NULL),
+        .java_store = beside(ca->cert_path, "java-trust.p12"),
+    };
+    int r = exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    if (e.bundle && e.certificate && e.java_store)
+        r = write_bundle(ca, e.bundle);
+    if (r == 0)
+        r = make_java(ca, &e);
+    if (r == 0)
+        print_environment(&e, shell);
+    environment_fini(&e);
+    return r;
+}
+
+int ca_env(const struct cli *cli)
+{
+    const char *shell = "sh", *url = NULL;
+    const struct cli_option options[] = {{"--shell", &shell, NULL}, {"--proxy", &url, NULL}, {NULL, NULL, NULL}};
+    if (cli_words(cli, 1, options, NULL, 0) < 0)
+        return EXIT_USAGE;
+    if (strcmp(shell, "sh") != 0 && strcmp(shell, "fish") != 0 && strcmp(shell, "json") != 0)
+        return cli_wrong(cli, "--shell %s: expected is sh, fish or json", shell);
+    if (url && !usable_url(url))
+        return cli_wrong(cli, "--proxy %s: expected is http://HOST:PORT", url);
+    struct ca ca;
+    int r = ca_open(&ca, cli, 0);
+    char *own = r == 0 && !url ? proxy_of(settings_get(ca.file)) : NULL;
+    if (r == 0)
+        r = url || own ? print_for(&ca, url ? url : own, shell) : exit_code(EXIT_CLASS_CONFIG_INVALID);
+    free(own);
+    ca_close(&ca);
+    return r;
+}
