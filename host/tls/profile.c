@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Nothing comes in, configured WOLFSSL_CTXs go out. Sessions resume by tickets only: wolfSSL's own cache by session id knows nothing of
- * the SNI a session was made for. No renegotiation, no 0-RTT: the library is built without them.
+ * Nothing comes in, configured WOLFSSL_CTXs go out. Clients resume by tickets only: wolfSSL's own cache by session id knows
+ * nothing of the SNI a session was made for. No renegotiation, no 0-RTT: the library is built without them.
  */
 #include "host/tls/profile.h"
 

@@ -8,7 +8,7 @@
 
 #include "host/tls/wolf.h"
 
-/* For sessions of our own: I/O over memory, tickets through session_tickets, no session cache of wolfSSL's. NULL = out of memory. */
+/* For sessions of our own: I/O over memory, tickets through session_tickets. NULL = out of memory. */
 WOLFSSL_CTX *profile_server(void);
 WOLFSSL_CTX *profile_client(void);
 

@@ -55,9 +55,25 @@ static int load_extra(WOLFSSL_CTX *tls, const char *path, char *err, size_t err_
     return -SOTH_EINVALID;
 }
 
+/* One file of all roots where the system keeps one; wolfSSL's own way reads each of them three times (6 ms instead of 2). */
+static int load_system(WOLFSSL_CTX *tls)
+{
+    static const char *const bundles[] = {
+        "/etc/ssl/certs/ca-certificates.crt", /* Debian, Arch, Alpine */
+        "/etc/pki/tls/certs/ca-bundle.crt",   /* Fedora */
+        "/etc/ssl/ca-bundle.pem",             /* openSUSE */
+        "/etc/ssl/cert.pem",
+    };
+    for (size_t i = 0; i < sizeof bundles / sizeof bundles[0]; i++)
+        if (wolfSSL_CTX_load_verify_locations_ex(tls, bundles[i], NULL, WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY) ==
+            WOLFSSL_SUCCESS)
+            return WOLFSSL_SUCCESS;
+    return wolfSSL_CTX_load_system_CA_certs(tls);
+}
+
 static int load_roots(struct trust *trust, const struct trust_config *config, char *err, size_t err_size)
 {
-    if (config->use_system_store && wolfSSL_CTX_load_system_CA_certs(trust->tls) != WOLFSSL_SUCCESS && !config->skip_verify) {
+    if (config->use_system_store && load_system(trust->tls) != WOLFSSL_SUCCESS && !config->skip_verify) {
         snprintf(err, err_size, "the system's CA certificates cannot be loaded; install the package ca-certificates");
         return -SOTH_ENOENT;
     }
