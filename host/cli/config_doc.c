@@ -16,7 +16,16 @@ static const char head[] =
     "## soth-mitm.yaml\n\n";
 static const char modules[] =
     "\n## conf.d/*.yaml\n\n"
-    "Every document of every `*.yaml` file, in the order of their names, configures one instance of a module.\n\n";
+    "Every document of every `*.yaml` file, in the order of their names, configures one instance of a module. `config:` holds what the module\n"
+    "itself takes.\n\n";
+
+void config_doc_print(FILE *out)
+{
+    fputs(head, out);
+    options_doc(settings_options, "", out);
+    fputs(modules, out);
+    options_doc(conf_module_options, "", out);
+}
 
 int config_command(const struct cli *cli)
 {
@@ -26,9 +35,6 @@ int config_command(const struct cli *cli)
         return EXIT_USAGE;
     if (n == 0 || strcmp(what, "doc") != 0)
         return cli_wrong(cli, "expected is: config doc");
-    fputs(head, stdout);
-    options_doc(settings_options, "", stdout);
-    fputs(modules, stdout);
-    options_doc(conf_module_options, "", stdout);
+    config_doc_print(stdout);
     return exit_code(ferror(stdout) ? EXIT_CLASS_RUNTIME_FAILED : EXIT_CLASS_OK);
 }

@@ -5,17 +5,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "host/conf/cidr.h"
 #include "host/conf/options_later.h"
-
-#ifndef SOTH_SYSCONFDIR
-#define SOTH_SYSCONFDIR "/usr/local/etc"
-#endif
-#ifndef SOTH_LOCALSTATEDIR
-#define SOTH_LOCALSTATEDIR "/usr/local/var"
-#endif
+#include "host/conf/place.h"
 
 struct settings_file {
     struct settings settings;
@@ -27,44 +20,6 @@ struct settings_file {
     FILE *errors;
     int count;
 };
-
-static char *concat(const char *a, const char *b, const char *c)
-{
-    char *out = malloc(strlen(a) + strlen(b) + strlen(c) + 1);
-    if (out)
-        strcat(strcat(strcpy(out, a), b), c);
-    return out;
-}
-
-static char *xdg(const char *variable, const char *below_home, const char *rest)
-{
-    const char *base = getenv(variable), *home = getenv("HOME");
-    if (base && base[0] == '/')
-        return concat(base, "/soth-mitm", rest);
-    char *dir = concat(home && *home ? home : "/", below_home, "/soth-mitm");
-    char *out = dir ? concat(dir, rest, "") : NULL;
-    free(dir);
-    return out;
-}
-
-static char *default_path(void)
-{
-    char *own = xdg("XDG_CONFIG_HOME", "/.config", "/soth-mitm.yaml");
-    if (own && access(own, F_OK) == 0)
-        return own;
-    free(own);
-    return strdup(SOTH_SYSCONFDIR "/soth-mitm/soth-mitm.yaml");
-}
-
-char *settings_default_ca(const char *file_name)
-{
-    if (geteuid() == 0)
-        return concat(SOTH_LOCALSTATEDIR "/lib/soth-mitm/ca", "/", file_name);
-    char *dir = xdg("XDG_DATA_HOME", "/.local/share", "/ca/");
-    char *out = dir ? concat(dir, file_name, "") : NULL;
-    free(dir);
-    return out;
-}
 
 static void wrong(struct settings_file *f, const char *key, const char *format, ...) SOTH_PRINTF(3, 4);
 
@@ -199,29 +154,21 @@ static void check_rules(struct settings_file *f)
     s->deny = cidr_list(f, "deny_upstreams", &s->deny_upstreams, &s->deny_count);
 }
 
-/* A path beside the configuration file, malloc'd. */
-static char *beside(const char *file, const char *path)
-{
-    const char *slash = strrchr(file, '/');
-    char *out = NULL;
-    if (path[0] == '/' || !slash)
-        return strdup(path);
-    return asprintf(&out, "%.*s%s", (int)(slash + 1 - file), file, path) < 0 ? NULL : out;
-}
-
 /* Where other files are, when it is not said with a whole path. */
 static void place_files(struct settings_file *f)
 {
     struct settings *s = &f->settings;
     size_t n = s->modules_dir.n;
     if (!*s->conf_d)
-        s->conf_d = f->conf_d = beside(f->path, "conf.d");
-    f->module_dirs = calloc(n + 1, sizeof *f->module_dirs);
+        s->conf_d = f->conf_d = place_beside(f->path, "conf.d");
+    f->module_dirs = calloc(n + 2, sizeof *f->module_dirs);
     bool ok = s->conf_d && f->module_dirs;
     for (size_t i = 0; ok && i < n; i++)
-        ok = (f->module_dirs[i] = beside(f->path, s->modules_dir.v[i])) != NULL;
+        ok = (f->module_dirs[i] = place_beside(f->path, s->modules_dir.v[i])) != NULL;
+    if (ok && n == 0)
+        ok = (f->module_dirs[n++] = place_modules()) != NULL;
     if (ok)
-        s->modules_dir.v = (const char *const *)f->module_dirs;
+        s->modules_dir = (struct soth_strings){(const char *const *)f->module_dirs, n};
     else
         wrong(f, "conf_d", "out of memory");
 }
@@ -233,7 +180,7 @@ struct settings_file *settings_read(const char *path, FILE *errors, int *count)
     if (!f)
         return NULL;
     f->errors = errors;
-    f->path = path ? strdup(path) : default_path();
+    f->path = path ? strdup(path) : place_settings();
     f->file = f->path ? conf_file_open(f->path, true, errors) : NULL;
     if (!f->file) {
         settings_free(f);

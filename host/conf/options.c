@@ -87,10 +87,10 @@ static void unknown_key(struct fill *f, const struct soth_opt *table, const stru
 {
     const char *near = NULL;
     char keys[200] = "none";
-    unsigned best = (unsigned)strlen(key->text) / 3 + 1;
+    unsigned n = (unsigned)strlen(key->text), best = least(n / 3 + 1, n - (n > 0));
     for (const struct soth_opt *o = table; o && o->key; o++) {
         unsigned d = distance(key->text, o->key);
-        if (d <= best && (!near || d < best)) {
+        if (d <= best && d > 0 && (!near || d < best)) {
             best = d;
             near = o->key;
         }

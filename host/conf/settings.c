@@ -4,10 +4,6 @@
 
 #include "host/conf/load.h"
 
-#ifndef SOTH_MODULEDIR
-#define SOTH_MODULEDIR "/usr/local/lib/soth-mitm/modules"
-#endif
-
 #define HOURS(n) ((int64_t)(n) * 3600 * 1000)
 #define S struct settings
 
@@ -50,8 +46,10 @@ static const struct soth_opt block_options[] = {
 const struct soth_opt settings_options[] = {
     SOTH_OPT_LIST(S, listen, listen_options, struct settings_listen, "where to listen; default is 127.0.0.1:8080, explicit"),
     SOTH_OPT_INT(S, workers, "0", 0, 256, "event loops, 0 = one per core"),
-    {"modules_dir", SOTH_OPT_T_STRINGS, 0, offsetof(S, modules_dir), SOTH_MODULEDIR, 0, 0, NULL, NULL, 0, "where modules are looked for, one place or several"},
-    {"conf_d", SOTH_OPT_T_PATH, 0, offsetof(S, conf_d), "", 0, 0, NULL, NULL, 0, "directory of the files that enable modules; default conf.d beside this file"},
+    {"modules_dir", SOTH_OPT_T_STRINGS, 0, offsetof(S, modules_dir), "", 0, 0, NULL, NULL, 0,
+     "where modules are looked for, one place or several; default is $(pkglibdir)/modules"},
+    {"conf_d", SOTH_OPT_T_PATH, 0, offsetof(S, conf_d), "", 0, 0, NULL, NULL, 0,
+     "directory of the files that enable modules; default conf.d beside this file"},
     SOTH_OPT_MAP(S, ca, ca_options, "the certificate authority that signs leaves"),
     SOTH_OPT_ENUM(S, connect_parse_mode, "strict|lenient", "strict", "how CONNECT targets are read"),
     SOTH_OPT_BOOL(S, strict_header_mode, "true", "false: repair what RFC 9112 allows to repair in responses"),

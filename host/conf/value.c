@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/conf/place.h"
+
 size_t value_down(struct fill *f, const char *key, size_t index)
 {
     size_t before = f->path_size, room = sizeof f->path - before;
@@ -189,26 +191,12 @@ static bool length_fits(struct fill *f, const struct soth_opt *opt, const struct
     return false;
 }
 
-/* A path is relative to the file that has it. */
-static char *resolve(const struct conf_node *node)
-{
-    const char *file = node->file ? conf_file_path(node->file) : "", *slash = strrchr(file, '/');
-    char *out;
-    if (node->text[0] == '/' || node->text[0] == 0 || !slash)
-        return strdup(node->text);
-    size_t n = (size_t)(slash + 1 - file), m = strlen(node->text) + 1;
-    if (!(out = malloc(n + m)))
-        return NULL;
-    memcpy(out, file, n);
-    memcpy(out + n, node->text, m);
-    return out;
-}
-
 static void fill_text(struct fill *f, const struct soth_opt *opt, const struct conf_node *node, void *field)
 {
     if (!length_fits(f, opt, node))
         return;
-    char *text = value_own(f, opt->type == SOTH_OPT_T_PATH ? resolve(node) : strdup(node->text));
+    bool beside = opt->type == SOTH_OPT_T_PATH && node->file;
+    char *text = value_own(f, beside ? place_beside(conf_file_path(node->file), node->text) : strdup(node->text));
     if (text)
         *(const char **)field = text;
 }
