@@ -278,8 +278,9 @@ static void end_within_the_answer(void **state)
             assert_int_equal(session_handshake(pair.client), -SOTH_EAGAIN);
             session_feed(pair.server, buffer_data(&pair.to_server), buffer_size(&pair.to_server));
             assert_int_equal(session_handshake(pair.server), -SOTH_EAGAIN);
-            size = buffer_size(&pair.to_client);
-            end_at(pair.client, &pair.to_client, n, n % 2 ? ECONNRESET : 0, 0);
+            size = buffer_size(&pair.to_client); /* a signature is some bytes longer or shorter each time */
+            if (n < size)
+                end_at(pair.client, &pair.to_client, n, n % 2 ? ECONNRESET : 0, 0);
             pair_close(&pair);
         }
         assert_true(size > 400);
