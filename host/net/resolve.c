@@ -7,7 +7,7 @@
 #include <event2/event_struct.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -170,6 +170,8 @@ static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *
     struct resolve_result result = {.status = RESOLVE_OK};
     (void)timeouts;
     if (status == ARES_EDESTRUCTION || q->abandoned) {
+        if (!q->abandoned)
+            event_del(&q->deadline);
         ares_freeaddrinfo(info);
         free(q);
         return;

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Request paths as rules see them: percent-encoded unreserved characters decoded, repeated slashes folded, dot segments removed
+ * (RFC 3986 6.2.2, 5.2.4), the query left out. What is relayed is never changed. Pure. */
+#ifndef POLICY_RULES_PATH_H
+#define POLICY_RULES_PATH_H
+
+#include <soth/sdk.h>
+
+/* Writes at most target.n bytes; returns the length. */
+size_t path_normalize(struct soth_span target, char *out);
+/* `*` matches any run of characters. */
+int path_match(const char *pattern, const char *path, size_t n);
+
+#endif

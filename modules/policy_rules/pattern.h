@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Host patterns of the configuration, and a set of them that is asked by hash: a list of a hundred thousand hosts costs as many
+ * look-ups as the asked name has labels. Exact name, `*.x` (any depth below, not x), `.x` (both), CIDR, `[v6]`, optional `:port`.
+ */
+#ifndef POLICY_RULES_PATTERN_H
+#define POLICY_RULES_PATTERN_H
+
+#include <soth/sdk.h>
+
+enum pattern_kind { PATTERN_EXACT, PATTERN_BELOW, PATTERN_BOTH, PATTERN_NETWORK };
+
+struct pattern {
+    uint32_t kind;
+    uint32_t port; /* 0 = any */
+    uint32_t bits; /* of a network */
+    struct soth_addr addr;
+    char name[256]; /* lower case, without dots at its ends */
+};
+
+/* 0, or -SOTH_EINVALID with a sentence. */
+int pattern_parse(const char *text, struct pattern *out, const char **why);
+int pattern_match(const struct pattern *p, struct soth_span host, const struct soth_addr *addr, uint32_t port);
+int pattern_network_has(const struct soth_addr *network, uint32_t bits, const struct soth_addr *addr);
+/* "10.0.0.0/8" or an address. */
+int pattern_parse_network(const char *text, struct soth_addr *addr, uint32_t *bits);
+
+struct pattern_set;
+/* NULL when out of memory; *bad is the index of a text that is no pattern (then *why says why), -1 otherwise. */
+struct pattern_set *pattern_set_new(const struct soth_strings *texts, long *bad, const char **why);
+void pattern_set_free(struct pattern_set *set);
+int pattern_set_match(const struct pattern_set *set, struct soth_span host, const struct soth_addr *addr, uint32_t port);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The files of an event log: segments <path>, <path>.part00001, ..., their index, and a torn last line of a crash put aside. What is
+ * appended is on disk whole or not at all: a write that fails is taken back.
+ */
+#ifndef SINK_FILE_SEGMENT_H
+#define SINK_FILE_SEGMENT_H
+
+#include <soth/sdk.h>
+
+struct segment {
+    const char *path;
+    char *name;       /* of the file that is open */
+    uint64_t number;  /* 0 = <path> itself */
+    int fd, index_fd; /* -1: none */
+    uint64_t size, index_size;
+    uint64_t torn;    /* bytes that were put aside at open */
+};
+
+/* Opens a new segment behind all that exist. 0 or -SOTH_EIO with errno set; *what names the file. */
+int segment_open(struct segment *s, const char *path, int with_index, const char **what);
+int segment_next(struct segment *s); /* closes this one, opens the next */
+int segment_reopen(struct segment *s); /* after somebody moved the file away */
+int segment_append(struct segment *s, const char *p, size_t n);
+int segment_append_index(struct segment *s, const char *p, size_t n);
+int segment_sync(struct segment *s);
+void segment_close(struct segment *s);
+/* Removes the oldest segments but for `keep` ones (0 = all stay) and beyond so many bytes (0 = no bound). The open one stays. */
+void segment_prune(const struct segment *s, uint64_t keep, uint64_t bytes);
+
+#endif
