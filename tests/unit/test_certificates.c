@@ -16,6 +16,7 @@
 #include "host/tls/authority.h"
 #include "host/tls/material.h"
 #include "host/tls/session.h"
+#include "session_pair.h"
 #include "tls_files.h"
 
 #include "host/tls/wolf.h"
@@ -157,6 +158,44 @@ static void foreign_ca(void **state)
     }
 }
 
+/* We are an intermediate CA: clients that know the root alone must be sent what lies between. */
+static void intermediate_ca(void **state)
+{
+    char root[160], root_key[160];
+    struct pair pair = {0};
+    int hit, c, s;
+    (void)state;
+    need_openssl();
+    snprintf(root, sizeof root, "%s/root.pem", files.dir);
+    snprintf(root_key, sizeof root_key, "%s/root.key", files.dir);
+    tls_files_write(files.key, "", 0600);
+    assert_int_equal(shell("openssl req -x509 -newkey rsa:2048 -nodes -keyout %s -out %s -days 9 -subj /CN=root 2>/dev/null", root_key, root), 0);
+    assert_int_equal(shell("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 > %s", files.key), 0);
+    assert_int_equal(shell("openssl req -new -key %s -subj /CN=between -addext basicConstraints=critical,CA:TRUE -addext "
+                           "keyUsage=critical,keyCertSign | openssl x509 -req -copy_extensions copyall -CA %s -CAkey %s -set_serial 7 -days 9 "
+                           "-out %s 2>/dev/null", files.key, root, root_key, files.cert), 0);
+    assert_int_equal(shell("cat %s >> %s", root, files.cert), 0);
+    struct authority *a = must_open(0);
+    struct trust *trust = trust_new(&(struct trust_config){.extra_ca_file = root}, err, sizeof err);
+    struct session_tickets *tickets = session_tickets_new();
+    struct leaf *leaf = leaf_get(a, soth_span("a.test"), time(NULL), &hit);
+    assert_true(trust && tickets && leaf);
+    pair.server = session_server_new(leaf, tickets, soth_span("a.test"), soth_span(""));
+    pair.client = session_client_new(trust, soth_span("a.test"), 443, soth_span("a.test"), soth_span(""));
+    session_output(pair.server, &pair.to_client);
+    session_output(pair.client, &pair.to_server);
+    pair_handshake(&pair, 0, &c, &s);
+    assert_int_equal(c, 1);
+    assert_int_equal(s, 1);
+    pair_close(&pair);
+    leaf_put(leaf);
+    session_tickets_free(tickets);
+    trust_free(trust);
+    authority_free(a);
+    unlink(root);
+    unlink(root_key);
+}
+
 static void p12(void **state)
 {
     (void)state;
@@ -188,6 +227,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(created_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rsa_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(foreign_ca, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(intermediate_ca, set_up, tear_down),
         cmocka_unit_test_setup_teardown(p12, set_up, tear_down),
     };
     if (tls_library_init() < 0)

@@ -37,14 +37,14 @@ static const struct row rows[] = {
     {"clientAuth only", ORIGIN(-386, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "extendedKeyUsage"},
     {"name constraints", ORIGIN(-198, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "name constraints"},
     {"revoked", ORIGIN(-361, -1, 44), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "revoked"},
-    {"no CRL", ORIGIN(-362, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "crl_files"},
+    {"no CRL", ORIGIN(-362, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "revocation list"},
     {"small RSA key", ORIGIN(-409, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "2048"},
     {"bad signature", ORIGIN(-155, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "signature"},
     {"a verify error without a row", ORIGIN(-243, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "refused"},
-    {"handshake_failure", ORIGIN(-313, 40, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "tls_profile"},
+    {"handshake_failure", ORIGIN(-313, 40, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "in common"},
     {"protocol_version", ORIGIN(-313, 70, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "TLS 1.2"},
     {"no_application_protocol", ORIGIN(-313, 120, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "ALPN"},
-    {"unrecognized_name", ORIGIN(-313, 112, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "upstream_sni_mode"},
+    {"unrecognized_name", ORIGIN(-313, 112, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "SNI"},
     {"internal_error", ORIGIN(-313, 80, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "log"},
     {"access_denied", ORIGIN(-313, 49, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "client certificate"},
     {"certificate_required", ORIGIN(-313, 116, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "client certificate"},
@@ -78,7 +78,7 @@ static const struct row rows[] = {
     {"client: resets", CLIENT_END(-308, -1, ECONNRESET), TLS_REASON_EOF_OR_RESET, REJECTED_LIKELY, "may not trust"},
     {"client: close_notify", CLIENT_END(-308, 0, 0), TLS_REASON_EOF_OR_RESET, REJECTED_LIKELY, "may not trust"},
     {"client: parse error without an alert", CLIENT(-306, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "rules"},
-    {"client: no shared suite", CLIENT(-501, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "tls_profile"},
+    {"client: no shared suite", CLIENT(-501, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "in common"},
 };
 
 static void taxonomy(void **state)

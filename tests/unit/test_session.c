@@ -2,6 +2,7 @@
 /* host/tls/session.h: a client and a server session talking over memory, when all is well. */
 #include <stdarg.h>
 #include <setjmp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,6 +306,32 @@ static void rekeyed(void **state)
     pair_close(&pair);
 }
 
+/* Workers share authority, tickets and trust. */
+static void *worker(void *number)
+{
+    char name[32];
+    for (int i = 0; i < 12; i++) {
+        struct pair_terms terms = usual;
+        snprintf(name, sizeof name, "w%d.test", (i + *(int *)number) % 3);
+        terms.leaf_host = terms.host = terms.sni = name;
+        connect_once(&terms);
+    }
+    return NULL;
+}
+
+static void threads(void **state)
+{
+    pthread_t thread[4];
+    int number[4];
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        number[i] = i;
+        assert_int_equal(pthread_create(&thread[i], NULL, worker, &number[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+}
+
 static void about_the_library(void **state)
 {
     (void)state;
@@ -327,6 +354,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(half_close, set_up, tear_down),
         cmocka_unit_test_setup_teardown(addresses_and_wildcards, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rekeyed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(threads, set_up, tear_down),
         cmocka_unit_test(about_the_library),
     };
     if (tls_library_init() < 0)
