@@ -7,17 +7,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <soth/sdk.h>
+
 #define SLOTS 8192u /* flows remembered at once */
 
 enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum flow_mode { FLOW_ALL, FLOW_ERRORS };
 
 struct exchange { /* of one flow */
-    uint64_t flow_id, started_ns, bytes;
+    uint64_t flow_id, started_ns, bytes, length;
     unsigned status, exchanges;
     char method[16], host[256], target[256], type[64], blocked[64];
     unsigned port;
-    uint8_t secure, open;
+    uint8_t secure, open, streamed;
 };
 
 struct console {
@@ -152,6 +154,8 @@ static void print_exchange(const struct console *self, const struct soth_event *
     if (self->flow == FLOW_ERRORS && x->status < 400 && x->status != 0)
         return;
     human(size, sizeof size, x->bytes);
+    if (x->streamed && x->bytes == 0)
+        snprintf(size, sizeof size, "stream");
     url(where, sizeof where, x);
     unsigned long long ms = (unsigned long long)((e->monotonic_ns - x->started_ns) / 1000000u);
     if (x->status == 0)
@@ -187,6 +191,7 @@ static void request(struct console *self, const struct soth_event *e)
     x->port = e->server_port;
     x->started_ns = e->monotonic_ns;
     x->bytes = 0;
+    x->streamed = 0;
     x->status = 0;
     x->type[0] = x->blocked[0] = 0;
     x->open = 1;
@@ -203,10 +208,21 @@ static void response(struct console *self, const struct soth_event *e)
     x->type[strcspn(x->type, ";")] = 0;
     const struct soth_attr *length = find(e, "content_length");
     int head = strcmp(x->method, "HEAD") == 0;
-    if (head || x->status == 204 || x->status == 304 || x->status == 101 || (length && length->number == 0))
+    x->length = length ? length->number : 0;
+    /* a stream of unknown length is told at its head: it may run for hours */
+    x->streamed = !length;
+    if (head || x->length == 0)
         print_exchange(self, e, x);
-    else if (length)
-        x->bytes = 0;
+}
+
+static void body(struct console *self, const struct soth_event *e)
+{
+    struct exchange *x = recall(self, e->flow_id);
+    if (!x)
+        return;
+    x->bytes += number(e, "bytes");
+    if (x->open && x->bytes >= x->length)
+        print_exchange(self, e, x);
 }
 
 static void decision(struct console *self, const struct soth_event *e)
@@ -263,7 +279,6 @@ static void closed(struct console *self, const struct soth_event *e)
 
 static void one(struct console *self, const struct soth_event *e)
 {
-    struct exchange *x;
     switch (e->kind) {
     case SOTH_EV_REQUEST_HEADERS:
         request(self, e);
@@ -272,8 +287,7 @@ static void one(struct console *self, const struct soth_event *e)
         response(self, e);
         break;
     case SOTH_EV_RESPONSE_BODY_CHUNK:
-        if ((x = recall(self, e->flow_id)))
-            x->bytes += number(e, "bytes");
+        body(self, e);
         break;
     case SOTH_EV_CONNECT_DECISION:
     case SOTH_EV_REQUEST_DECISION:
