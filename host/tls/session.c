@@ -171,16 +171,19 @@ void session_timed_out(struct session *s)
     s->timed_out = 1;
 }
 
-/* Keeps a copy of what can be resumed: the connection's own goes on changing with every ticket that arrives. */
+/* Keeps a copy of what can be resumed, as soon as there is something (in TLS 1.3 a ticket comes after the handshake): the connection's
+ * own goes on changing with every ticket that arrives. */
 static void save_resumable(struct session *s)
 {
-    s->saved = 1;
     WOLFSSL_SESSION *own = wolfSSL_get1_session(s->tls);
-    WOLFSSL_SESSION *copy = own ? wolfSSL_SESSION_dup(own) : NULL;
-    if (own)
-        wolfSSL_SESSION_free(own);
-    if (copy)
-        trust_keep(s->trust, s->key, copy);
+    if (!own)
+        return;
+    WOLFSSL_SESSION *copy = wolfSSL_SessionIsSetup(own) ? wolfSSL_SESSION_dup(own) : NULL;
+    wolfSSL_SESSION_free(own);
+    if (!copy)
+        return;
+    s->saved = 1;
+    trust_keep(s->trust, s->key, copy);
 }
 
 int session_handshake(struct session *s)

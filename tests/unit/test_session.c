@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "host/tls/hello.h"
+#include "host/tls/leaf.h"
 #include "host/tls/session_state.h"
 #include "session_pair.h"
 
@@ -306,6 +308,25 @@ static void rekeyed(void **state)
     pair_close(&pair);
 }
 
+/* Data may come before the ticket: what has no ticket yet is not kept, and the next read looks again. */
+static void ticket_after_data(void **state)
+{
+    struct pair pair;
+    struct pair_terms terms = usual;
+    int hit;
+    (void)state;
+    terms.leaf_host = terms.host = terms.sni = "late.test";
+    struct leaf *leaf = leaf_get(world.authority, soth_span("late.test"), time(NULL), &hit);
+    assert_int_equal(wolfSSL_CTX_set_num_tickets(leaf_context(leaf), 0), WOLFSSL_SUCCESS);
+    leaf_put(leaf);
+    pair_connect(&pair, &world, &terms);
+    pair_say(&pair, 0, "no ticket so far");
+    assert_int_equal(wolfSSL_send_SessionTicket(pair.server->tls), WOLFSSL_SUCCESS);
+    pair_say(&pair, 0, "a ticket came before this");
+    pair_close(&pair);
+    assert_int_equal(connect_once(&terms), 1);
+}
+
 /* Workers share authority, tickets and trust. */
 static void *worker(void *number)
 {
@@ -354,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(half_close, set_up, tear_down),
         cmocka_unit_test_setup_teardown(addresses_and_wildcards, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rekeyed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ticket_after_data, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads, set_up, tear_down),
         cmocka_unit_test(about_the_library),
     };
