@@ -82,12 +82,15 @@ static const struct row by_error[] = {
 
 /* What a client's alert says about the certificate that we made. */
 static const struct row by_client_alert[] = {
-    {42, TLS_REASON_CERT_VALIDATION, "the client refused our certificate: install our CA there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
+    {42, TLS_REASON_CERT_VALIDATION,
+     "the client refused our certificate: install our CA there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
     {43, TLS_REASON_CERT_VALIDATION, "the client cannot use our kind of certificate: try downstream_cert_profile: compat"},
     {44, TLS_REASON_CERT_VALIDATION, "the client takes our certificate for revoked: turn its revocation check off, or use ignore_hosts"},
     {45, TLS_REASON_CERT_VALIDATION, "the client takes our certificate for expired: compare the clocks of both machines"},
-    {46, TLS_REASON_CERT_VALIDATION, "the client refused our certificate, maybe it pins its origin's: install our CA there, or use ignore_hosts"},
-    {48, TLS_REASON_UNKNOWN_CA, "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
+    {46, TLS_REASON_CERT_VALIDATION,
+     "the client refused our certificate, maybe it pins its origin's: install our CA there, or use ignore_hosts"},
+    {48, TLS_REASON_UNKNOWN_CA,
+     "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
 };
 
 /* Alerts of either side that say what to do. */
