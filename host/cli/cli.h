@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #include <soth/sdk.h>
 
@@ -24,9 +23,6 @@ int check_command(const struct cli *cli);
 int ca_command(const struct cli *cli);
 int module_command(const struct cli *cli);
 int config_command(const struct cli *cli);
-
-/* The text of docs/configuration.md. */
-void config_doc_print(FILE *out);
 
 /* An option of one command. */
 struct cli_option {

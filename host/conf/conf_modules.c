@@ -20,7 +20,6 @@ static const struct soth_opt queue_options[] = {
 
 static const char *const absent[] = {"payload", NULL};
 
-/* `config` is the module's own mapping and read by the module's table. */
 const struct soth_opt conf_module_options[] = {
     SOTH_OPT_STRING(M, module, SOTH_REQUIRED, "the module: NAME.so in modules_dir"),
     SOTH_OPT_STRING(M, name, 0, "the instance's name; default is the module's"),
@@ -30,6 +29,7 @@ const struct soth_opt conf_module_options[] = {
                   "when the module fails: open goes on without it, closed refuses; default is closed for policies and open for the rest"),
     SOTH_OPT_MAP(M, queue, queue_options, "sinks: the queue in front of it"),
     SOTH_OPT_STRINGS(M, events, "[]", "sinks: event kinds or groups (all, connect, tls, http, body, stream, grpc, decoder, system)"),
+    {"config", OPT_T_NODE, 0, offsetof(M, config), "", 0, 0, NULL, NULL, 0, "what the module itself takes, by its own table"},
     SOTH_OPT_END,
 };
 
@@ -45,22 +45,6 @@ static int is_yaml(const struct dirent *entry)
 {
     size_t n = strlen(entry->d_name);
     return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".yaml") == 0;
-}
-
-/* The document without `config`, which has a table of its own. */
-static struct conf_node without_config(const struct conf_node *map, struct conf_node *keys, struct conf_node *items)
-{
-    struct conf_node copy = *map;
-    copy.keys = keys;
-    copy.items = items;
-    copy.count = 0;
-    for (size_t i = 0; i < map->count; i++) {
-        if (strcmp(map->keys[i].text, "config") == 0)
-            continue;
-        keys[copy.count] = map->keys[i];
-        items[copy.count++] = map->items[i];
-    }
-    return copy;
 }
 
 static int check_names(const struct conf_modules *out, const struct conf_module *module, FILE *errors)
@@ -97,19 +81,6 @@ static const struct conf_node *no_config(struct conf_modules_private *p, const s
     return p->empty[p->empty_count++] = node;
 }
 
-static int fill_document(struct conf_modules *out, struct conf_module *module, const struct conf_node *document, FILE *errors)
-{
-    struct conf_node *keys = calloc(document->count + 1, sizeof *keys), *items = calloc(document->count + 1, sizeof *items);
-    int count = 1;
-    if (keys && items) {
-        struct conf_node own = without_config(document, keys, items);
-        count = options_fill_later(conf_module_options, &own, module, &out->private->owned, errors, "", absent);
-    }
-    free(keys);
-    free(items);
-    return count;
-}
-
 static int read_document(struct conf_modules *out, const struct conf_node *document, FILE *errors)
 {
     struct conf_module *bigger = realloc(out->v, (out->n + 1) * sizeof *bigger);
@@ -121,13 +92,13 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
         options_error(document, "module", errors, "expected is a mapping with module: NAME");
         return 1;
     }
-    int count = fill_document(out, module, document, errors);
+    module->on_error = 2;
+    int count = options_fill_later(conf_module_options, document, module, &out->private->owned, errors, "", absent);
     if (count)
         return count;
     if (!*module->name)
         module->name = module->module;
     module->document = document;
-    module->config = node_get(document, "config");
     if (!module->config)
         module->config = no_config(out->private, document);
     count = check_names(out, module, errors);

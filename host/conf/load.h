@@ -22,6 +22,7 @@ extern const struct soth_opt settings_options[]; /* for `config doc` */
 extern const struct soth_opt conf_module_options[]; /* of a document in conf.d */
 extern const struct soth_opt conf_module_options[]; /* the same of a document in conf.d */
 extern const char *const settings_absent[]; /* keys of later versions, ended by NULL */
+void settings_doc(FILE *out); /* Markdown: the text of docs/configuration.md */
 /* Where the CA is when `ca` names no files (contract section 1). malloc'd. */
 char *settings_default_ca(const char *file_name);
 

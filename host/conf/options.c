@@ -132,6 +132,8 @@ static void fill_option(struct fill *f, const struct soth_opt *opt, const struct
         fill_list(f, opt, node, field);
     else if (opt->type == SOTH_OPT_T_MAP)
         fill_map(f, opt->sub, node, field);
+    else if (opt->type == OPT_T_NODE)
+        *(const struct conf_node **)field = node;
     else
         value_fill(f, opt, node, field);
 }
@@ -144,7 +146,9 @@ static void fill_preset(struct fill *f, const struct soth_opt *opt, void *base, 
         fill_option(f, opt, &plain, base);
         return;
     }
-    struct conf_file *yaml = conf_file_from_text("preset", opt->preset, f->errors);
+    char name[sizeof f->path + sizeof "preset of "];
+    snprintf(name, sizeof name, "preset of %s", f->path);
+    struct conf_file *yaml = conf_file_from_text(name, opt->preset, f->errors);
     if (yaml && conf_file_document(yaml, 0))
         fill_option(f, opt, conf_file_document(yaml, 0), base);
     else

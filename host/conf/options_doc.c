@@ -8,7 +8,7 @@
 static const char *type_name(const struct soth_opt *opt)
 {
     static const char *const names[] = {"", "true or false", "number", "size", "duration", "text", "path", "word", "text or list", "list of mappings", "mapping"};
-    return opt->type < sizeof names / sizeof *names ? names[opt->type] : "";
+    return opt->type < sizeof names / sizeof *names ? names[opt->type] : "mapping"; /* OPT_T_NODE */
 }
 
 static void print_range(const struct soth_opt *opt, FILE *out)
@@ -131,7 +131,7 @@ int options_check(const struct soth_opt *table, size_t self_size, char *err, siz
     int count = copy && block && empty ? options_fill(copy, conf_file_document(empty, 0), block, &owned, errors, "") : 1;
     fclose(errors);
     if (count > 0)
-        snprintf(err, err_size, "a default does not parse: %s", messages ? messages : "");
+        snprintf(err, err_size, "a default does not parse: %.*s", messages ? (int)strcspn(messages, "\n") : 0, messages ? messages : "");
     options_fini(owned);
     conf_file_free(empty);
     free(copy);

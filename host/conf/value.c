@@ -31,7 +31,7 @@ void value_wrong(struct fill *f, const struct conf_node *at, const char *format,
 {
     va_list args;
     size_t n = f->path_size;
-    if (at && at->file)
+    if (at && at->file && at->line) /* a preset has no line */
         fprintf(f->errors, "%s:%u:%u: ", conf_file_path(at->file), at->line, at->column);
     n -= n > 0 && f->path[n - 1] == '.';
     fprintf(f->errors, "%.*s: ", n ? (int)n : 4, n ? f->path : "yaml");
