@@ -121,11 +121,12 @@ static enum connect_result request_line(const struct parse *a, const char *p, si
     return e == CONNECT_OK ? CONNECT_DONE : fail(a, e, detail);
 }
 
-static enum connect_result fields(const struct parse *a, size_t head)
+/* What stands between the request line and the empty line. */
+static enum connect_result fields(const struct parse *a, size_t line, size_t head)
 {
     struct message msg;
     const char *fault = "";
-    if (head_parse(HEAD_REQUEST, a->p, head, &msg, &fault) < 0)
+    if (head_parse(HEAD_TRAILERS, a->p + line, head - line, &msg, &fault) < 0)
         return fail(a, CONNECT_INVALID_REQUEST_LINE, fault);
     unsigned hosts = 0;
     for (uint32_t i = 0; i < msg.field_count; i++) {
@@ -164,7 +165,7 @@ static enum connect_result connect_head(const struct parse *a, size_t line)
         return more(a);
     if (end.size > a->max)
         return fail(a, CONNECT_HEADER_TOO_LARGE, "the request head is longer than max_http_head_bytes");
-    return fields(a, end.size);
+    return fields(a, line + 1, end.size);
 }
 
 enum connect_result connect_parse(const uint8_t *bytes, size_t size, bool eof, bool lenient, size_t max_head_bytes, struct connect_request *out,
