@@ -45,7 +45,10 @@ static void *carve(struct bus_port_private *p, size_t n)
         struct slab *fresh = slab_new(n > SLAB_SIZE ? n : SLAB_SIZE);
         if (!fresh)
             return NULL;
-        slab_put(p->slab, 1);
+        if (p->slab) {
+            p->slab->next = p->retired;
+            p->retired = p->slab;
+        }
         p->slab = fresh;
     }
     void *at = p->slab->data + p->slab->used;
@@ -228,6 +231,11 @@ void bus_publish(struct bus *bus, struct bus_port *port)
     }
     p->count = 0;
     port->pending = false;
+    for (struct slab *full = p->retired, *next; full; full = next) {
+        next = full->next;
+        slab_put(full, 1);
+    }
+    p->retired = NULL;
     for (size_t k = 0; k < bus->sink_count; k++)
         if (bus->sinks[k]->sleeping && bus->sinks[k]->count > 0) {
             bus->sinks[k]->sleeping = false;

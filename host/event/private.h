@@ -13,6 +13,7 @@
 /* Events are carved from slabs; a slab lives while its port fills it or an event of it waits in a queue. */
 struct slab {
     atomic_uint refs;
+    struct slab *next; /* in a port's list of full slabs */
     uint32_t used, size;
     _Alignas(16) uint8_t data[];
 };
@@ -24,7 +25,8 @@ struct queued {
 };
 
 struct bus_port_private {
-    struct slab *slab;
+    struct slab *slab;    /* is being filled */
+    struct slab *retired; /* are full; their events may still be pending, so they are kept until the next publication */
     struct queued **pending;
     size_t count, room;
     void (*wake)(void *arg);

@@ -183,6 +183,19 @@ static struct leaf *pick_leaf(struct flow *flow)
     return leaf;
 }
 
+/* Rewrites the hello at the front of `bytes` into one record; what follows it stays. */
+static void join_records(struct buffer *bytes, size_t hello_size)
+{
+    struct buffer one = {0};
+    if (hello_rerecord(buffer_data(bytes), hello_size, &one) < 0 ||
+        buffer_append(&one, buffer_data(bytes) + hello_size, buffer_size(bytes) - hello_size) < 0) {
+        buffer_fini(&one);
+        return;
+    }
+    buffer_fini(bytes);
+    *bytes = one;
+}
+
 void tls_client_begin(struct flow *flow, struct effects *fx)
 {
     stage_enter(flow, &stage_tls_client, flow->env->settings->tls_handshake_timeout);
@@ -203,6 +216,8 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     flow_read(flow, SIDE_CLIENT, true);
     struct buffer hello = flow->held;
     flow->held = (struct buffer){0};
+    if (flow->hello && flow->hello->records > 1) /* the library reads a hello from one record only */
+        join_records(&hello, flow->hello->bytes);
     leg_receive(flow, fx, SIDE_CLIENT, buffer_data(&hello), buffer_size(&hello));
     buffer_fini(&hello);
 }
