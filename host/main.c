@@ -25,6 +25,8 @@ static const struct command {
     {"ca", ca_command, "export [--out FILE] [--format pem|der|p12] [--with-key] [--password-file FILE]", "writes its certificate"},
     {"ca", ca_command, "env [--shell sh|fish|json] [--proxy URL]", "environment for clients that ignore the system's CA store"},
     {"module", module_command, "list", "which modules the configuration enables, and their order"},
+    {"module", module_command, "check FILE.so", "loads a module's file and checks version, operations and options"},
+    {"module", module_command, "doc FILE.so", "its options as Markdown"},
     {"config", config_command, "doc", "every configuration key as Markdown"},
     {NULL, NULL, NULL, NULL},
 };

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `soth-mitm module list`: what the configuration loads, in the order in which it is asked. Opens no sink. */
+/*
+ * `soth-mitm module`: list prints what the configuration loads, in the order in which it is asked; check and doc take one file. No sink
+ * is opened, no policy is asked.
+ */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/cli/cli.h"
 #include "host/conf/load.h"
+#include "host/log.h"
 #include "host/module/registry.h"
 #include "host/status.h"
 
@@ -27,13 +32,35 @@ static int list(const struct cli *cli)
     return exit_code(r < 0 ? class_of(r) : EXIT_CLASS_OK);
 }
 
+/* check: only whether the file would be taken; doc: the whole description. */
+static int describe(const char *file, bool check)
+{
+    char err[1024] = "", *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    int r = registry_describe(file, out, err, sizeof err);
+    fclose(out);
+    if (r < 0)
+        log_at(SOTH_LOG_ERROR, "%s", err);
+    else if (check)
+        printf("%s: version, operations, options and their defaults are fine\n", file);
+    else
+        fputs(text, stdout);
+    free(text);
+    return exit_code(r < 0 ? EXIT_CLASS_MODULE_LOAD_FAILED : EXIT_CLASS_OK);
+}
+
 int module_command(const struct cli *cli)
 {
-    const char *what;
-    int n = cli_words(cli, 0, NULL, &what, 1);
+    const char *words[2];
+    int n = cli_words(cli, 0, NULL, words, 2);
     if (n < 0)
         return EXIT_USAGE;
-    if (n == 0 || strcmp(what, "list") != 0)
-        return cli_wrong(cli, "expected is: module list");
-    return list(cli);
+    if (n == 1 && strcmp(words[0], "list") == 0)
+        return list(cli);
+    if (n == 2 && (strcmp(words[0], "check") == 0 || strcmp(words[0], "doc") == 0))
+        return describe(words[1], strcmp(words[0], "check") == 0);
+    return cli_wrong(cli, "expected is: module list, module check FILE.so or module doc FILE.so");
 }

@@ -75,10 +75,11 @@ static int check_events(const struct conf_module *conf, const struct soth_module
         return say(errors, conf, "events", "only sinks take events", -SOTH_ECONFIG);
     for (size_t i = 0; i < conf->events.n; i++)
         if (event_kinds_by_name(soth_span(conf->events.v[i])) == 0) {
-            char text[256];
+            char text[256], key[32];
+            snprintf(key, sizeof key, "events[%zu]", i);
             snprintf(text, sizeof text, "'%s' is neither an event kind nor a group (all, connect, tls, http, body, stream, grpc, decoder, system)",
                      conf->events.v[i]);
-            return say(errors, conf, "events", text, -SOTH_ECONFIG);
+            return say(errors, conf, key, text, -SOTH_ECONFIG);
         }
     return SOTH_OK;
 }

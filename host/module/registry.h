@@ -36,6 +36,9 @@ uint32_t registry_hooks(const struct registry *registry);
 void registry_decide_connect(struct registry *registry, const struct soth_connect *connect, struct verdict *out);
 void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out);
 
+/* For `module check` and `module doc`: loads DIR/NAME.so with every check of a run and prints its description and options as Markdown.
+ * 0, -SOTH_ENOENT or -SOTH_EABI with a sentence. */
+int registry_describe(const char *file, FILE *out, char *err, size_t err_size);
 /* For `module list`, `check` and SIGUSR2. */
 void registry_print(const struct registry *registry, FILE *out);
 void registry_print_metrics(const struct registry *registry, FILE *out); /* Prometheus text of the modules' counters */

@@ -13,7 +13,7 @@ from harness.tools import clean_env
 HOST = [
     ("unknown_key", "lisen: []", "3:1", "lisen", []),
     ("unknown_key_below", "ca:\n  cert_pth: x", "4:3", "ca.cert_pth", []),
-    ("unknown_key_in_a_list", "listen:\n  - {addr: 127.0.0.1, prot: 1}", "4:22", "listen[0].prot", []),
+    ("unknown_key_in_a_list", "listen:\n  - {addr: 127.0.0.1, prot: 1}", "4:23", "listen[0].prot", []),
     ("wrong_type_number", "workers: many", "3:10", "workers", []),
     ("wrong_type_bool", "strict_header_mode: perhaps", "3:21", "strict_header_mode", ["true", "false"]),
     ("wrong_type_mapping", "ca: [1]", "3:5", "ca", []),
@@ -40,7 +40,7 @@ MODULE = [
     ("bad_pattern", "module: policy_rules\nconfig:\n  blocked_hosts: [ok.test, 'a b']", "3:28", "config.blocked_hosts[1]"),
     ("rule_without_id", "module: policy_rules\nconfig:\n  rules:\n    - action: block", "4:7", "config.rules[0].id"),
     ("rule_id_twice", "module: policy_rules\nconfig:\n  rules:\n    - {id: a, action: block}\n    - {id: a, action: block}", "5:12", "config.rules[1].id"),
-    ("rule_action", "module: policy_rules\nconfig:\n  rules:\n    - {id: a, action: drop}", "4:22", "config.rules[0].action"),
+    ("rule_action", "module: policy_rules\nconfig:\n  rules:\n    - {id: a, action: drop}", "4:23", "config.rules[0].action"),
     ("on_full", "module: sink_console\nqueue: {on_full: explode}", "2:18", "queue.on_full"),
     ("event_kind", "module: sink_console\nevents: [no_such_kind]", "2:10", "events[0]"),
     ("second_document", "module: sink_console\n---\nmodule: policy_rules\nconfig: {nope: 1}", "4:10", "config.nope"),
