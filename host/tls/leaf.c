@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/tls/cert.h"
 #include "host/tls/material.h"
 #include "host/tls/profile.h"
 
@@ -47,6 +48,21 @@ struct leaf *leaf_new(const uint8_t *chain, size_t chain_size, size_t cert_size,
     return NULL;
 }
 
+/* By hand, since not every build of wolfSSL compares them. Kinds of keys that we cannot read are left to wolfSSL. */
+static int belong_together(const struct leaf *leaf, const char *key_pem, size_t n)
+{
+    struct cert_view cert;
+    const char *fault;
+    size_t spki_size;
+    struct private_key *key = private_key_parse(key_pem, n, &fault);
+    if (!key)
+        return wolfSSL_CTX_check_private_key(leaf->tls) == WOLFSSL_SUCCESS;
+    const uint8_t *spki = private_key_spki(key, &spki_size);
+    int same = cert_parse(leaf->der, leaf->der_size, &cert) == 0 && cert.spki.n == spki_size && memcmp(cert.spki.p, spki, spki_size) == 0;
+    private_key_free(key);
+    return same;
+}
+
 static struct leaf *load_pem(const char *cert_path, const char *key_path, const char *cert, size_t cert_size, const char *key,
                              size_t key_size, char *err, size_t err_size)
 {
@@ -64,7 +80,7 @@ static struct leaf *load_pem(const char *cert_path, const char *key_path, const 
         snprintf(err, err_size, "%s: cannot be used as a server's certificate", cert_path);
     else if (wolfSSL_CTX_use_PrivateKey_buffer(leaf->tls, (const uint8_t *)key, (long)key_size, WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
         snprintf(err, err_size, "%s: is not an unencrypted PEM private key for %s", key_path, cert_path);
-    else if (wolfSSL_CTX_check_private_key(leaf->tls) != WOLFSSL_SUCCESS)
+    else if (!belong_together(leaf, key, key_size))
         snprintf(err, err_size, "%s: is not the key of the certificate %s; give the two files that belong together", key_path, cert_path);
     else
         return leaf;

@@ -14,6 +14,9 @@
 #include "host/tls/profile.h"
 #include "host/tls/session_state.h"
 
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
 struct kept {
     struct kept *chain;         /* same bucket, newest first */
     struct kept *newer, *older; /* by age */
@@ -32,12 +35,26 @@ struct trust {
     size_t count, capacity;
 };
 
+/* A wolfSSL that is built to look like OpenSSL speaks in X509_V_ERR_ numbers, which are positive; ours are wolfSSL's own. */
+static int native_code(int code)
+{
+    static const struct {
+        int theirs, ours;
+    } codes[] = {{2, ASN_NO_SIGNER_E}, {7, ASN_SIG_CONFIRM_E}, {9, ASN_BEFORE_DATE_E}, {10, ASN_AFTER_DATE_E}, {13, ASN_BEFORE_DATE_E},
+                 {14, ASN_AFTER_DATE_E}, {18, ASN_SELF_SIGNED_E}, {19, ASN_SELF_SIGNED_E}, {20, ASN_NO_SIGNER_E}, {23, CRL_CERT_REVOKED}, {25, ASN_PATHLEN_SIZE_E},
+                 {62, DOMAIN_NAME_MISMATCH}};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (codes[i].theirs == code)
+            return codes[i].ours;
+    return code;
+}
+
 /* Called once for a good chain, with what is wrong for a bad one. */
 static int judge(int ok, WOLFSSL_X509_STORE_CTX *store)
 {
     struct session *s = store->userCtx;
     if (!ok && s->verify_code == 0)
-        s->verify_code = store->error;
+        s->verify_code = native_code(store->error);
     return ok || trust_skips_verify(s->trust);
 }
 

@@ -315,6 +315,10 @@ static void ticket_after_data(void **state)
     struct pair_terms terms = usual;
     int hit;
     (void)state;
+#ifdef wolfSSL_SessionIsSetup
+    print_message("skipped: this version of wolfSSL does not tell whether a ticket has come\n");
+    skip();
+#endif
     terms.leaf_host = terms.host = terms.sni = "late.test";
     struct leaf *leaf = leaf_get(world.authority, soth_span("late.test"), time(NULL), &hit);
     assert_int_equal(wolfSSL_CTX_set_num_tickets(leaf_context(leaf), 0), WOLFSSL_SUCCESS);
