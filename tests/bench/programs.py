@@ -45,6 +45,7 @@ class Program:
         self.dir = os.path.join(bench.dir, self.name)
         self.output = os.path.join(self.dir, "output.txt")
         os.makedirs(self.dir, exist_ok=True)
+        write(self.output, "")
         self.prepare()
 
     def prepare(self):
@@ -92,6 +93,10 @@ class Program:
                 self.process.kill()
                 self.process.wait()
         self.cleanup()
+
+    def complaints(self):
+        """What makes its figures doubtful, in words."""
+        return []
 
     def cleanup(self):
         """Removes what a run leaves behind, beyond its output."""

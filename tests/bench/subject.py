@@ -5,6 +5,7 @@ speak of), without events, with further modules, in reverse mode, with two worke
 import json
 import os
 import shutil
+import subprocess
 
 from programs import Program, write
 
@@ -49,6 +50,15 @@ class Soth(Program):
                 return any(json.loads(line).get("outcome") == "ready" for line in f)
         except (OSError, ValueError):
             return False
+
+    def complaints(self):
+        """Whether the sink kept up: a bench in which it lost events would flatter us."""
+        log = f"{self.dir}/events.jsonl"
+        if not os.path.exists(log):
+            return []
+        grep = subprocess.run(["grep", "-c", '"kind":"events_lost"', log], capture_output=True, text=True)
+        count = int(grep.stdout or 0)
+        return [f"{self.name}: {count} times the sink lost events"] if count else []
 
     def cleanup(self):
         for name in os.listdir(self.dir):
