@@ -63,6 +63,11 @@ enum decision decide_target(struct flow *flow, bool has_hello)
     }
     if (flow->target.addr.family && settings_cidr_match(s->deny, s->deny_count, &flow->target.addr))
         return refuse(flow, "denied_upstream", "destination_ip_prohibited");
+    if (flow->target.addr.family && flow->env->is_own(flow->env->dialer, &flow->target.addr, flow->target.port)) {
+        flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = "loop", .policy_module = ""};
+        refusal_set(&flow->refusal, 508, "proxy_loop_detected", "loop", CLOSE_ROUTE_PLANNER_FAILED, "loop");
+        return DECISION_REFUSED;
+    }
     struct soth_connect connect;
     struct verdict v = {.policy_module = ""};
     connect_input(flow, &connect, has_hello);
@@ -87,7 +92,6 @@ static enum decision mismatch(struct flow *flow, unsigned identity)
         flow->mismatch = "audit";
         return DECISION_GO;
     default:
-        flow->mismatch = "allow";
         return DECISION_GO;
     }
 }

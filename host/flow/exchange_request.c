@@ -50,8 +50,8 @@ static void finish_answer(struct flow *flow, struct effects *fx, const struct re
 void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why)
 {
     struct exchange *ex = &flow->exchange;
-    /* a refusal with a close code belongs to the whole connection, unless each request has its own target */
-    bool close = ex->close_client || flow->draining || flow->client_left || (why->code != CLOSE_NONE && !flow->proxy_requests) ||
+    /* a refusal with a close code belongs to the whole connection */
+    bool close = ex->close_client || flow->draining || flow->client_left || why->code != CLOSE_NONE ||
                  ex->expects || why->retry_after;
     answer_write(flow, fx, why, ex->client_minor, ex->head_method, close);
     finish_answer(flow, fx, why, close);
@@ -159,6 +159,8 @@ static bool judge_target(struct flow *flow, struct effects *fx, const struct mes
         return true;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};
+    if (why.is_policy) /* a block of one request: the next one may have another target */
+        why.code = CLOSE_NONE;
     exchange_answer(flow, fx, &why);
     return false;
 }

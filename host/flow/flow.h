@@ -41,6 +41,8 @@ struct flow_env {
     uint8_t *plain; /* scratch for plaintext, plain_size bytes */
     size_t plain_size;
     struct buffer staged[2]; /* plaintext on its way into TLS records, emptied by every step */
+    void *dialer;            /* for is_own: is that address one of our listeners? */
+    bool (*is_own)(void *dialer, const struct soth_addr *addr, uint16_t port);
     uint32_t hooks;          /* SOTH_HOOK_... any policy takes part in */
     void *policy;            /* ASK: answers at once */
     void (*decide_connect)(void *policy, const struct soth_connect *connect, struct verdict *out);

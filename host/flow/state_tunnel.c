@@ -115,7 +115,7 @@ static void look_first(struct flow *flow, struct effects *fx)
     enum hello_guess guess = hello_guess(p, n);
     const char *fault;
     flow_read(flow, SIDE_CLIENT, true);
-    if (guess == GUESS_MORE)
+    if (guess == GUESS_MORE && p[0] == 0x16)
         return;
     if (guess == GUESS_TLS) {
         if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {

@@ -208,7 +208,7 @@ static void deadline_fired(evutil_socket_t fd, short what, void *arg)
 
 /* ---- which addresses ---- */
 
-static bool is_own(const struct dialer *dialer, const struct soth_addr *addr, uint16_t port)
+bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *addr, uint16_t port)
 {
     static const uint8_t any[16];
     for (size_t i = 0; i < dialer->own_count; i++) {
@@ -236,7 +236,7 @@ static enum dial_status allowed_only(struct dial *dial, const struct soth_addr *
     for (size_t i = 0; i < n; i++) {
         if (settings_cidr_match(s->deny, s->deny_count, &addrs[i]))
             continue;
-        if (is_own(dial->dialer, &addrs[i], dial->port)) {
+        if (dialer_is_own(dial->dialer, &addrs[i], dial->port)) {
             why = DIAL_LOOP;
             continue;
         }

@@ -46,6 +46,9 @@ struct dialer_own { /* one of our listening addresses */
 struct dialer *dialer_new(struct event_base *base, const struct settings *settings, const struct dialer_own *own, size_t own_count);
 void dialer_free(struct dialer *dialer); /* no dial may be open */
 
+/* Is that one of our own listeners? (Also asked by dial_open for every address.) */
+bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *addr, uint16_t port);
+
 /* host: name or address in text form, NUL-terminated, copied. addr: the address when host is one (family 0 otherwise). NULL = no memory. */
 struct dial *dial_open(struct dialer *dialer, const char *host, const struct soth_addr *addr, uint16_t port, dial_done *done, void *arg);
 /* No callback will come. The dial is freed by itself after its callback, or here. */

@@ -268,6 +268,23 @@ static bool set_servers(struct resolver *r, const struct soth_strings *servers)
     return ares_set_servers_ports_csv(r->channel, list) == ARES_SUCCESS;
 }
 
+static unsigned count_servers(struct resolver *r)
+{
+    struct ares_addr_port_node *list = NULL;
+    unsigned n = 0;
+    if (ares_get_servers_ports(r->channel, &list) == ARES_SUCCESS)
+        for (struct ares_addr_port_node *at = list; at; at = at->next)
+            n++;
+    ares_free_data(list);
+    return n;
+}
+
+static bool make_channel(struct resolver *r, const struct settings *settings, struct ares_options *options, int mask)
+{
+    r->channel_made = ares_init_options(&r->channel, options, mask) == ARES_SUCCESS;
+    return r->channel_made && (settings->resolvers.n == 0 || set_servers(r, &settings->resolvers));
+}
+
 struct resolver *resolver_new(struct event_base *base, const struct settings *settings)
 {
     struct resolver *r = calloc(1, sizeof *r);
@@ -291,10 +308,17 @@ struct resolver *resolver_new(struct event_base *base, const struct settings *se
         options.domains = NULL;
         mask |= ARES_OPT_LOOKUPS | ARES_OPT_DOMAINS;
     }
-    r->channel_made = ares_init_options(&r->channel, &options, mask) == ARES_SUCCESS;
-    if (!r->channel_made || (settings->resolvers.n > 0 && !set_servers(r, &settings->resolvers))) {
+    if (!make_channel(r, settings, &options, mask)) {
         resolver_free(r);
         return NULL;
+    }
+    if (count_servers(r) == 1) { /* nobody else to ask: SERVFAIL and REFUSED are the answer */
+        ares_destroy(r->channel);
+        options.flags = ARES_FLAG_NOCHECKRESP;
+        if (!make_channel(r, settings, &options, mask | ARES_OPT_FLAGS)) {
+            resolver_free(r);
+            return NULL;
+        }
     }
     return r;
 }

@@ -14,6 +14,7 @@
 
 #include "host/module/registry.h"
 #include "host/net/conn.h"
+#include "host/net/dial.h"
 
 #define PLAIN_SIZE 16384u   /* one TLS record's plaintext */
 #define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
@@ -146,6 +147,11 @@ static void ask_request(void *policy, const struct soth_request *request, struct
     registry_decide_request(policy, request, out);
 }
 
+static bool ask_own(void *dialer, const struct soth_addr *addr, uint16_t port)
+{
+    return dialer_is_own(dialer, addr, port);
+}
+
 static bool make_env(struct worker *worker, struct shared *shared)
 {
     struct worker_io *io = &worker->io;
@@ -192,6 +198,8 @@ static bool make_loop(struct worker *worker, struct shared *shared)
     event_add(&worker->wake, NULL);
     evtimer_assign(&worker->trim, io->base, trim_fired, worker);
     io->dialer = dialer_new(io->base, shared->settings, own, own_count);
+    io->env.dialer = io->dialer;
+    io->env.is_own = ask_own;
     worker->listener = listener_start(shared->listeners, worker->number, io->base, accepted, worker);
     return io->dialer && worker->listener;
 }
