@@ -3,6 +3,7 @@
 #include "pattern.h"
 
 #include <arpa/inet.h>
+#include <idn2.h>
 #include <stdlib.h>
 
 static int lower(int c)
@@ -77,15 +78,44 @@ static int parse_name(const char *text, size_t n, struct pattern *out, const cha
     for (size_t i = 0; i < n; i++) {
         int c = lower((unsigned char)text[i]);
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.')) {
-            *why = c == '*' ? "may have a * only as its first label (*.example.com)"
-                   : c >= 128 ? "must be written with IDNA A-labels (xn--...)"
-                              : "has a character that host names do not have";
+            *why = c == '*' ? "may have a * only as its first label (*.example.com)" : "has a character that host names do not have";
             return -SOTH_EINVALID;
         }
         out->name[i] = (char)c;
     }
     out->name[n] = 0;
     return SOTH_OK;
+}
+
+static int has_other_script(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] >= 128)
+            return 1;
+    return 0;
+}
+
+/* U-labels become A-labels (RFC 5891); a wildcard in front stays. */
+static int parse_unicode(const char *text, size_t n, struct pattern *out, const char **why)
+{
+    char copy[512], joined[512];
+    char *ascii = NULL;
+    size_t prefix = n > 2 && memcmp(text, "*.", 2) == 0 ? 2 : n > 1 && text[0] == '.' ? 1 : 0;
+    if (n >= sizeof copy) {
+        *why = "is not a host name";
+        return -SOTH_EINVALID;
+    }
+    memcpy(copy, text + prefix, n - prefix);
+    copy[n - prefix] = 0;
+    if (idn2_to_ascii_8z(copy, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK || prefix + strlen(ascii) >= sizeof joined) {
+        idn2_free(ascii);
+        *why = "is not an internationalised host name (UTF-8 is expected)";
+        return -SOTH_EINVALID;
+    }
+    memcpy(joined, text, prefix);
+    strcpy(joined + prefix, ascii);
+    idn2_free(ascii);
+    return parse_name(joined, strlen(joined), out, why);
 }
 
 int pattern_parse(const char *text, struct pattern *out, const char **why)
@@ -114,7 +144,11 @@ int pattern_parse(const char *text, struct pattern *out, const char **why)
         out->bits = 32;
         return SOTH_OK;
     }
-    return parse_name(text, n, out, why);
+    if (n == 1 && text[0] == '*') {
+        out->kind = PATTERN_ANY;
+        return SOTH_OK;
+    }
+    return has_other_script(text, n) ? parse_unicode(text, n, out, why) : parse_name(text, n, out, why);
 }
 
 static const uint8_t *v4_of(const struct soth_addr *a)
@@ -143,6 +177,8 @@ int pattern_match(const struct pattern *p, struct soth_span host, const struct s
     size_t n = strlen(p->name);
     if (p->port && p->port != port)
         return 0;
+    if (p->kind == PATTERN_ANY)
+        return 1;
     if (p->kind == PATTERN_NETWORK)
         return pattern_network_has(&p->addr, p->bits, addr);
     int same = host.n == n && memcmp(host.p, p->name, n) == 0;
@@ -154,7 +190,7 @@ int pattern_match(const struct pattern *p, struct soth_span host, const struct s
 
 struct pattern_set {
     struct pattern *v;
-    size_t n, networks; /* networks come first and are walked */
+    size_t n, networks; /* networks and `*` come first and are walked */
     uint32_t *slots;    /* index + 1 into v, 0 = free; open addressing by name */
     size_t mask;
 };
@@ -203,7 +239,7 @@ struct pattern_set *pattern_set_new(const struct soth_strings *texts, long *bad,
             pattern_set_free(set);
             return NULL;
         }
-        if (p.kind == PATTERN_NETWORK) { /* networks to the front */
+        if (p.kind == PATTERN_NETWORK || p.kind == PATTERN_ANY) {
             set->v[set->n] = set->v[set->networks];
             set->v[set->networks++] = p;
         } else {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Host patterns of the configuration, and a set of them that is asked by hash: a list of a hundred thousand hosts costs as many
- * look-ups as the asked name has labels. Exact name, `*.x` (any depth below, not x), `.x` (both), CIDR, `[v6]`, optional `:port`.
+ * look-ups as the asked name has labels. Exact name, `*.x` (any depth below, not x), `.x` (both), CIDR, `[v6]`, optional `:port`;
+ * `*` alone is every host. Names in other scripts are converted to IDNA A-labels.
  */
 #ifndef POLICY_RULES_PATTERN_H
 #define POLICY_RULES_PATTERN_H
 
 #include <soth/sdk.h>
 
-enum pattern_kind { PATTERN_EXACT, PATTERN_BELOW, PATTERN_BOTH, PATTERN_NETWORK };
+enum pattern_kind { PATTERN_EXACT, PATTERN_BELOW, PATTERN_BOTH, PATTERN_NETWORK, PATTERN_ANY };
 
 struct pattern {
     uint32_t kind;
