@@ -61,6 +61,8 @@ int bus_start(struct bus *bus);  /* starts the sink threads */
  * of events that could not be delivered. */
 uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms);
 void bus_free(struct bus *bus);
+/* A module_fault of the process: a hook of a module failed. From any thread. */
+void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail);
 void bus_reopen(struct bus *bus); /* asks every sink's thread to reopen; async-safe against writers, not a signal handler */
 const char *bus_run_id(const struct bus *bus);
 

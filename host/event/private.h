@@ -8,15 +8,30 @@
 
 #include "host/event/bus.h"
 
-#define SLAB_SIZE 65536u
+/* ---- slab.c: memory of events ---- */
 
-/* Events are carved from slabs; a slab lives while its port fills it or an event of it waits in a queue. */
+#define SLAB_SIZE 65536u
+#define SLAB_POOL 16u /* how many free ones are kept: a megabyte */
+
+struct slab_pool {
+    pthread_mutex_t lock;
+    struct slab *free;
+    unsigned count;
+};
+
+/* Events are carved from slabs; a slab lives while its port fills it, has unpublished events in it, or an event of it waits in a queue. */
 struct slab {
     atomic_uint refs;
-    struct slab *next; /* in a port's list of full slabs */
     uint32_t used, size;
+    struct slab_pool *pool;
+    struct slab *next; /* in the pool; among a port's retired ones */
     _Alignas(16) uint8_t data[];
 };
+
+void slab_pool_init(struct slab_pool *pool);
+void slab_pool_fini(struct slab_pool *pool);
+struct slab *slab_get(struct slab_pool *pool, size_t size); /* with one reference; NULL without memory */
+void slab_put(struct slab *slab, unsigned refs);
 
 struct queued {
     struct slab *slab;
@@ -25,14 +40,16 @@ struct queued {
 };
 
 struct bus_port_private {
-    struct slab *slab;    /* is being filled */
-    struct slab *retired; /* are full; their events may still be pending, so they are kept until the next publication */
+    struct slab *slab;    /* being filled */
+    struct slab *retired; /* full, with events that are not published yet */
     struct queued **pending;
     size_t count, room;
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
 };
+
+/* ---- queue.c: the bounded queue of a sink ---- */
 
 struct sink {
     struct bus *bus;
@@ -41,41 +58,50 @@ struct sink {
     struct bus_sink_ops ops;
     uint64_t kinds;
     struct bus_queue_config config;
-    /* (lock) the ring */
+    /* (lock) a ring of pointers; bytes counts what is in it and in the batch at hand */
     struct queued **ring;
     size_t room, head, count;
     uint64_t bytes;
-    bool sleeping, full, off;
+    bool sleeping, full, off, reopen, running;
+    bool fresh_losses; /* losses that no report was made of, reports of losses aside */
     uint64_t lost_since_write, lost_to_report, first_lost, last_lost;
-    uint64_t written, lost;
-    bool reopen;
+    uint64_t written, lost, undelivered;
     pthread_t thread;
     pthread_cond_t ready;
-    unsigned failures; /* the thread's own */
+    unsigned failures; /* the thread's own: of write, in a row */
 };
+
+/* (lock) All of them. */
+bool queue_put(struct sink *sink, struct queued *q); /* false: the event is lost, and counted */
+uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max);
+void queue_lost(struct sink *sink, const struct soth_event *event);
+void queue_clear(struct sink *sink);    /* all of it is lost */
+void queue_relieved(struct sink *sink); /* after take: a pause_flow sink with room again lets the workers go on */
+
+/* ---- bus.c ---- */
 
 struct bus {
     pthread_mutex_t lock;
     struct sink **sinks;
     size_t sink_count;
-    uint64_t kinds;     /* any sink wants */
-    uint64_t sequence;  /* (lock) */
+    uint64_t kinds;      /* any sink wants */
+    uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
-    bool started, stopping;
+    bool stopping;       /* (lock) */
     uint64_t stop_deadline_ns;
     char run_id[33];
-    struct bus_port *ports;          /* (lock) */
-    struct bus_port *system;         /* (lock) for events of the process itself */
+    struct slab_pool pool;
+    struct bus_port *ports;  /* (lock) */
+    struct bus_port *system; /* (lock) for events of the process itself */
     struct event_source system_source;
 };
 
 void *sink_main(void *arg);
-void slab_put(struct slab *slab, unsigned refs);
-/* (lock held) numbers and queues what the port has collected. */
+/* (lock) numbers and queues what the port has collected. */
 void bus_publish(struct bus *bus, struct bus_port *port);
-/* (lock held) an event of flow 0. */
+/* (lock) an event of flow 0. */
 void bus_system_event(struct bus *bus, unsigned kind, const struct soth_attr *attrs, size_t n);
-/* (lock held) tells every port that the bus is no longer congested. */
+/* (lock) tells every port that the bus is no longer congested. */
 void bus_wake_ports(struct bus *bus);
 uint64_t bus_now_ns(void);
 
