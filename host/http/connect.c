@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "host/http/head.h"
+#include "host/http/line.h"
 
 static const char *const names[] = {
     [CONNECT_OK] = "",
@@ -46,21 +47,42 @@ static enum connect_result more(const struct parse *a)
     return CONNECT_MORE;
 }
 
+/* Bytes of the UTF-8 sequence at p (RFC 3629), 0 = it is none; *whole: p[0..n) holds all of it. */
+static size_t utf8_sequence(const unsigned char *p, size_t n, bool *whole)
+{
+    size_t size = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+    *whole = n >= size;
+    for (size_t i = 1; i < size && i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if (size > 1 && n > 1 &&
+        ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f)))
+        return 0;
+    return size;
+}
+
 static bool is_utf8(const char *text, size_t n)
 {
     const unsigned char *p = (const unsigned char *)text, *end = p + n;
     while (p < end) {
-        size_t follow = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : (*p & 0xf0) == 0xe0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : 4;
-        if (follow == 4 || (size_t)(end - p) <= follow)
+        bool whole;
+        size_t size = utf8_sequence(p, (size_t)(end - p), &whole);
+        if (size == 0 || !whole)
             return false;
-        if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-            return false;
-        for (size_t i = 1; i <= follow; i++)
-            if ((p[i] & 0xc0) != 0x80)
-                return false;
-        p += follow + 1;
+        p += size;
     }
     return true;
+}
+
+/* The request does not begin with a token and a space, but with this. */
+static enum connect_result no_method(const struct parse *a, size_t at)
+{
+    bool whole;
+    size_t size = utf8_sequence((const unsigned char *)a->p + at, a->n - at, &whole);
+    if (size > 0 && !whole && !a->eof)
+        return more(a);
+    return fail(a, size > 0 && whole ? CONNECT_INVALID_REQUEST_LINE : CONNECT_INVALID_UTF8,
+                "the request does not begin with a method and a space");
 }
 
 static bool has_prefix(const char *p, size_t n, const char *prefix)
@@ -152,7 +174,7 @@ static enum connect_result connect_head(const struct parse *a, size_t line)
     size_t n = line;
     if (n > 0 && a->p[n - 1] == '\r')
         n--;
-    else if (!a->lenient)
+    else
         return fail(a, CONNECT_INVALID_REQUEST_LINE, "a line ends with LF alone");
     enum connect_result r = request_line(a, a->p, n);
     if (r != CONNECT_DONE)
@@ -163,15 +185,15 @@ static enum connect_result connect_head(const struct parse *a, size_t line)
         return fail(a, CONNECT_INVALID_REQUEST_LINE, "a line ends with LF alone");
     if (end.size == 0)
         return more(a);
-    if (end.size > a->max)
-        return fail(a, CONNECT_HEADER_TOO_LARGE, "the request head is longer than max_http_head_bytes");
     return fields(a, line + 1, end.size);
 }
 
 enum connect_result connect_parse(const uint8_t *bytes, size_t size, bool eof, bool lenient, size_t max_head_bytes, struct connect_request *out,
                                   enum connect_error *error, const char **detail)
 {
-    struct parse a = {(const char *)bytes, size, eof, lenient, max_head_bytes, out, error, detail};
+    /* what lies beyond the limit is never looked at: the answer is the same however the head was cut */
+    struct parse a = {(const char *)bytes, size < max_head_bytes ? size : max_head_bytes, eof, lenient, max_head_bytes, out, error, detail};
+    size = a.n;
     *error = CONNECT_OK;
     *detail = NULL;
     *out = (struct connect_request){.minor = 1};
@@ -184,16 +206,13 @@ enum connect_result connect_parse(const uint8_t *bytes, size_t size, bool eof, b
     if (a.p[0] == 0x16)
         return fail(&a, CONNECT_INVALID_REQUEST_LINE, "TLS on a cleartext proxy port: the proxy URL begins with http://, not https://");
     size_t method = 0;
-    while (method < size && guard_token_char((unsigned char)a.p[method]))
+    while (method < size && line_is_token((unsigned char)a.p[method]))
         method++;
     const char *lf = memchr(a.p, '\n', size);
     if (method == size)
         return more(&a);
-    if (method == 0 || a.p[method] != ' ') {
-        size_t line = lf ? (size_t)(lf - a.p) : size;
-        bool text = is_utf8(a.p, line) || (unsigned char)a.p[method] < 0x80;
-        return fail(&a, text ? CONNECT_INVALID_REQUEST_LINE : CONNECT_INVALID_UTF8, "the request does not begin with a method and a space");
-    }
+    if (method == 0 || a.p[method] != ' ')
+        return no_method(&a, method);
     bool is_connect = method == 7 && (lenient ? strncasecmp(a.p, "CONNECT", 7) : memcmp(a.p, "CONNECT", 7)) == 0;
     if (!is_connect)
         return other_method(&a, method, lf != NULL);

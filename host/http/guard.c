@@ -3,10 +3,12 @@
  * What llhttp lets through and a proxy must not: one reading of where a message ends, for whoever reads it next. Requests are refused,
  * never repaired. Pure; the table of vectors is docs/testing/smuggling.md.
  */
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/http/head.h"
+
+#define MAX_CONNECTION_OPTIONS 32 /* each is compared with each field when a head goes out */
 
 struct framing_fields {
     unsigned length_count, coding_count, host_count;
@@ -50,12 +52,37 @@ static bool parse_length(struct soth_span text, uint64_t *out)
     return true;
 }
 
-static bool connection_has(const struct message *msg, const char *token)
+struct connection_options {
+    bool close, keep_alive, upgrade, names_fields;
+    unsigned count;
+};
+
+static bool is(struct soth_span token, const char *text, size_t n)
 {
-    for (uint32_t i = 0; i < msg->field_count; i++)
-        if (msg->ids[i] == FIELD_CONNECTION && message_list_has(msg->fields[i].value, token))
-            return true;
-    return false;
+    return token.n == n && strncasecmp(token.p, text, n) == 0;
+}
+
+static void note_option(struct connection_options *out, struct soth_span token)
+{
+    out->count++;
+    if (is(token, "close", 5))
+        out->close = true;
+    else if (is(token, "keep-alive", 10))
+        out->keep_alive = true;
+    else if (is(token, "upgrade", 7))
+        out->upgrade = true;
+    else if (!is(token, "te", 2))
+        out->names_fields = true;
+}
+
+static void connection_options(const struct message *msg, struct connection_options *out)
+{
+    *out = (struct connection_options){.count = 0};
+    for (uint32_t i = 0; i < msg->field_count; i++) {
+        struct soth_span rest = msg->fields[i].value, token;
+        while (msg->ids[i] == FIELD_CONNECTION && message_list_next(&rest, &token))
+            note_option(out, token);
+    }
 }
 
 static int refuse(const char **fault, const char *class)
@@ -89,79 +116,108 @@ static int body_framing(struct message *msg, const struct framing_fields *f, con
     return SOTH_OK;
 }
 
-static void persistence(struct message *msg)
+static int persistence(struct message *msg, bool *upgrade, const char **fault)
 {
-    bool close = connection_has(msg, "close");
-    msg->keep_alive = msg->minor == 1 ? !close : !close && connection_has(msg, "keep-alive");
-    if (msg->is_request && msg->minor == 0 && !close) {
+    struct connection_options options;
+    connection_options(msg, &options);
+    if (options.count > MAX_CONNECTION_OPTIONS)
+        return refuse(fault, "connection_options");
+    msg->keep_alive = !options.close && (msg->minor == 1 || options.keep_alive);
+    msg->connection_names = options.names_fields;
+    *upgrade = options.upgrade;
+    if (msg->is_request && msg->minor == 0 && !options.close) {
         struct soth_span proxy = message_field(msg, "proxy-connection", 0);
         if (proxy.p && message_list_has(proxy, "keep-alive"))
             msg->keep_alive = true;
     }
+    return SOTH_OK;
+}
+
+/* scheme "://": what comes behind is judged by whoever looks for a target there. */
+static bool is_absolute(struct soth_span t)
+{
+    size_t at = 0;
+    while (at < t.n && ((t.p[at] | 0x20) >= 'a' && (t.p[at] | 0x20) <= 'z'))
+        at++;
+    return at > 0 && t.n > at + 3 && memcmp(t.p + at, "://", 3) == 0;
 }
 
 static int request_target(const struct message *msg, const char **fault)
 {
     struct soth_span t = msg->target;
-    if (t.n == 0 || t.p[-1] != ' ' || t.p[-2] == ' ')
-        return refuse(fault, "invalid_request_line");
-    if (memchr(t.p, '#', t.n))
-        return refuse(fault, "invalid_target");
-    if (soth_span_is(t, "*") && !soth_span_is(msg->method, "OPTIONS"))
-        return refuse(fault, "invalid_target");
+    bool fits = t.p[0] == '/' || soth_span_is(msg->method, "CONNECT") ||
+                (t.p[0] == '*' ? t.n == 1 && soth_span_is(msg->method, "OPTIONS") : is_absolute(t));
+    return fits ? SOTH_OK : refuse(fault, "invalid_target");
+}
+
+/* uri-host [":" port] (RFC 9110 7.2), no more than its characters: which host it is, the flow asks. */
+static bool host_is_possible(struct soth_span host)
+{
+    size_t at = 0, digits = 0;
+    if (host.n > 0 && host.p[0] == '[') {
+        while (at < host.n && host.p[at] != ']')
+            at++;
+        if (at++ == host.n)
+            return false;
+    }
+    for (; at < host.n && host.p[at] != ':'; at++) {
+        unsigned char c = (unsigned char)host.p[at];
+        if (!((c | 0x20) >= 'a' && (c | 0x20) <= 'z') && !(c >= '0' && c <= '9') && !(c && strchr("-._~%!$&'()*+;=", c)))
+            return false;
+    }
+    if (at == host.n)
+        return true;
+    while (++at < host.n && digits < 5 && host.p[at] >= '0' && host.p[at] <= '9')
+        digits++;
+    return at == host.n;
+}
+
+static int request_host(const struct message *msg, unsigned count, const char **fault)
+{
+    if (count > 1)
+        return refuse(fault, "duplicate_host");
+    if (count == 0)
+        return msg->minor == 1 ? refuse(fault, "missing_host") : SOTH_OK;
+    if (!host_is_possible(msg->host) || (msg->host.n == 0 && msg->target.p[0] == '/'))
+        return refuse(fault, "invalid_host");
     return SOTH_OK;
 }
 
 int guard_request(struct message *msg, const char **fault)
 {
     struct framing_fields f;
-    int r = request_target(msg, fault);
-    if (r < 0)
-        return r;
+    bool upgrade;
     count_framing(msg, &f);
-    if (f.host_count > 1)
-        return refuse(fault, "duplicate_host");
-    if (f.host_count == 0 && msg->minor == 1)
-        return refuse(fault, "missing_host");
-    if (msg->host.p && (memchr(msg->host.p, ',', msg->host.n) || memchr(msg->host.p, '@', msg->host.n) ||
-                        memchr(msg->host.p, '/', msg->host.n) || memchr(msg->host.p, ' ', msg->host.n)))
-        return refuse(fault, "invalid_host");
-    if (msg->host.p && msg->host.n == 0 && msg->target.p[0] == '/')
-        return refuse(fault, "invalid_host");
+    if (request_target(msg, fault) < 0 || request_host(msg, f.host_count, fault) < 0)
+        return -SOTH_EINVALID;
     if (soth_span_is(msg->method, "CONNECT") && (f.coding_count || f.length_count))
         return refuse(fault, "connect_with_body");
-    r = body_framing(msg, &f, fault);
-    if (r < 0)
-        return r;
-    persistence(msg);
+    if (body_framing(msg, &f, fault) < 0 || persistence(msg, &upgrade, fault) < 0)
+        return -SOTH_EINVALID;
     struct soth_span expect = message_field(msg, "expect", 0);
     msg->expect_continue = msg->minor == 1 && expect.p && message_list_has(expect, "100-continue");
     /* h2c is never relayed: who speaks it would leave our sight */
-    msg->wants_upgrade = msg->minor == 1 && msg->upgrade.n > 0 && connection_has(msg, "upgrade") && !message_list_has(msg->upgrade, "h2c");
+    msg->wants_upgrade = msg->minor == 1 && upgrade && msg->upgrade.n > 0 && !message_list_has(msg->upgrade, "h2c");
     return SOTH_OK;
 }
 
 int guard_response(struct message *msg, bool answers_head, const char **fault)
 {
     struct framing_fields f;
+    bool upgrade;
     count_framing(msg, &f);
-    if (msg->status < 100 || msg->status > 999)
-        return refuse(fault, "invalid_status");
-    int r = body_framing(msg, &f, fault);
-    if (r < 0)
-        return r;
-    persistence(msg);
-    bool bodyless = answers_head || msg->status < 200 || msg->status == 204 || msg->status == 304;
-    if (bodyless && msg->status < 200 && f.coding_count)
+    if (body_framing(msg, &f, fault) < 0 || persistence(msg, &upgrade, fault) < 0)
+        return -SOTH_EINVALID;
+    if (msg->status < 200 && f.coding_count)
         return refuse(fault, "transfer_encoding");
-    if (bodyless)
+    msg->wants_upgrade = msg->status == 101 && upgrade && msg->upgrade.n > 0;
+    if (answers_head || msg->status < 200 || msg->status == 204 || msg->status == 304) {
         msg->framing = FRAMING_NONE;
-    else if (!f.coding_count && !f.length_count)
-        msg->framing = FRAMING_UNTIL_CLOSE;
-    if (bodyless)
         msg->content_length = 0;
-    if (msg->framing == FRAMING_UNTIL_CLOSE)
+    } else if (!f.coding_count && !f.length_count) {
+        msg->framing = FRAMING_UNTIL_CLOSE;
         msg->keep_alive = false;
+    }
     return SOTH_OK;
 }
 
@@ -171,174 +227,4 @@ int guard_trailers(const struct message *msg, const char **fault)
         if (msg->ids[i] == FIELD_CONTENT_LENGTH || msg->ids[i] == FIELD_TRANSFER_ENCODING)
             return refuse(fault, "framing_in_trailers");
     return SOTH_OK;
-}
-
-/* ---- why was it refused? ---- */
-
-struct line {
-    const char *p;
-    size_t n; /* without CRLF */
-};
-
-static bool next_line(const char **at, const char *end, struct line *line)
-{
-    const char *lf = *at < end ? memchr(*at, '\n', (size_t)(end - *at)) : NULL;
-    if (!lf)
-        return false;
-    line->p = *at;
-    line->n = (size_t)(lf - *at);
-    if (line->n && line->p[line->n - 1] == '\r')
-        line->n--;
-    *at = lf + 1;
-    return true;
-}
-
-static const char *explain_value(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c == '\r')
-            return "bare_cr";
-        if (c == 0)
-            return "nul";
-        if ((c < 32 && c != '\t') || c == 127)
-            return "control_character";
-    }
-    return NULL;
-}
-
-static const char *explain_field(const struct line *line)
-{
-    if (line->p[0] == ' ' || line->p[0] == '\t')
-        return "obs_fold";
-    const char *colon = memchr(line->p, ':', line->n);
-    if (!colon)
-        return "missing_colon";
-    if (colon == line->p)
-        return "empty_field_name";
-    if (colon[-1] == ' ' || colon[-1] == '\t')
-        return "space_before_colon";
-    for (const char *c = line->p; c < colon; c++)
-        if (!guard_token_char((unsigned char)*c))
-            return *c == 0 ? "nul" : *c == '\r' ? "bare_cr" : "invalid_field_name";
-    return explain_value(colon + 1, line->n - (size_t)(colon + 1 - line->p));
-}
-
-static const char *explain_start(enum head_kind kind, const struct line *line)
-{
-    const char *words = kind == HEAD_REQUEST ? "invalid_request_line" : "invalid_status_line";
-    const char *value = explain_value(line->p, line->n);
-    if (value)
-        return value;
-    const char *version = line->n > 8 ? line->p + line->n - 8 : NULL;
-    if (kind == HEAD_REQUEST && version && memcmp(version, "HTTP/", 5) == 0 && memcmp(version, "HTTP/1.1", 8) != 0 &&
-        memcmp(version, "HTTP/1.0", 8) != 0)
-        return "http_version";
-    return words;
-}
-
-static bool is_name(const struct line *line, const char *name)
-{
-    size_t n = strlen(name);
-    return line->n > n && line->p[n] == ':' && message_list_has((struct soth_span){line->p, n}, name);
-}
-
-const char *guard_explain(enum head_kind kind, const char *p, size_t n)
-{
-    const char *at = p, *end = p + n, *found;
-    struct line line;
-    unsigned lengths = 0, codings = 0;
-    if (kind != HEAD_TRAILERS && !next_line(&at, end, &line))
-        return "invalid_head";
-    struct line start = kind != HEAD_TRAILERS ? line : (struct line){p, 0};
-    while (next_line(&at, end, &line) && line.n > 0) {
-        if ((found = explain_field(&line)))
-            return found;
-        lengths += is_name(&line, "content-length");
-        codings += is_name(&line, "transfer-encoding");
-    }
-    if (kind == HEAD_TRAILERS && (lengths || codings))
-        return "framing_in_trailers";
-    if (lengths && codings)
-        return "te_and_cl";
-    if (kind != HEAD_TRAILERS && (found = explain_start(kind, &start)) && !lengths && !codings)
-        return found;
-    return codings ? "transfer_encoding" : lengths ? "content_length" : "invalid_head";
-}
-
-/* ---- lenient responses ---- */
-
-struct repair {
-    char *out;
-    size_t n;
-    char length[24]; /* the first Content-Length */
-    size_t length_size;
-};
-
-/* One unfolded line: the space before the colon goes, a second identical Content-Length goes. */
-static void repair_line(struct repair *r, const char *p, size_t n, bool first)
-{
-    const char *colon = first ? NULL : memchr(p, ':', n);
-    size_t name = colon ? (size_t)(colon - p) : 0;
-    while (name && (p[name - 1] == ' ' || p[name - 1] == '\t'))
-        name--;
-    if (colon && name == 14 && message_list_has((struct soth_span){p, name}, "content-length")) {
-        const char *value = colon + 1;
-        while (value < p + n && (*value == ' ' || *value == '\t'))
-            value++;
-        size_t size = (size_t)(p + n - value);
-        if (size > 0 && size == r->length_size && memcmp(value, r->length, size) == 0)
-            return;
-        if (size <= sizeof r->length && r->length_size == 0) {
-            memcpy(r->length, value, size);
-            r->length_size = size;
-        }
-    }
-    if (colon) {
-        memcpy(r->out + r->n, p, name);
-        r->n += name;
-        n -= (size_t)(colon - p);
-        p = colon;
-    }
-    memcpy(r->out + r->n, p, n);
-    r->n += n;
-    memcpy(r->out + r->n, "\r\n", 2);
-    r->n += 2;
-}
-
-char *guard_repair(const char *p, size_t *size)
-{
-    struct repair r = {.out = malloc(*size * 2 + 4)};
-    char *unfolded = malloc(*size + 1);
-    const char *at = p, *end = p + *size;
-    struct line line;
-    size_t have = 0;
-    bool first = true, open = false;
-    if (!r.out || !unfolded) {
-        free(r.out);
-        free(unfolded);
-        return NULL;
-    }
-    while (next_line(&at, end, &line)) {
-        bool fold = line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t') && open && !first;
-        if (open && !fold) {
-            repair_line(&r, unfolded, have, first);
-            first = false;
-            have = 0;
-        }
-        if (line.n == 0)
-            break;
-        if (fold) {
-            while (line.n && (line.p[0] == ' ' || line.p[0] == '\t'))
-                line.p++, line.n--;
-            unfolded[have++] = ' ';
-        }
-        memcpy(unfolded + have, line.p, line.n);
-        have += line.n;
-        open = true;
-    }
-    memcpy(r.out + r.n, "\r\n", 2);
-    *size = r.n + 2;
-    free(unfolded);
-    return r.out;
 }

@@ -7,6 +7,7 @@
 
 #include "host/http/chunk.h"
 #include "host/http/head.h"
+#include "host/http/line.h"
 #include "host/mem/buffer.h"
 
 enum h1_state { S_HEAD, S_LENGTH, S_CHUNKED, S_TRAILERS, S_UNTIL_CLOSE, S_END, S_FAILED };
@@ -14,7 +15,7 @@ enum h1_state { S_HEAD, S_LENGTH, S_CHUNKED, S_TRAILERS, S_UNTIL_CLOSE, S_END, S
 struct h1 {
     struct h1_limits limits;
     enum h1_state state;
-    bool is_request, answers_head, answers_connect, interim, drop_collected;
+    bool is_request, answers_head, answers_connect, drop_collected;
     int status;
     const char *fault;
     struct chunk chunk;
@@ -78,22 +79,20 @@ static ssize_t fail(struct h1 *h1, int error, const char *fault)
 {
     h1->state = S_FAILED;
     h1->fault = fault;
-    h1->status = h1->is_request ? (error == -SOTH_ELIMIT ? 431 : 400) : 0;
+    h1->status = !h1->is_request ? 0 : error == -SOTH_ELIMIT ? 431 : error == -SOTH_ENOMEM ? 503 : 400;
     return error;
 }
 
 /* ---- heads ---- */
 
-/* Garbage is refused by its first bytes: a method is a token, a response begins with HTTP/1. */
-static bool start_is_possible(const struct h1 *h1, const char *p, size_t n)
+static enum head_kind kind(const struct h1 *h1)
 {
-    static const char http[] = "HTTP/1.";
-    if (!h1->is_request)
-        return memcmp(p, http, n < sizeof http - 1 ? n : sizeof http - 1) == 0;
-    size_t at = 0;
-    while (at < n && guard_token_char((unsigned char)p[at]))
-        at++;
-    return at == n || (at > 0 && p[at] == ' ');
+    return h1->state == S_TRAILERS ? HEAD_TRAILERS : h1->is_request ? HEAD_REQUEST : HEAD_RESPONSE;
+}
+
+static bool lenient(const struct h1 *h1)
+{
+    return kind(h1) == HEAD_RESPONSE && !h1->limits.strict_responses;
 }
 
 static size_t skip_empty_lines(const struct h1 *h1, const char *p, size_t n)
@@ -106,28 +105,41 @@ static size_t skip_empty_lines(const struct h1 *h1, const char *p, size_t n)
     return at;
 }
 
+static int parse_and_guard(const struct h1 *h1, const char *p, size_t n, const char **fault)
+{
+    int r = head_parse(kind(h1), p, n, &message, fault);
+    if (r < 0)
+        return r;
+    return h1->is_request ? guard_request(&message, fault) : guard_response(&message, h1->answers_head, fault);
+}
+
+/* Once more with the repairs. The message's spans point into a copy, which takes the place of what was collected. */
+static int parse_repaired(struct h1 *h1, const char *p, size_t n, const char **fault)
+{
+    size_t size = n;
+    char *repaired = repair_head(p, &size);
+    if (!repaired) {
+        *fault = "memory";
+        return -SOTH_ENOMEM;
+    }
+    buffer_fini(&h1->collected);
+    h1->collected = (struct buffer){.p = (uint8_t *)repaired, .len = size, .cap = size};
+    h1->drop_collected = true;
+    int r = parse_and_guard(h1, repaired, size, fault);
+    message.head_bytes = (uint32_t)n;
+    return r;
+}
+
 static ssize_t head_ready(struct h1 *h1, const char *p, size_t n, struct h1_event *event)
 {
     const char *fault = NULL;
-    char *repaired = NULL;
-    int r;
-    if (!h1->is_request && !h1->limits.strict_responses) {
-        if (!(repaired = guard_repair(p, &n)))
-            return fail(h1, -SOTH_ENOMEM, "memory");
-        /* the message's spans point into the copy: it takes the place of what was collected */
-        buffer_fini(&h1->collected);
-        h1->collected = (struct buffer){.p = (uint8_t *)repaired, .len = n, .cap = n};
-        h1->drop_collected = true;
-        p = repaired;
-    }
-    r = head_parse(h1->is_request ? HEAD_REQUEST : HEAD_RESPONSE, p, n, &message, &fault);
-    if (r == SOTH_OK)
-        r = h1->is_request ? guard_request(&message, &fault) : guard_response(&message, h1->answers_head, &fault);
+    int r = parse_and_guard(h1, p, n, &fault);
+    if (r == -SOTH_EINVALID && lenient(h1))
+        r = parse_repaired(h1, p, n, &fault);
     if (r < 0)
         return fail(h1, r, fault);
     if (h1->answers_connect && message.status >= 200 && message.status < 300)
         message.framing = FRAMING_NONE;
-    h1->interim = !h1->is_request && message.status < 200;
     h1->left = message.content_length;
     h1->chunk = (struct chunk){0};
     h1->state = message.framing == FRAMING_LENGTH    ? S_LENGTH
@@ -155,55 +167,49 @@ static ssize_t trailers_ready(struct h1 *h1, const char *p, size_t n, struct h1_
     return 0;
 }
 
-/* Keeps the beginning of a head until its end comes. */
-static ssize_t collect(struct h1 *h1, const char *p, size_t n, const struct head_end *end)
+/* A head that is complete: its event, or nothing for an empty line that came in two reads. */
+static ssize_t head_complete(struct h1 *h1, const char *p, size_t n, struct h1_event *event)
 {
-    if (buffer_size(&h1->collected) + n > h1->limits.max_head_bytes)
-        return fail(h1, -SOTH_ELIMIT, "header_too_large");
-    if (buffer_append(&h1->collected, p, n) < 0)
-        return fail(h1, -SOTH_ENOMEM, "memory");
-    h1->looked = end->looked;
-    return (ssize_t)n;
+    h1->looked = 0;
+    h1->drop_collected = buffer_size(&h1->collected) > 0;
+    if (h1->state == S_TRAILERS)
+        return trailers_ready(h1, p, n, event);
+    return h1->is_request && n == 2 ? 0 : head_ready(h1, p, n, event);
 }
 
+/* A head that is not complete in p[0..n), all of which there is: it may be refused already. */
+static ssize_t head_incomplete(struct h1 *h1, const char *p, size_t n, size_t looked)
+{
+    const char *fault = line_first_fault(kind(h1), p, n, h1->looked, lenient(h1));
+    if (fault)
+        return fail(h1, -SOTH_EINVALID, fault);
+    if (n == h1->limits.max_head_bytes)
+        return fail(h1, -SOTH_ELIMIT, "header_too_large");
+    if (buffer_size(&h1->collected) == 0 && buffer_append(&h1->collected, p, n) < 0)
+        return fail(h1, -SOTH_ENOMEM, "memory");
+    h1->looked = looked;
+    return 0;
+}
+
+/* Never looks beyond max_head_bytes: so much is the same however the head was cut. */
 static ssize_t take_head(struct h1 *h1, const char *p, size_t n, struct h1_event *event)
 {
-    size_t skipped = skip_empty_lines(h1, p, n), have = buffer_size(&h1->collected);
-    bool lenient = !h1->is_request && !h1->limits.strict_responses;
+    size_t skipped = skip_empty_lines(h1, p, n), have = buffer_size(&h1->collected), room = h1->limits.max_head_bytes - have;
+    const char *head = p + skipped;
+    size_t part = n - skipped < room ? n - skipped : room;
     struct head_end end;
-    const char *from = p + skipped;
-    size_t size = n - skipped;
-    if (size == 0)
+    if (part == 0)
         return (ssize_t)skipped;
-    if (have > 0) { /* the rest of this read joins what was collected; what lies behind the head is not taken */
-        size_t room = h1->limits.max_head_bytes - have;
-        size_t part = size < room ? size : room;
-        if (buffer_append(&h1->collected, from, part) < 0)
+    if (have > 0) { /* what lies behind the head is not taken */
+        if (buffer_append(&h1->collected, head, part) < 0)
             return fail(h1, -SOTH_ENOMEM, "memory");
-        from = (const char *)buffer_data(&h1->collected);
-        size = have + part;
+        head = (const char *)buffer_data(&h1->collected);
     }
-    if (h1->state == S_HEAD && !start_is_possible(h1, from, size) && !(h1->is_request && size == 1 && *from == '\r'))
-        return fail(h1, -SOTH_EINVALID, guard_explain(h1->is_request ? HEAD_REQUEST : HEAD_RESPONSE, from, size));
-    head_find_end(from, size, h1->looked, lenient, &end);
-    if (end.fault)
-        return fail(h1, -SOTH_EINVALID, end.fault);
-    if (end.size == 0 && have > 0) {
-        h1->looked = end.looked;
-        if (size >= h1->limits.max_head_bytes)
-            return fail(h1, -SOTH_ELIMIT, "header_too_large");
-        return (ssize_t)n;
-    }
-    if (end.size == 0)
-        return collect(h1, from, size, &end) < 0 ? fail(h1, -SOTH_ELIMIT, h1->fault) : (ssize_t)n;
-    if (end.size > h1->limits.max_head_bytes)
-        return fail(h1, -SOTH_ELIMIT, "header_too_large");
-    h1->looked = 0;
-    h1->drop_collected = have > 0;
-    if (h1->state == S_HEAD && h1->is_request && end.size == 2) /* an empty line that came in two reads */
-        return (ssize_t)(skipped + end.size - have);
-    ssize_t r = h1->state == S_HEAD ? head_ready(h1, from, end.size, event) : trailers_ready(h1, from, end.size, event);
-    return r < 0 ? r : (ssize_t)(skipped + end.size - have);
+    head_find_end(head, have + part, h1->looked, lenient(h1), &end);
+    ssize_t r = end.size ? head_complete(h1, head, end.size, event) : head_incomplete(h1, head, have + part, end.looked);
+    if (r < 0)
+        return r;
+    return (ssize_t)(skipped + (end.size ? end.size - have : part));
 }
 
 /* ---- bodies ---- */
@@ -267,6 +273,7 @@ ssize_t h1_take(struct h1 *h1, const uint8_t *bytes, size_t n, struct h1_event *
         case S_END:
             used = take_end(h1, event);
             break;
+        case S_FAILED:
         default:
             return -SOTH_EINVALID;
         }
@@ -284,13 +291,13 @@ ssize_t h1_take(struct h1 *h1, const uint8_t *bytes, size_t n, struct h1_event *
 int h1_eof(struct h1 *h1, struct h1_event *event)
 {
     *event = (struct h1_event){.type = H1_NONE};
-    if (h1->state == S_UNTIL_CLOSE) {
-        h1->state = S_HEAD;
-        event->type = H1_END;
+    if (h1->state == S_UNTIL_CLOSE || h1->state == S_END) {
+        take_end(h1, event);
         return 1;
     }
     if (h1->state == S_HEAD && (h1->drop_collected || buffer_size(&h1->collected) == 0))
         return 0;
-    fail(h1, -SOTH_EEOF, h1->state == S_HEAD ? "truncated_head" : "truncated_body");
+    if (h1->state != S_FAILED)
+        fail(h1, -SOTH_EEOF, h1->state == S_HEAD ? "truncated_head" : "truncated_body");
     return -SOTH_EEOF;
 }

@@ -24,7 +24,7 @@ enum h1_event_type { H1_NONE, H1_HEAD, H1_BODY, H1_TRAILERS, H1_END };
 
 struct h1_event {
     enum h1_event_type type;
-    const struct message *message;   /* H1_HEAD, and H1_TRAILERS: only fields, ids, field_count */
+    const struct message *message;   /* H1_HEAD, and H1_TRAILERS: only fields, ids, field_count. Until the thread's next h1_take of any codec */
     struct soth_span data;           /* H1_BODY: payload without framing, a part of the input */
 };
 

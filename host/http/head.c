@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See head.h. llhttp sees the method POST whatever the method is: any token is a method, llhttp knows a list. */
+/* See head.h. The start line is line.c's (any token is a method, llhttp knows a list), the fields are llhttp's. */
 #include "host/http/head.h"
 
 #include <llhttp.h>
 #include <string.h>
 
+#include "host/http/line.h"
+
 struct scratch {
     llhttp_t parser; /* first: callbacks get a pointer to it */
-    struct message *msg;
     uint32_t count;
-    bool in_value, too_many;
+    bool too_many;
     struct soth_field fields[HEAD_MAX_FIELDS];
     uint8_t ids[HEAD_MAX_FIELDS];
 };
@@ -20,18 +21,6 @@ static void extend(struct soth_span *span, const char *at, size_t n)
     if (span->p == NULL)
         span->p = at;
     span->n = (size_t)(at - span->p) + n;
-}
-
-static int on_url(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&((struct scratch *)parser)->msg->target, at, n);
-    return 0;
-}
-
-static int on_status(llhttp_t *parser, const char *at, size_t n)
-{
-    extend(&((struct scratch *)parser)->msg->reason, at, n);
-    return 0;
 }
 
 static int on_field(llhttp_t *parser, const char *at, size_t n)
@@ -73,8 +62,6 @@ static int on_headers_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t callbacks = {
-    .on_url = on_url,
-    .on_status = on_status,
     .on_header_field = on_field,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
@@ -105,54 +92,51 @@ static void note_field(struct message *msg, const struct soth_field *field, uint
         *to = field->value;
 }
 
-/* METHOD SP before the rest, which llhttp reads as a POST. Returns the bytes taken, 0 = not a method. */
-static size_t take_method(const char *p, size_t n, struct message *msg)
-{
-    size_t at = 0;
-    while (at < n && guard_token_char((unsigned char)p[at]))
-        at++;
-    if (at == 0 || at + 1 >= n || p[at] != ' ')
-        return 0;
-    msg->method = (struct soth_span){p, at};
-    return at + 1;
-}
-
 static bool execute(struct scratch *s, const char *p, size_t n)
 {
     llhttp_errno_t e = llhttp_execute(&s->parser, p, n);
     return e == HPE_OK || e == HPE_PAUSED_UPGRADE || e == HPE_PAUSED_H2_UPGRADE;
 }
 
-static bool run(struct scratch *s, enum head_kind kind, const char *p, size_t n)
+/* llhttp sees the same start line each time: which one is sent is read in line.c, it only tells requests from responses. */
+static bool fields(struct scratch *s, enum head_kind kind, const char *p, size_t n)
 {
-    static const char post[] = "POST ", status[] = "HTTP/1.1 200 OK\r\n";
-    llhttp_init(&s->parser, kind == HEAD_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &callbacks);
-    if (kind == HEAD_TRAILERS)
-        return execute(s, status, sizeof status - 1) && execute(s, p, n);
-    if (kind == HEAD_RESPONSE)
-        return execute(s, p, n);
-    size_t method = take_method(p, n, s->msg);
-    return method > 0 && execute(s, post, sizeof post - 1) && execute(s, p + method, n - method);
+    static const char post[] = "POST / HTTP/1.1\r\n", status[] = "HTTP/1.1 200 OK\r\n";
+    if (kind == HEAD_REQUEST) {
+        llhttp_init(&s->parser, HTTP_REQUEST, &callbacks);
+        return execute(s, post, sizeof post - 1) && execute(s, p, n);
+    }
+    llhttp_init(&s->parser, HTTP_RESPONSE, &callbacks);
+    return execute(s, status, sizeof status - 1) && execute(s, p, n);
+}
+
+/* Bytes of the start line with its CRLF; 0 with *fault. */
+static size_t start_line(enum head_kind kind, const char *p, size_t n, struct message *msg, const char **fault)
+{
+    const char *lf = memchr(p, '\n', n);
+    if (!lf || lf == p || lf[-1] != '\r') {
+        *fault = lf ? "bare_lf" : "invalid_head";
+        return 0;
+    }
+    size_t line = (size_t)(lf - 1 - p);
+    *fault = kind == HEAD_REQUEST ? line_request(p, line, msg) : line_status(p, line, msg);
+    return *fault ? 0 : line + 2;
 }
 
 int head_parse(enum head_kind kind, const char *p, size_t n, struct message *msg, const char **fault)
 {
     struct scratch *s = &scratch;
+    size_t start = 0;
     *msg = (struct message){.is_request = kind == HEAD_REQUEST, .head_bytes = (uint32_t)n};
-    s->msg = msg;
+    if (kind != HEAD_TRAILERS && (start = start_line(kind, p, n, msg, fault)) == 0)
+        return -SOTH_EINVALID;
     s->count = 0;
     s->too_many = false;
     s->fields[0] = (struct soth_field){{NULL, 0}, {NULL, 0}};
-    if (!run(s, kind, p, n)) {
-        *fault = s->too_many ? "too_many_fields" : guard_explain(kind, p, n);
+    if (!fields(s, kind, p + start, n - start)) {
+        *fault = s->too_many ? "too_many_fields" : line_explain(kind, p, n);
         return s->too_many ? -SOTH_ELIMIT : -SOTH_EINVALID;
     }
-    if (s->parser.http_major != 1 || s->parser.http_minor > 1) {
-        *fault = "http_version";
-        return -SOTH_EINVALID;
-    }
-    msg->minor = (uint8_t)s->parser.http_minor;
-    msg->status = (uint16_t)s->parser.status_code;
     msg->fields = s->fields;
     msg->ids = s->ids;
     msg->field_count = s->count;

@@ -26,17 +26,13 @@ struct head_end {
 };
 void head_find_end(const char *p, size_t n, size_t from, bool bare_lf_allowed, struct head_end *out);
 
-/* guard.c: what llhttp lets through (docs/testing/smuggling.md). 0 or -SOTH_EINVALID with *fault. Sets framing, content_length, keep_alive. */
+/* guard.c: what llhttp lets through (docs/testing/smuggling.md). 0 or -SOTH_EINVALID with *fault. Sets framing, lengths, keep_alive, ... */
 int guard_request(struct message *msg, const char **fault);
 int guard_response(struct message *msg, bool answers_head, const char **fault);
 int guard_trailers(const struct message *msg, const char **fault);
-/* The class of a head that llhttp refused. */
-const char *guard_explain(enum head_kind kind, const char *p, size_t n);
-/* The repairs of RFC 9112 for lenient responses: a malloc'd head, or NULL when out of memory. *size in and out. */
-char *guard_repair(const char *p, size_t *size);
-static inline bool guard_token_char(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && memchr("!#$%&'*+-.^_`|~", c, 15));
-}
+
+/* The repairs of RFC 9112 for responses when heads need not be strict: a malloc'd head, or NULL when out of memory. *size in and out. p[0..*size)
+ * is what head_find_end found. What cannot be repaired stays as it is. */
+char *repair_head(const char *p, size_t *size);
 
 #endif

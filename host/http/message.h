@@ -26,6 +26,7 @@ struct message {
     bool keep_alive;      /* the sender will take another message on this connection */
     bool expect_continue; /* Expect: 100-continue (requests, HTTP/1.1) */
     bool wants_upgrade;   /* Connection: upgrade together with Upgrade */
+    bool connection_names; /* Connection names fields, not only close, keep-alive, upgrade, te */
     uint8_t minor;        /* HTTP/1.minor: 0 or 1 */
     uint16_t status;      /* responses */
     enum framing framing;
@@ -47,6 +48,8 @@ struct message {
 /* Case-insensitive look-up of the nth field of that name; p == NULL when there is none. */
 struct soth_span message_field(const struct message *msg, const char *name, unsigned nth);
 enum field_id message_field_id(struct soth_span name);
+/* Takes the next token off a comma-separated list (empty ones are passed over); false at its end. */
+bool message_list_next(struct soth_span *rest, struct soth_span *token);
 /* True when the field's comma-separated list has the token, compared without case (RFC 9110 5.6.1). */
 bool message_list_has(struct soth_span value, const char *token);
 

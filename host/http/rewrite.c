@@ -13,28 +13,45 @@ static void field(struct buffer *out, struct soth_span name, struct soth_span va
     buffer_append(out, "\r\n", 2);
 }
 
-/* Does some Connection field name this one? Framing, routing and content fields are end-to-end whatever it says. */
-static bool named_by_connection(const struct message *msg, const struct soth_field *f)
+static void number_field(struct buffer *out, struct soth_span name, uint64_t value)
 {
-    char name[64];
-    if (f->name.n >= sizeof name || f->name.n == 0)
+    buffer_append(out, name.p, name.n);
+    buffer_append(out, ": ", 2);
+    buffer_append_number(out, value);
+    buffer_append(out, "\r\n", 2);
+}
+
+static bool has_prefix(struct soth_span name, const char *prefix, size_t n)
+{
+    return name.n > n && strncasecmp(name.p, prefix, n) == 0;
+}
+
+/* Does some Connection field name this one? Framing, routing and content fields are end-to-end whatever it says. */
+static bool named_by_connection(const struct message *msg, uint32_t which)
+{
+    struct soth_span name = msg->fields[which].name;
+    unsigned id = msg->ids[which];
+    if (!msg->connection_names || id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING || id == FIELD_EXPECT ||
+        id == FIELD_TRAILER || has_prefix(name, "content-", 8))
         return false;
-    memcpy(name, f->name.p, f->name.n);
-    name[f->name.n] = 0;
-    if (strncasecmp(name, "content-", 8) == 0)
-        return false;
-    for (uint32_t i = 0; i < msg->field_count; i++)
-        if (msg->ids[i] == FIELD_CONNECTION && message_list_has(msg->fields[i].value, name))
-            return true;
+    for (uint32_t i = 0; i < msg->field_count; i++) {
+        struct soth_span rest = msg->fields[i].value, token;
+        while (msg->ids[i] == FIELD_CONNECTION && message_list_next(&rest, &token))
+            if (token.n == name.n && strncasecmp(token.p, name.p, name.n) == 0)
+                return true;
+    }
     return false;
 }
 
-static bool has_connection(const struct message *msg)
+/* Framing fields in the one spelling that all agree on, others as they came. */
+static void relayed_field(struct buffer *out, const struct message *msg, uint32_t i)
 {
-    for (uint32_t i = 0; i < msg->field_count; i++)
-        if (msg->ids[i] == FIELD_CONNECTION)
-            return true;
-    return false;
+    static const struct soth_span chunked = {"chunked", 7};
+    const struct soth_field *f = &msg->fields[i];
+    if (msg->ids[i] == FIELD_CONTENT_LENGTH && msg->has_declared_length)
+        number_field(out, f->name, msg->declared_length);
+    else
+        field(out, f->name, msg->ids[i] == FIELD_TRANSFER_ENCODING ? chunked : f->value);
 }
 
 /* Fields of the sender's own connection (RFC 9110 7.6.1). */
@@ -81,32 +98,25 @@ static void connection_fields(struct buffer *out, bool upgrade, struct soth_span
     }
 }
 
+static bool request_field_goes(const struct message *msg, uint32_t i)
+{
+    return !is_hop_field(msg->ids[i]) && !has_prefix(msg->fields[i].name, "proxy-", 6) && !named_by_connection(msg, i);
+}
+
 int rewrite_request_head(struct buffer *out, const struct message *msg, const struct rewrite_request *how)
 {
     static const struct soth_span host = {"Host", 4};
-    bool connection = has_connection(msg), host_written = false;
     buffer_append(out, msg->method.p, msg->method.n);
     buffer_append(out, " ", 1);
     buffer_append(out, how->target.p, how->target.n);
-    buffer_append_text(out, " HTTP/1.1\r\n");
-    if (how->host.p && msg->host.p == NULL) {
+    buffer_append(out, " HTTP/1.1\r\n", 11);
+    if (how->host.p && msg->host.p == NULL)
         field(out, host, how->host);
-        host_written = true;
-    }
     for (uint32_t i = 0; i < msg->field_count; i++) {
-        const struct soth_field *f = &msg->fields[i];
-        unsigned id = msg->ids[i];
-        if (id == FIELD_HOST) {
-            if (!host_written)
-                field(out, f->name, how->host.p ? how->host : f->value);
-            host_written = true;
-            continue;
-        }
-        if (is_hop_field(id))
-            continue;
-        if (connection && id != FIELD_TRANSFER_ENCODING && id != FIELD_EXPECT && id != FIELD_TRAILER && named_by_connection(msg, f))
-            continue;
-        field(out, f->name, f->value);
+        if (msg->ids[i] == FIELD_HOST)
+            field(out, msg->fields[i].name, how->host.p ? how->host : msg->fields[i].value);
+        else if (request_field_goes(msg, i))
+            relayed_field(out, msg, i);
     }
     connection_fields(out, how->keep_upgrade && msg->wants_upgrade, msg->upgrade, accepts_trailers(msg));
     return done(out);
@@ -134,27 +144,28 @@ void rewrite_plan_response(const struct message *msg, struct rewrite_response *h
         how->keep_alive_10 = false;
 }
 
-static bool response_field_goes(const struct message *msg, uint32_t i, const struct rewrite_response *how, bool connection)
+static bool response_field_goes(const struct message *msg, uint32_t i, const struct rewrite_response *how)
 {
     unsigned id = msg->ids[i];
     if (is_hop_field(id))
         return false;
     if (id == FIELD_TRANSFER_ENCODING)
         return how->framing == REWRITE_CHUNKED || (how->no_body && how->client_minor == 1);
-    return !(connection && named_by_connection(msg, &msg->fields[i]));
+    if (id == FIELD_CONTENT_LENGTH) /* RFC 9110 8.6: not in these; who believed it would wait for a body */
+        return msg->status >= 200 && msg->status != 204;
+    return !named_by_connection(msg, i);
 }
 
 int rewrite_response_head(struct buffer *out, const struct message *msg, const struct rewrite_response *how)
 {
-    bool connection = has_connection(msg);
-    buffer_append_text(out, "HTTP/1.1 ");
+    buffer_append(out, "HTTP/1.1 ", 9);
     buffer_append_number(out, msg->status);
     buffer_append(out, " ", 1);
     buffer_append(out, msg->reason.p, msg->reason.n);
     buffer_append(out, "\r\n", 2);
     for (uint32_t i = 0; i < msg->field_count; i++)
-        if (response_field_goes(msg, i, how, connection))
-            field(out, msg->fields[i].name, msg->fields[i].value);
+        if (response_field_goes(msg, i, how))
+            relayed_field(out, msg, i);
     if (how->keep_upgrade)
         connection_fields(out, true, msg->upgrade, false);
     else if (how->close)
