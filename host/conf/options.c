@@ -243,9 +243,7 @@ static const struct conf_node *step(const struct conf_node *node, const char **p
         size_t i = strtoul(*path + 1, NULL, 10);
         *path += strcspn(*path, "]");
         *path += **path == ']';
-        if (node->type == NODE_LIST)
-            return i < node->count ? &node->items[i] : NULL;
-        return i == 0 && node->type == NODE_SCALAR ? node : NULL; /* one text is as good as a list of one */
+        return node->type == NODE_LIST && i < node->count ? &node->items[i] : NULL;
     }
     *path += **path == '.';
     size_t n = strcspn(*path, ".[");

@@ -202,6 +202,7 @@ static const struct {
                            "preset_texts, items, inner")},
     {"number: 1\nflag: true\nnumber: 2", AT("3:1", "number: this key is here twice, remove one")},
     {"inner:\n  on: true\n  \"on\": false", AT("3:3", "inner.on: this key is here twice, remove one")},
+    {"inner: {no: true}", AT("1:9", "inner.no: unknown key, did you mean on?")},
     {"inner: {onn: true}", AT("1:9", "inner.onn: unknown key, did you mean on?")},
     {"zz: 1\nzz: 2", AT("1:1", "zz: unknown key, allowed here: flag, number, free_number, size, time, text, word, path, choice, texts, "
                                "preset_texts, items, inner") AT("2:1", "zz: this key is here twice, remove one")},

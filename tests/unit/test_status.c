@@ -72,6 +72,7 @@ static void test_json_is_cut_at_a_character(void **state)
 {
     (void)state;
     char long_text[2000], line[512];
+    size_t longest = 0;
     for (size_t start = 0; start < 6; start++) {
         memset(long_text, 'x', start);
         for (size_t i = start; i + 3 < sizeof long_text; i += 3)
@@ -80,7 +81,9 @@ static void test_json_is_cut_at_a_character(void **state)
         assert_int_equal(n, strlen(line));
         assert_true(n < sizeof line && n > sizeof line - 8);
         assert_memory_equal(line + n - 5, "\xe2\x82\xac\"}", 5);
+        longest = n > longest ? n : longest;
     }
+    assert_int_equal(longest, sizeof line - 1);
 }
 
 /* What is written to stderr while `act` runs; malloc'd. */
