@@ -31,8 +31,8 @@ static const struct soth_opt ca_options[] = {
 
 static const struct soth_opt upstream_options[] = {
     SOTH_OPT_STRING(struct settings_upstream, host, 0, "name or address of the origin"),
-    SOTH_OPT_INT(struct settings_upstream, port, "443", 1, 65535, "its port"),
-    SOTH_OPT_BOOL(struct settings_upstream, tls, "true", "speak TLS to it"),
+    SOTH_OPT_INT(struct settings_upstream, port, "80", 1, 65535, "its port"),
+    SOTH_OPT_BOOL(struct settings_upstream, tls, "false", "speak TLS to it"),
     SOTH_OPT_END,
 };
 
