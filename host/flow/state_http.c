@@ -106,6 +106,10 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
         flow_arm(flow, LEFT_GRACE_MS);
         return;
     }
+    if (flow->exchange_no == 0 && flow->refusal.status) {
+        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+        return;
+    }
     if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);

@@ -242,7 +242,10 @@ static void client_tls_failed(struct flow *flow, struct effects *fx, enum side s
     emit_tls_failed(flow, SIDE_CLIENT, &failure);
     snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
     fx->linger = true;
-    flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
+    if (flow->refusal.status) /* it was refused before; that it does not hear the reason changes nothing */
+        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+    else
+        flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
 }
 
 static void client_timer(struct flow *flow, struct effects *fx)
@@ -265,6 +268,8 @@ static void client_stage_ended(struct flow *flow, struct effects *fx, enum side 
     (void)error;
     if (side == SIDE_ORIGIN)
         leg_reset_origin(flow, fx);
+    else if (flow->refusal.status)
+        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
     else
         flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
 }
