@@ -128,12 +128,23 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
     close_once(flow, fx, code, detail);
 }
 
+/* Where only the end of the connection ends a message, a plain FIN would make half of it look whole. TLS (no close_notify), lengths
+ * and chunks show a cut by themselves. */
+static bool cut_needs_reset(const struct flow *flow, enum close_code code)
+{
+    if (flow->source.protocol == SOTH_PROTO_TUNNEL || flow->exchange.upgraded)
+        return code == CLOSE_RELAY_ERROR;
+    return !flow->client.tls && flow->exchange.active && flow->exchange.response == PART_BODY &&
+           flow->exchange.plan.framing == REWRITE_UNTIL_CLOSE;
+}
+
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
         return;
+    bool reset = cut_needs_reset(flow, code);
     close_once(flow, fx, code, detail);
-    fx->abort = true;
+    fx->abort = reset;
     leg_flush(flow, fx, SIDE_CLIENT); /* what was relayed before the cut still arrives */
 }
 

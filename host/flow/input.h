@@ -59,7 +59,7 @@ struct effects {
     bool shut[2];                /* SHUT: FIN to that side once everything was sent */
     bool close;                  /* CLOSE both once everything was sent, then free the flow */
     bool linger;                 /* with close: read on for a moment, so that the client gets what was sent */
-    bool abort;                  /* with close: send nothing more; a cut stream must not look finished */
+    bool abort;                  /* with close: end with RST, so that a cut stream does not look finished */
 };
 
 #endif

@@ -36,6 +36,7 @@ void server_block_signals(void)
         sigaddset(&set, handled[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a failed write, not a death */
 }
 
 unsigned long server_raise_files(void)
