@@ -198,9 +198,14 @@ static int open_index(struct segment *s)
 int segment_open(struct segment *s, const char *path, int with_index, const char **what)
 {
     *s = (struct segment){.path = path, .fd = -1, .index_fd = -1};
+    struct stat st;
     *what = path;
     if (make_parent(path) < 0)
         return -SOTH_EIO;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) { /* it would be taken for segment 0 */
+        errno = EISDIR;
+        return -SOTH_EIO;
+    }
     struct listing l = list(path);
     uint64_t number = 0;
     if (l.n > 0) {
