@@ -14,6 +14,7 @@
 
 #define LAST_BYTES_MS 10000 /* a closed flow's client has this long to take what is pending, from its last progress on */
 #define LINGER_MS 2000      /* and this long to notice the end, while what it still sends is dropped */
+#define LINGER_BYTES (1u << 20) /* but not more of it than this */
 
 struct conn {
     struct worker_io *io;
@@ -22,6 +23,7 @@ struct conn {
     struct conn *next, *previous;
     uint64_t armed_ns;
     bool linger, abort;
+    uint32_t dropped; /* bytes that came after the end */
     struct link link[2];
     struct event timer;
 };
@@ -206,7 +208,9 @@ static void step(struct conn *conn, struct input input)
 static void drop_input(struct conn *conn)
 {
     ssize_t n = recv(conn->link[SIDE_CLIENT].fd, conn->io->slab, WORKER_SLAB, 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+    if (n > 0)
+        conn->dropped += (uint32_t)n;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || conn->dropped > LINGER_BYTES)
         conn_free(conn);
 }
 
@@ -308,6 +312,7 @@ static void dialed(void *arg, const struct dial_result *result)
     conn->dial = NULL;
     worker_clock(conn->io);
     if (result->status == DIAL_OK) {
+        worker_reserve(conn->io, result->fd);
         link_open(&conn->link[SIDE_ORIGIN], conn->io->base, result->fd, origin_readable, origin_writable, conn);
         step(conn, (struct input){.type = INPUT_DIALED});
     } else {
@@ -350,6 +355,7 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
     }
     conn->io = io;
     link_init(&conn->link[SIDE_ORIGIN]);
+    worker_reserve(io, fd);
     link_open(&conn->link[SIDE_CLIENT], io->base, fd, client_readable, client_writable, conn);
     event_assign(&conn->timer, io->base, -1, 0, timer_fired, conn);
     conn->next = io->conns;

@@ -19,6 +19,7 @@
 #define PLAIN_SIZE 16384u   /* one TLS record's plaintext */
 #define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
 #define TRIM_DELAY_S 2
+#define RESERVE_BLOCK 1024
 
 struct worker {
     struct worker_io io; /* first: conn.c only knows this part */
@@ -73,6 +74,26 @@ void worker_conn_gone(struct worker_io *io)
     struct timeval delay = {TRIM_DELAY_S, 0};
     worker->trim_pending = true;
     evtimer_add(&worker->trim, &delay);
+}
+
+static void nothing(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+void worker_reserve(struct worker_io *io, int fd)
+{
+    if (fd < io->reserved_fds)
+        return;
+    int end = (fd / RESERVE_BLOCK + 1) * RESERVE_BLOCK;
+    for (; io->reserved_fds < end; io->reserved_fds++) {
+        struct event probe; /* added and removed before the loop looks: no system call */
+        event_assign(&probe, io->base, io->reserved_fds, EV_READ, nothing, NULL);
+        if (event_add(&probe, NULL) == 0)
+            event_del(&probe);
+    }
 }
 
 static void take_commands(struct worker *worker)

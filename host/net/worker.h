@@ -61,6 +61,7 @@ struct worker_io {
     bool stopped_reading; /* the bus is congested: no connection reads */
     struct conn *conns;   /* all connections of this worker */
     unsigned conn_count, closed_count;
+    int reserved_fds;     /* worker_reserve */
     bool draining;
 };
 #define WORKER_SLAB (256u * 1024u)
@@ -68,5 +69,8 @@ struct worker_io {
 /* The time of this loop turn, read once. */
 void worker_clock(struct worker_io *io);
 void worker_conn_gone(struct worker_io *io);
+/* Before a descriptor is given to the loop for the first time. libevent keeps an entry of a few bytes for every number it has seen; made
+ * one by one among connections each would pin a page of memory long after the connection. */
+void worker_reserve(struct worker_io *io, int fd);
 
 #endif
