@@ -3,6 +3,7 @@
  * Asking the policies and combining what they say: block beats tunnel beats intercept, an explicit decision beats a default. A policy
  * that fails counts as its on_error; one that fails again and again is not called any more.
  */
+#include "host/event/bus.h"
 #include "host/log.h"
 #include "host/module/instance.h"
 #include "host/module/registry.h"
@@ -42,27 +43,48 @@ static void take(struct verdict *out, const struct instance *instance, const str
     out->policy_module = instance->conf->name;
 }
 
-/* A failing policy: its on_error decides, whatever it wanted to say. */
-static void failed(struct verdict *out, struct instance *instance, const char *hook)
+/* Its on_error decides, whatever it wanted to say. */
+static void out_of_order(struct verdict *out, const struct instance *instance)
 {
-    unsigned before = atomic_fetch_add_explicit(&instance->failures, 1, memory_order_relaxed);
-    if (before == 0)
-        log_at(SOTH_LOG_ERROR, "%s: its %s hook failed; on_error is %s", instance->conf->name, hook,
-               instance->closed_on_error ? "closed: what it should have judged is blocked" : "open: it is left out");
-    if (before + 1 == INSTANCE_MAX_FAILURES)
-        log_at(SOTH_LOG_ERROR, "%s: failed %d times in a row and is not asked any more", instance->conf->name, INSTANCE_MAX_FAILURES);
     if (!instance->closed_on_error)
         return;
     struct soth_decision closed = {.size = sizeof closed, .action = SOTH_BLOCK, .reason = "module_fault"};
     take(out, instance, &closed);
 }
 
-static bool is_out(struct verdict *out, struct instance *instance, const char *hook)
+static void tell(struct instance *instance, const char *hook, const char *what)
+{
+    log_at(SOTH_LOG_ERROR, "%s: %s (hook %s); on_error is %s", instance->conf->name, what, hook,
+           instance->closed_on_error ? "closed: what it should judge is blocked" : "open: it is left out");
+    if (instance->registry->bus)
+        bus_fault(instance->registry->bus, instance->conf->name, hook, what);
+}
+
+static void failed(struct verdict *out, struct instance *instance, const char *hook)
+{
+    unsigned before = atomic_fetch_add_explicit(&instance->failures, 1, memory_order_relaxed);
+    if (before == 0)
+        tell(instance, hook, "failed");
+    if (before + 1 == INSTANCE_MAX_FAILURES)
+        tell(instance, hook, "failed too often and is not asked any more");
+    out_of_order(out, instance);
+}
+
+/* Too many failures in a row, for good. */
+static bool is_out(struct verdict *out, const struct instance *instance)
 {
     if (atomic_load_explicit(&instance->failures, memory_order_relaxed) < INSTANCE_MAX_FAILURES)
         return false;
-    failed(out, instance, hook);
+    out_of_order(out, instance);
     return true;
+}
+
+/* A success ends the row. Nothing is written when there was none: the line is shared by all workers. */
+static void went_well(struct instance *instance)
+{
+    unsigned failures = atomic_load_explicit(&instance->failures, memory_order_relaxed);
+    if (failures > 0 && failures < INSTANCE_MAX_FAILURES)
+        atomic_compare_exchange_strong(&instance->failures, &failures, 0);
 }
 
 static void nobody(struct verdict *out, uint32_t action)
@@ -75,7 +97,7 @@ void registry_decide_connect(struct registry *registry, const struct soth_connec
     nobody(out, SOTH_INTERCEPT);
     for (size_t i = 0; i < registry->n; i++) {
         struct instance *instance = registry->v[i];
-        if (!(instance->hooks & SOTH_HOOK_CONNECT) || is_out(out, instance, "connect"))
+        if (!(instance->hooks & SOTH_HOOK_CONNECT) || is_out(out, instance))
             continue;
         struct soth_decision d = {.size = sizeof d};
         int r = instance->module.connect(instance->self, connect, &d);
@@ -83,15 +105,18 @@ void registry_decide_connect(struct registry *registry, const struct soth_connec
             failed(out, instance, "connect");
             continue;
         }
-        if (atomic_load_explicit(&instance->failures, memory_order_relaxed))
-            atomic_store_explicit(&instance->failures, 0, memory_order_relaxed);
+        went_well(instance);
         if (r == SOTH_DECIDED)
             take(out, instance, &d);
         else if (r == SOTH_PEEK && !connect->has_hello)
             out->needs_hello = true;
     }
-    if (out->action == SOTH_BLOCK && !out->is_default)
-        out->needs_hello = false; /* nothing that the hello says can undo a block */
+    if (!out->needs_hello || out->action != SOTH_BLOCK)
+        return;
+    bool may_change = out->is_default; /* nothing that the hello says undoes an explicit block */
+    if (may_change)
+        nobody(out, SOTH_INTERCEPT);
+    out->needs_hello = may_change;
 }
 
 void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out)
@@ -99,7 +124,7 @@ void registry_decide_request(struct registry *registry, const struct soth_reques
     nobody(out, SOTH_ALLOW);
     for (size_t i = 0; i < registry->n; i++) {
         struct instance *instance = registry->v[i];
-        if (!(instance->hooks & SOTH_HOOK_REQUEST) || is_out(out, instance, "request"))
+        if (!(instance->hooks & SOTH_HOOK_REQUEST) || is_out(out, instance))
             continue;
         struct soth_decision d = {.size = sizeof d};
         int r = instance->module.request(instance->self, request, &d);
@@ -107,8 +132,7 @@ void registry_decide_request(struct registry *registry, const struct soth_reques
             failed(out, instance, "request");
             continue;
         }
-        if (atomic_load_explicit(&instance->failures, memory_order_relaxed))
-            atomic_store_explicit(&instance->failures, 0, memory_order_relaxed);
+        went_well(instance);
         if (r == SOTH_DECIDED)
             take(out, instance, &d);
     }

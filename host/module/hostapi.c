@@ -29,6 +29,7 @@ static int api_cfg_err(void *self, const char *key, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     snprintf(path, sizeof path, "config.%s", key);
+    instance->told++;
     if (instance->errors)
         options_error(instance->conf->document, path, instance->errors, text);
     return -SOTH_ECONFIG;
@@ -51,37 +52,64 @@ static bool same_text(const char *a, const char *b)
     return (!a && !b) || (a && b && strcmp(a, b) == 0);
 }
 
-static int api_counter(void *self, const char *name, const char *label, const char *help)
+static struct counter *counter_new(const char *name, const char *label, const char *help)
 {
-    struct instance *instance = instance_of(self);
-    for (int i = 0; i < instance->counters_used; i++)
-        if (strcmp(instance->counters[i].name, name) == 0 && same_text(instance->counters[i].label, label))
-            return i;
-    if (instance->counters_used == INSTANCE_MAX_COUNTERS)
-        return -SOTH_ENOMEM;
-    struct counter *c = &instance->counters[instance->counters_used];
+    struct counter *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
     c->name = strdup(name);
     c->label = label ? strdup(label) : NULL;
     c->help = help;
-    if (!c->name || (label && !c->label))
+    c->is_first = true;
+    if (c->name && (!label || c->label))
+        return c;
+    free(c->name);
+    free(c->label);
+    free(c);
+    return NULL;
+}
+
+static int api_counter(void *self, const char *name, const char *label, const char *help)
+{
+    struct instance *instance = instance_of(self);
+    bool is_first = true;
+    for (int i = 0; i < instance->counter_count; i++) {
+        const struct counter *have = instance->counters[i];
+        bool same_name = strcmp(have->name, name) == 0;
+        if (same_name && same_text(have->label, label))
+            return i;
+        is_first = is_first && !same_name;
+    }
+    struct counter **bigger = realloc(instance->counters, ((size_t)instance->counter_count + 1) * sizeof *bigger);
+    if (bigger)
+        instance->counters = bigger;
+    struct counter *c = bigger ? counter_new(name, label, help) : NULL;
+    if (!c)
         return -SOTH_ENOMEM;
-    return instance->counters_used++;
+    c->is_first = is_first;
+    instance->counters[instance->counter_count] = c;
+    return instance->counter_count++;
 }
 
 static void api_count(void *self, int counter, uint64_t amount)
 {
     struct instance *instance = instance_of(self);
-    if (counter >= 0 && counter < instance->counters_used)
-        atomic_fetch_add_explicit(&instance->counters[counter].value, amount, memory_order_relaxed);
+    if (counter >= 0 && counter < instance->counter_count)
+        atomic_fetch_add_explicit(&instance->counters[counter]->value, amount, memory_order_relaxed);
+}
+
+void instance_hold(struct instance *instance, bool *reason, bool on)
+{
+    if (*reason == on)
+        return;
+    *reason = on;
+    atomic_fetch_add(&instance->registry->held, on ? 1 : -1);
 }
 
 static void api_hold_flows(void *self, int on)
 {
     struct instance *instance = instance_of(self);
-    if (instance->holds_flows == (on != 0))
-        return;
-    instance->holds_flows = on != 0;
-    atomic_fetch_add(&instance->registry->held, on ? 1 : -1);
+    instance_hold(instance, &instance->holds_flows, on != 0);
 }
 
 const struct soth_host hostapi = {

@@ -11,10 +11,7 @@
 
 #include "host/conf/load.h"
 
-#define INSTANCE_MAX_COUNTERS 256
 #define INSTANCE_MAX_FAILURES 16 /* of a policy, in a row; then it is not asked any more and counts as its on_error */
-
-struct loaded; /* one .so, loaded once per process, never unloaded */
 
 /* The module behind a name, looked for in the directories. NULL with a sentence in err; *error is -SOTH_ENOENT or -SOTH_EABI. */
 const struct soth_module *loader_get(const struct soth_strings *directories, const char *name, int *error, char *err, size_t err_size);
@@ -24,6 +21,7 @@ int loader_check(const struct soth_module *module, const char *path, char *err, 
 struct counter {
     char *name, *label;
     const char *help;
+    bool is_first; /* of its name in this instance */
     atomic_uint_fast64_t value;
 };
 
@@ -33,11 +31,13 @@ struct instance {
     struct registry *registry;
     struct options_owned *owned;
     FILE *errors;    /* while check and create run */
-    bool created, closed_on_error, holds_flows;
+    unsigned told;   /* errors that the module has named there itself */
+    bool created, closed_on_error;
+    bool holds_flows, failed_closed; /* a sink's own wish; a sink with on_error closed that cannot write */
     uint32_t hooks;
     atomic_uint failures;
-    int counters_used;
-    struct counter counters[INSTANCE_MAX_COUNTERS];
+    int counter_count; /* grows while create runs, fixed from then on */
+    struct counter **counters;
     _Alignas(16) char self[]; /* what the module sees */
 };
 
@@ -46,8 +46,12 @@ struct registry {
     struct instance **v; /* in order */
     size_t n;
     uint32_t hooks;
-    atomic_int held; /* sinks that hold flows */
+    struct bus *bus; /* for module_fault; NULL until there is one */
+    atomic_int held; /* reasons of sinks to hold flows */
 };
+
+/* Changes one reason of a sink to hold flows. */
+void instance_hold(struct instance *instance, bool *reason, bool on);
 
 static inline struct instance *instance_of(const void *self)
 {

@@ -63,7 +63,7 @@ static int check_operations(const struct soth_module *m, const char *path, char 
 
 int loader_check(const struct soth_module *module, const char *path, char *err, size_t err_size)
 {
-    /* up to `connect` is what the first minor had */
+    /* behind it come the operations of the kinds, of which an older minor may have fewer */
     const uint32_t least = (uint32_t)offsetof(struct soth_module, write);
     if (module->magic != SOTH_MAGIC)
         return refuse(err, err_size, path, "its symbol soth_mitm_module is not a soth-mitm module (wrong magic number)");
@@ -84,6 +84,16 @@ int loader_check(const struct soth_module *module, const char *path, char *err, 
     return check_operations(&copy, path, err, err_size);
 }
 
+/* Its code runs inside the proxy: nobody but root and the proxy's own user may have written it. */
+static const char *unsafe(const struct stat *st)
+{
+    if (st->st_mode & (S_IWGRP | S_IWOTH))
+        return "group or others may write it: chmod go-w it, its code runs inside the proxy";
+    if (st->st_uid != 0 && st->st_uid != geteuid())
+        return "belongs to another user, who could put any code into the proxy: chown it";
+    return NULL;
+}
+
 /* Is it a file that only its owner writes, and an ELF object? */
 static int check_file(const char *path, char *err, size_t err_size)
 {
@@ -100,9 +110,18 @@ static int check_file(const char *path, char *err, size_t err_size)
     close(fd);
     if (n != 4 || memcmp(magic, "\177ELF", 4) != 0)
         return refuse(err, err_size, path, "is not an ELF shared object");
-    if (st.st_mode & (S_IWGRP | S_IWOTH))
-        return refuse(err, err_size, path, "group or others may write it: chmod go-w it, its code runs inside the proxy");
-    return SOTH_OK;
+    return unsafe(&st) ? refuse(err, err_size, path, unsafe(&st)) : SOTH_OK;
+}
+
+/* NAME.so holds the module NAME: configuration, metrics and messages then speak of the same thing. */
+static int check_name(const struct soth_module *module, const char *path, char *err, size_t err_size)
+{
+    const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    size_t n = strlen(module->name);
+    if (strncmp(file, module->name, n) == 0 && strcmp(file + n, ".so") == 0)
+        return SOTH_OK;
+    snprintf(err, err_size, "%s: calls itself %s, its file must be %s.so", path, module->name, module->name);
+    return -SOTH_EABI;
 }
 
 static const struct soth_module *load(const char *path, int *error, char *err, size_t err_size)
@@ -122,6 +141,8 @@ static const struct soth_module *load(const char *path, int *error, char *err, s
         return NULL;
     }
     *error = loader_check(module, path, err, err_size);
+    if (*error == SOTH_OK)
+        *error = check_name(module, path, err, err_size);
     return *error < 0 ? NULL : module;
 }
 

@@ -2,7 +2,6 @@
 /* Instances from conf.d (registry.h): load, configure, check, create; and all of it back again. */
 #include "host/module/registry.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,43 +20,37 @@ static void instance_free(struct instance *instance)
         return;
     if (instance->created && instance->module.destroy)
         instance->module.destroy(instance->self);
-    for (int i = 0; i < instance->counters_used; i++) {
-        free(instance->counters[i].name);
-        free(instance->counters[i].label);
+    for (int i = 0; i < instance->counter_count; i++) {
+        free(instance->counters[i]->name);
+        free(instance->counters[i]->label);
+        free(instance->counters[i]);
     }
+    free(instance->counters);
     options_fini(instance->owned);
     free(instance);
 }
 
 static int configure(struct instance *instance, FILE *errors)
 {
-    const struct conf_module *conf = instance->conf;
     static const struct soth_opt nothing[] = {SOTH_OPT_END};
     const struct soth_opt *table = instance->module.options ? instance->module.options : nothing;
-    int wrong = 0;
-    if (conf->config || instance->module.options) {
-        /* a missing `config:` is an empty one, but what is required is missed at the document */
-        size_t before = (size_t)ftell(errors);
-        wrong = options_fill(table, conf->config, instance->self, &instance->owned, errors, "config.");
-        if (wrong && !conf->config && (size_t)ftell(errors) > before)
-            say(errors, conf, "module", "this module needs a config: mapping", 0);
-    }
-    if (wrong)
+    if (options_fill(table, instance->conf->config, instance->self, &instance->owned, errors, "config.") != 0)
         return -SOTH_ECONFIG;
     instance->errors = errors;
     int r = instance->module.check ? instance->module.check(&hostapi, instance->self) : SOTH_OK;
     instance->errors = NULL;
+    if (r < 0 && instance->told == 0)
+        say(errors, instance->conf, "config", "the module does not accept this configuration", 0);
     return r < 0 ? -SOTH_ECONFIG : SOTH_OK;
 }
 
 static int create(struct instance *instance, FILE *errors)
 {
-    size_t before = (size_t)ftell(errors);
     instance->errors = errors;
     int r = instance->module.create ? instance->module.create(&hostapi, instance->self) : SOTH_OK;
     instance->errors = NULL;
     if (r < 0) {
-        if ((size_t)ftell(errors) == before)
+        if (instance->told == 0)
             say(errors, instance->conf, "module", "the module could not be started", 0);
         return instance->module.kind == SOTH_KIND_SINK ? -SOTH_EIO : -SOTH_EINVALID;
     }
@@ -66,6 +59,7 @@ static int create(struct instance *instance, FILE *errors)
         uint32_t has = (instance->module.connect ? SOTH_HOOK_CONNECT : 0) | (instance->module.request ? SOTH_HOOK_REQUEST : 0);
         instance->hooks = has & (instance->module.hooks ? instance->module.hooks(instance->self) : has);
     }
+    instance->registry->hooks |= instance->hooks;
     return SOTH_OK;
 }
 
@@ -84,7 +78,8 @@ static int check_events(const struct conf_module *conf, const struct soth_module
     return SOTH_OK;
 }
 
-static int add(struct registry *registry, const struct conf_module *conf, const struct settings *settings, bool check_only, FILE *errors)
+/* Loads, configures and checks; nothing is opened yet. */
+static int add(struct registry *registry, const struct conf_module *conf, const struct settings *settings, FILE *errors)
 {
     char err[1024] = "";
     int error = 0;
@@ -103,14 +98,11 @@ static int add(struct registry *registry, const struct conf_module *conf, const 
     instance->registry = registry;
     instance->closed_on_error = conf->on_error == 1 || (conf->on_error == 2 && copy.kind == SOTH_KIND_POLICY);
     error = configure(instance, errors);
-    if (error == 0 && !check_only && conf->enabled)
-        error = create(instance, errors);
     if (error < 0 || !conf->enabled) {
         instance_free(instance);
         return error;
     }
     registry->v[registry->n++] = instance;
-    registry->hooks |= instance->hooks;
     return SOTH_OK;
 }
 
@@ -135,13 +127,18 @@ int registry_open(const char *config_file, const struct settings *settings, bool
     int r = conf_modules_load(settings->conf_d, &registry->conf, errors);
     if (r == 0 && !(registry->v = calloc(registry->conf.n + 1, sizeof *registry->v)))
         r = -SOTH_ENOMEM;
-    for (size_t i = 0; r == 0 && i < registry->conf.n; i++)
-        r = add(registry, &registry->conf.v[i], settings, check_only, errors);
+    for (size_t i = 0; registry->v && i < registry->conf.n; i++) { /* all of them: one run shows every mistake */
+        int wrong = add(registry, &registry->conf.v[i], settings, errors);
+        r = r < 0 ? r : wrong;
+    }
+    if (registry->n > 1)
+        qsort(registry->v, registry->n, sizeof *registry->v, by_order);
+    for (size_t i = 0; r == 0 && !check_only && i < registry->n; i++)
+        r = create(registry->v[i], errors);
     if (r < 0) {
         registry_free(registry);
         return r;
     }
-    qsort(registry->v, registry->n, sizeof *registry->v, by_order);
     *out = registry;
     return SOTH_OK;
 }
@@ -162,7 +159,10 @@ void registry_free(struct registry *registry)
 static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
 {
     struct instance *instance = arg;
-    return instance->module.write(instance->self, batch, done, retry_ms);
+    int r = instance->module.write(instance->self, batch, done, retry_ms);
+    if (instance->closed_on_error) /* what it should record does not happen while it cannot */
+        instance_hold(instance, &instance->failed_closed, r < 0);
+    return r;
 }
 
 static int sink_flush(void *arg, uint32_t deadline_ms)
@@ -190,6 +190,7 @@ static uint64_t subscription(const struct instance *instance)
 int registry_add_sinks(struct registry *registry, struct bus *bus)
 {
     static const struct bus_sink_ops ops = {sink_write, sink_flush, sink_reopen};
+    registry->bus = bus;
     for (size_t i = 0; i < registry->n; i++) {
         struct instance *instance = registry->v[i];
         if (instance->module.kind != SOTH_KIND_SINK)
@@ -210,34 +211,4 @@ bool registry_flows_held(const struct registry *registry)
 uint32_t registry_hooks(const struct registry *registry)
 {
     return registry->hooks;
-}
-
-/* ---- for people ---- */
-
-void registry_print(const struct registry *registry, FILE *out)
-{
-    fprintf(out, "%-8s %-20s %-20s %-10s %6s  %s\n", "kind", "instance", "module", "version", "order", "what it does");
-    for (size_t i = 0; i < registry->n; i++) {
-        const struct instance *in = registry->v[i];
-        fprintf(out, "%-8s %-20s %-20s %-10s %6" PRId64 "  %s\n", in->module.kind == SOTH_KIND_POLICY ? "policy" : "sink", in->conf->name,
-                in->module.name, in->module.version, in->conf->order, in->module.doc ? in->module.doc : "");
-    }
-}
-
-void registry_print_metrics(const struct registry *registry, FILE *out)
-{
-    for (size_t i = 0; i < registry->n; i++) {
-        const struct instance *in = registry->v[i];
-        for (int k = 0; k < in->counters_used; k++) {
-            const struct counter *c = &in->counters[k];
-            bool first = true;
-            for (int j = 0; j < k; j++)
-                first = first && strcmp(in->counters[j].name, c->name) != 0;
-            if (first)
-                fprintf(out, "# HELP soth_%s_%s_total %s\n# TYPE soth_%s_%s_total counter\n", in->module.name, c->name, c->help ? c->help : "",
-                        in->module.name, c->name);
-            fprintf(out, "soth_%s_%s_total{instance=\"%s\"%s%s%s} %" PRIuFAST64 "\n", in->module.name, c->name, in->conf->name,
-                    c->label ? ",label=\"" : "", c->label ? c->label : "", c->label ? "\"" : "", atomic_load(&c->value));
-        }
-    }
 }

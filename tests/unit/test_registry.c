@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* From conf.d to instances: what is made, in which order, what is said when something is wrong, and all of it taken back again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "conf_text.h"
+#include "host/event/bus.h"
+#include "host/module/registry.h"
+#include "module_build.h"
+
+static char *modules, *folder;
+static struct settings settings;
+static const char *modules_list[1];
+static char conf_d[512], journal_path[512];
+
+static int build_modules(void **state)
+{
+    (void)state;
+    modules = scratch_new();
+    modules_list[0] = modules;
+    return module_build("tests/fixtures/module.c", modules, "fixture", "") ||
+           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY");
+}
+
+static int drop_modules(void **state)
+{
+    (void)state;
+    scratch_free(modules);
+    return 0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    folder = scratch_new();
+    snprintf(conf_d, sizeof conf_d, "%s/conf.d", folder);
+    snprintf(journal_path, sizeof journal_path, "%s/journal", folder);
+    settings = (struct settings){.modules_dir = {modules_list, 1}, .conf_d = conf_d};
+    free(scratch_file(folder, "conf.d/00-nothing.yaml", "", 0600));
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    scratch_free(folder);
+    return 0;
+}
+
+/* A document; $J is the journal's path. */
+static void document(const char *file, const char *text)
+{
+    char name[64], full[2048], *at = full;
+    for (; *text; text++) {
+        if (text[0] == '$' && text[1] == 'J') {
+            at += sprintf(at, "%s", journal_path);
+            text++;
+        } else {
+            *at++ = *text;
+        }
+    }
+    *at = 0;
+    snprintf(name, sizeof name, "conf.d/%s.yaml", file);
+    free(scratch_file(folder, name, full, 0600));
+}
+
+static int open_registry(bool check_only, struct registry **out, char **messages)
+{
+    struct said said;
+    said_begin(&said);
+    int r = registry_open("soth-mitm.yaml", &settings, check_only, said.out, out);
+    *messages = said_end(&said);
+    return r;
+}
+
+static char *journal(void)
+{
+    static char text[4096];
+    FILE *in = fopen(journal_path, "r");
+    size_t n = in ? fread(text, 1, sizeof text - 1, in) : 0;
+    if (in)
+        fclose(in);
+    text[n] = 0;
+    return text;
+}
+
+static size_t lines(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void wrong(bool check_only, int error, const char *const *words)
+{
+    struct registry *registry = NULL;
+    char *messages;
+    int r = open_registry(check_only, &registry, &messages);
+    assert_null(registry);
+    assert_int_equal(r, error);
+    for (; *words; words++)
+        if (!strstr(messages, *words))
+            fail_msg("'%s' is not in: %s", *words, messages);
+    free(messages);
+}
+#define WRONG(check_only, error, ...) wrong(check_only, error, (const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- order and life ---- */
+
+static void instances_are_made_in_order_and_unmade(void **state)
+{
+    struct registry *registry;
+    char *messages, *text = NULL;
+    size_t size = 0;
+    (void)state;
+    document("10", "module: fixture\nname: zebra\norder: 10\nconfig: {journal: $J}\n");
+    document("20", "module: judge\nname: late\norder: 90\nconfig: {journal: $J}\n---\nmodule: judge\nname: early\norder: 5\nconfig: {journal: $J}\n");
+    document("30", "module: fixture\nname: ant\norder: 10\nconfig: {journal: $J}\n");
+    document("40", "module: fixture\nname: off\nenabled: false\nconfig: {journal: $J}\n");
+    assert_int_equal(open_registry(false, &registry, &messages), SOTH_OK);
+    assert_string_equal(messages, "");
+    assert_string_equal(journal(), "create early\ncreate late\ncreate ant\ncreate zebra\n");
+    assert_int_equal(registry_hooks(registry), SOTH_HOOK_CONNECT);
+    FILE *out = open_memstream(&text, &size);
+    registry_print(registry, out);
+    fclose(out);
+    assert_int_equal(lines(text), 5);
+    assert_true(strstr(text, "early") < strstr(text, "late") && strstr(text, "late") < strstr(text, "ant") &&
+                strstr(text, "ant") < strstr(text, "zebra"));
+    assert_null(strstr(text, "off"));
+    free(text);
+    free(messages);
+    registry_free(registry);
+    assert_int_equal(lines(journal()), 8);
+    assert_non_null(strstr(journal(), "destroy ant\n"));
+}
+
+static void check_makes_nothing(void **state)
+{
+    struct registry *registry;
+    char *messages;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J, fail_create: true}\n");
+    assert_int_equal(open_registry(true, &registry, &messages), SOTH_OK);
+    registry_free(registry);
+    free(messages);
+    assert_int_not_equal(access(journal_path, F_OK), 0);
+}
+
+static void what_was_made_before_a_failure_is_unmade(void **state)
+{
+    (void)state;
+    document("10", "module: fixture\nname: first\norder: 1\nconfig: {journal: $J}\n");
+    document("20", "module: fixture\nname: second\norder: 2\nconfig:\n  journal: $J\n  fail_create: true\n");
+    WRONG(false, -SOTH_EIO, "20.yaml:1:9: module: the module could not be started");
+    assert_string_equal(journal(), "create first\ndestroy first\n");
+    document("20", "module: fixture\nname: second\nconfig:\n  fail_create: true\n  tell: true\n  journal: $J\n");
+    WRONG(false, -SOTH_EIO, "20.yaml:6:12: config.journal: cannot be opened");
+}
+
+/* ---- mistakes ---- */
+
+static void mistakes_have_a_place_and_one_run_shows_all(void **state)
+{
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J, nonsense: 1}\n");
+    document("20", "module: nowhere\n");
+    document("30", "module: fixture\nname: other\nevents: [connect, conect]\nconfig: {journal: $J}\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:2:", "config.nonsense: unknown key", "20.yaml:1:9: module: there is no module nowhere.so in", modules,
+          "30.yaml:3:", "'conect' is neither an event kind nor a group");
+    WRONG(false, -SOTH_ECONFIG, "config.nonsense");
+    assert_int_not_equal(access(journal_path, F_OK), 0); /* nothing was made for what was right */
+}
+
+static void an_unknown_module_is_told_apart(void **state)
+{
+    (void)state;
+    document("20", "module: nowhere\n");
+    WRONG(false, -SOTH_ENOENT, "there is no module nowhere.so in", modules);
+}
+
+static void what_check_says_is_at_its_key(void **state)
+{
+    (void)state;
+    document("10", "module: fixture\nconfig:\n  journal: $J\n  tell: true\n  fail_check: true\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:5:15: config.fail_check: is true");
+    document("10", "module: fixture\nconfig:\n  journal: $J\n  fail_check: true\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:3:3: config: the module does not accept this configuration");
+}
+
+static void a_required_key_is_missed_without_config_too(void **state)
+{
+    (void)state;
+    document("10", "module: fixture\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:1:1: config.journal: is required");
+}
+
+static void names_are_unique_and_events_are_for_sinks(void **state)
+{
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n---\nmodule: fixture\nconfig: {journal: $J}\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:4:9: module: another instance has this name");
+    document("10", "module: judge\nevents: [all]\nconfig: {journal: $J}\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:2:9: events: only sinks take events");
+}
+
+/* ---- sinks ---- */
+
+static struct registry *with_sinks(struct bus **bus)
+{
+    struct registry *registry;
+    char *messages;
+    int r = open_registry(false, &registry, &messages);
+    if (r != SOTH_OK)
+        fail_msg("%s", messages);
+    free(messages);
+    *bus = bus_new();
+    assert_int_equal(registry_add_sinks(registry, *bus), SOTH_OK);
+    assert_int_equal(bus_start(*bus), SOTH_OK);
+    return registry;
+}
+
+static void publish(struct bus *bus)
+{
+    struct bus_port *port = bus_port_new(bus, NULL, NULL);
+    struct event_source source = {.flow_id = 1, .next_sequence = 1};
+    for (unsigned kind = 1; kind < SOTH_EV_COUNT; kind++)
+        bus_emit(port, &source, kind, NULL, 0);
+    bus_port_free(port);
+}
+
+static void a_sink_gets_what_it_subscribed_to(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nevents: [request_trailers, system]\nconfig: {journal: $J}\n");
+    struct registry *registry = with_sinks(&bus);
+    publish(bus);
+    assert_int_equal(bus_stop(bus, 5000), 0);
+    registry_free(registry);
+    bus_free(bus);
+    assert_string_equal(journal(), "create fixture\nevent request_trailers\nevent budget_denied\nevent events_lost\nevent module_fault\nflush\n"
+                                   "destroy fixture\n");
+}
+
+static void without_events_its_own_subscription_counts(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n"); /* the group connect */
+    struct registry *registry = with_sinks(&bus);
+    publish(bus);
+    bus_stop(bus, 5000);
+    registry_free(registry);
+    bus_free(bus);
+    assert_string_equal(journal(), "create fixture\nevent connect_received\nevent connect_parse_failed\nevent connect_decision\n"
+                                   "event stream_closed\nflush\ndestroy fixture\n");
+}
+
+static bool held_after_a_failed_write(const char *on_error)
+{
+    char text[256];
+    struct bus *bus;
+    snprintf(text, sizeof text, "module: fixture\n%sconfig: {journal: $J, fail_writes: 1}\n", on_error);
+    document("10", text);
+    struct registry *registry = with_sinks(&bus);
+    assert_false(registry_flows_held(registry));
+    publish(bus);
+    bus_stop(bus, 5000);
+    bool held = registry_flows_held(registry);
+    registry_free(registry);
+    bus_free(bus);
+    return held;
+}
+
+static void a_sink_closed_on_error_holds_flows(void **state)
+{
+    (void)state;
+    assert_false(held_after_a_failed_write(""));
+    assert_false(held_after_a_failed_write("on_error: open\n"));
+    assert_true(held_after_a_failed_write("on_error: closed\n"));
+}
+
+static void a_sink_may_hold_flows_itself(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J, hold: true}\n");
+    struct registry *registry = with_sinks(&bus);
+    publish(bus);
+    bus_stop(bus, 5000);
+    assert_true(registry_flows_held(registry));
+    registry_free(registry);
+    bus_free(bus);
+}
+
+static void counters_are_prometheus_text(void **state)
+{
+    struct bus *bus;
+    char *text = NULL;
+    size_t size = 0;
+    (void)state;
+    document("10", "module: fixture\nname: a\nconfig: {journal: $J}\n---\nmodule: fixture\nname: b\nconfig: {journal: $J}\n");
+    struct registry *registry = with_sinks(&bus);
+    publish(bus);
+    bus_stop(bus, 5000);
+    FILE *out = open_memstream(&text, &size);
+    registry_print_metrics(registry, out);
+    fclose(out);
+    assert_string_equal(text, "# HELP soth_fixture_odd_total odd ones\n# TYPE soth_fixture_odd_total counter\n"
+                              "soth_fixture_odd_total{instance=\"a\",label=\"a \\\"quoted\\\" \\\\ label\"} 2\n"
+                              "soth_fixture_odd_total{instance=\"b\",label=\"a \\\"quoted\\\" \\\\ label\"} 2\n"
+                              "# HELP soth_fixture_events_total events seen\n# TYPE soth_fixture_events_total counter\n"
+                              "soth_fixture_events_total{instance=\"a\"} 4\nsoth_fixture_events_total{instance=\"b\"} 4\n");
+    free(text);
+    registry_free(registry);
+    bus_free(bus);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(instances_are_made_in_order_and_unmade, begin, end),
+        cmocka_unit_test_setup_teardown(check_makes_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_made_before_a_failure_is_unmade, begin, end),
+        cmocka_unit_test_setup_teardown(mistakes_have_a_place_and_one_run_shows_all, begin, end),
+        cmocka_unit_test_setup_teardown(an_unknown_module_is_told_apart, begin, end),
+        cmocka_unit_test_setup_teardown(what_check_says_is_at_its_key, begin, end),
+        cmocka_unit_test_setup_teardown(a_required_key_is_missed_without_config_too, begin, end),
+        cmocka_unit_test_setup_teardown(names_are_unique_and_events_are_for_sinks, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_gets_what_it_subscribed_to, begin, end),
+        cmocka_unit_test_setup_teardown(without_events_its_own_subscription_counts, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_closed_on_error_holds_flows, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_may_hold_flows_itself, begin, end),
+        cmocka_unit_test_setup_teardown(counters_are_prometheus_text, begin, end),
+    };
+    return cmocka_run_group_tests(tests, build_modules, drop_modules);
+}
