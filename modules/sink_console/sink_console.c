@@ -140,7 +140,7 @@ static void human(char *out, size_t size, uint64_t bytes)
 static void url(char *out, size_t size, const struct exchange *x)
 {
     const char *form = strchr(x->host, ':') ? "[%s]" : "%s";
-    char host[280], port[8] = "";
+    char host[280], port[16] = "";
     snprintf(host, sizeof host, form, x->host);
     if (x->port && x->port != (x->secure ? 443u : 80u))
         snprintf(port, sizeof port, ":%u", x->port);
