@@ -65,8 +65,10 @@ static void hello_ready(struct flow *flow, struct effects *fx)
         tls_client_begin(flow, fx);
     else if (flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
-    else
+    else if (flow->origin_tls)
         tls_origin_begin(flow, fx);
+    else /* TLS ends here: the origin is dialled when a request was decided */
+        tls_client_begin(flow, fx);
 }
 
 /* It began like TLS and then did not parse: says so with an alert, as a TLS server would. */

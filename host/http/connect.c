@@ -188,6 +188,20 @@ static enum connect_result connect_head(const struct parse *a, size_t line)
     return fields(a, line + 1, end.size);
 }
 
+/* One empty line before a request is passed over (RFC 9112 2.2); a second one is no request line. */
+static enum connect_result after_empty_line(const struct parse *a)
+{
+    bool crlf = a->n >= 2 && a->p[0] == '\r' && a->p[1] == '\n';
+    if (a->p[0] == '\r' && (a->n == 1 || (crlf && a->n == 2)) && !a->eof)
+        return more(a);
+    if (!crlf || a->n == 2 || a->p[2] == '\r' || a->p[2] == '\n')
+        return fail(a, CONNECT_EMPTY_REQUEST_LINE, "the request line is empty");
+    enum connect_result r = connect_parse((const uint8_t *)a->p + 2, a->n - 2, a->eof, a->lenient, a->max, a->out, a->error, a->detail);
+    if (r == CONNECT_DONE)
+        a->out->head_bytes += 2;
+    return r;
+}
+
 enum connect_result connect_parse(const uint8_t *bytes, size_t size, bool eof, bool lenient, size_t max_head_bytes, struct connect_request *out,
                                   enum connect_error *error, const char **detail)
 {
@@ -199,10 +213,8 @@ enum connect_result connect_parse(const uint8_t *bytes, size_t size, bool eof, b
     *out = (struct connect_request){.minor = 1};
     if (size == 0)
         return more(&a);
-    if (a.p[0] == '\n' || (a.p[0] == '\r' && (size > 1 || eof)))
-        return fail(&a, CONNECT_EMPTY_REQUEST_LINE, "the request line is empty");
-    if (a.p[0] == '\r')
-        return more(&a);
+    if (a.p[0] == '\r' || a.p[0] == '\n')
+        return after_empty_line(&a);
     if (a.p[0] == 0x16)
         return fail(&a, CONNECT_INVALID_REQUEST_LINE, "TLS on a cleartext proxy port: the proxy URL begins with http://, not https://");
     size_t method = 0;

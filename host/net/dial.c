@@ -228,21 +228,21 @@ bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *addr, ui
     return false;
 }
 
-/* Takes out what may not be connected to. Returns what that leaves to be said when nothing is left. */
+/* Takes out what may not be connected to. Returns what that leaves to be said when nothing is left. A name that leads to ourselves is a
+ * loop, whatever else it leads to. */
 static enum dial_status allowed_only(struct dial *dial, const struct soth_addr *addrs, size_t n)
 {
     const struct settings *s = dial->dialer->settings;
-    enum dial_status why = DIAL_DENIED;
     for (size_t i = 0; i < n; i++) {
         if (settings_cidr_match(s->deny, s->deny_count, &addrs[i]))
             continue;
         if (dialer_is_own(dial->dialer, &addrs[i], dial->port)) {
-            why = DIAL_LOOP;
-            continue;
+            dial->count = 0;
+            return DIAL_LOOP;
         }
         dial->addrs[dial->count++] = addrs[i];
     }
-    return why;
+    return DIAL_DENIED;
 }
 
 /* RFC 8305 4: families take turns, IPv6 first. */
