@@ -61,7 +61,7 @@ static void bad_request(struct flow *flow, struct effects *fx, int status, const
 {
     struct refusal why;
     refusal_set(&why, status ? status : 400, "http_request_error", fault, CLOSE_MITM_HTTP_ERROR, fault);
-    if (!flow->exchange.response_begun)
+    if (!flow->exchange.active || !flow->exchange.response_begun)
         answer_write(flow, fx, &why, 1, false, true);
     fx->linger = true;
     flow_close(flow, fx, CLOSE_MITM_HTTP_ERROR, fault);

@@ -223,6 +223,8 @@ void reverse_begin(struct flow *flow, struct effects *fx)
     emit_connect_decision(flow);
     if (d == DECISION_GO && flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
+    else if (d == DECISION_GO && up->tls)
+        tls_origin_begin(flow, fx);
     else
         http_begin(flow, fx);
 }

@@ -92,6 +92,17 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
 
 /* ---- the origin ---- */
 
+/* The origin's side is settled, well or ill: now the client's. */
+static void client_begin(struct flow *flow, struct effects *fx)
+{
+    if (flow->listen->mode == LISTEN_REVERSE && !flow->listen->tls) {
+        http_begin(flow, fx);
+        http_first_bytes(flow, fx);
+    } else {
+        tls_client_begin(flow, fx);
+    }
+}
+
 void tls_origin_begin(struct flow *flow, struct effects *fx)
 {
     stage_enter(flow, &stage_tls_origin, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
@@ -115,21 +126,21 @@ static void origin_dialed(struct flow *flow, struct effects *fx)
 static void origin_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
 {
     refusal_dial(&flow->refusal, input);
-    tls_client_begin(flow, fx);
+    client_begin(flow, fx);
 }
 
 static void origin_secured(struct flow *flow, struct effects *fx, enum side side)
 {
     (void)side;
     tls_origin_secured(flow);
-    tls_client_begin(flow, fx);
+    client_begin(flow, fx);
 }
 
 static void origin_tls_failed(struct flow *flow, struct effects *fx, enum side side)
 {
     (void)side;
     if (tls_origin_failed(flow, fx))
-        tls_client_begin(flow, fx);
+        client_begin(flow, fx);
 }
 
 static void origin_timer(struct flow *flow, struct effects *fx)
