@@ -45,6 +45,13 @@ def spent(before, after):
     return sorted(parts, key=lambda part: -part[1])
 
 
+def machine_busy():
+    """CPU seconds that the whole machine has been busy since it started."""
+    with open("/proc/stat") as f:
+        ticks = [int(word) for word in f.readline().split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def pss(pid):
     """Proportional set size in kB of the process and its descendants."""
     total = 0

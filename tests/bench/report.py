@@ -55,8 +55,10 @@ def table(plan, samples):
         return
     spent = [statistics.median(s[key] / plan.units(s) for taken in samples.values() for s in taken)
              for key in ("load_cpu", "origin_cpu")]
-    print("  beside them, CPU us a {}: load generator {:.1f}, origin {:.1f}".format(
-        "request" if plan.lower_is_better else "MB", *(s * 1e6 for s in spent)))
+    others = [s["others"] for taken in samples.values() for s in taken]
+    print("  beside them, CPU us a {}: load generator {:.1f}, origin {:.1f}; other processes took {:.0f} % of the machine, "
+          "{:.0f} % at worst".format("request" if plan.lower_is_better else "MB", *(s * 1e6 for s in spent),
+                                     100 * statistics.median(others), 100 * max(others)))
 
 
 def ratios(plan, samples):

@@ -64,19 +64,33 @@ class Load:
         self.line()
 
 
+def wait_for_calm(seconds):
+    """Waits until nobody else uses more than a tenth of the machine, but not longer than that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = procstat.machine_busy()
+        time.sleep(0.3)
+        if procstat.machine_busy() - before < 0.03 * os.cpu_count():
+            return
+
+
 def run(bench, program, plan, rate=0.0, seconds=None):
     """A sample: what the load generator counted, and the CPU seconds of the program's threads for it."""
+    wait_for_calm(bench.patience)
     with Load(bench, program, plan, seconds or bench.seconds, rate) as load:
         load.ready()
         time.sleep(SETTLE)
         accepted = program.origin.accepted()
         before, origin = procstat.threads(program.pid), procstat.threads(program.origin.pid)
+        busy, began = procstat.machine_busy(), time.monotonic()
         sample = load.measure()
         time.sleep(SETTLE)
         parts = procstat.spent(before, procstat.threads(program.pid))
         sample["cpu"] = sum(seconds for _, seconds in parts)
         sample["threads"] = parts
         sample["origin_cpu"] = sum(s for _, s in procstat.spent(origin, procstat.threads(program.origin.pid)))
+        busy = procstat.machine_busy() - busy - sample["cpu"] - sample["origin_cpu"] - sample["load_cpu"]
+        sample["others"] = max(0.0, busy / os.cpu_count() / (time.monotonic() - began))
         sample["origin_connections"] = program.origin.accepted() - accepted - 1  # one of them asked for the status
         load.close()
     if program.process.poll() is not None:
