@@ -29,9 +29,10 @@ struct target {
 };
 
 /*
- * "host:port" as in CONNECT and Host. strict: RFC 3986 authority without userinfo; lenient additionally takes any scheme in front, a path behind,
- * a missing port (default_port), bare IPv6. default_port 0: the port is required. IPv4 addresses in any but the dotted-decimal form of four
- * numbers are INVALID_AUTHORITY in both modes (0x7f.1, 2130706433, 127.1). detail: static text.
+ * "host:port" as in CONNECT and Host. strict: RFC 3986 authority without userinfo; lenient additionally takes http(s):// in front, a path
+ * behind, a missing port (default_port), bare IPv6. IPv4 in IPv6 (::ffff:192.0.2.1) becomes IPv4. default_port 0: the port is required.
+ * IPv4 addresses in any but the dotted-decimal form of four numbers are INVALID_AUTHORITY in both modes (0x7f.1, 2130706433, 127.1).
+ * detail: static text.
  */
 enum connect_error target_parse(struct soth_span text, bool lenient, uint16_t default_port, struct target *out, const char **detail);
 /* "http://host[:port]/path?query" -> scheme, target, origin-form ("*" for OPTIONS without a path is the caller's). 0 or a connect_error. */

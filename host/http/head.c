@@ -110,17 +110,14 @@ static bool fields(struct scratch *s, enum head_kind kind, const char *p, size_t
     return execute(s, status, sizeof status - 1) && execute(s, p, n);
 }
 
-/* Bytes of the start line with its CRLF; 0 with *fault. */
-static size_t start_line(enum head_kind kind, const char *p, size_t n, struct message *msg, const char **fault)
+/* Bytes of the start line with its CRLF, 0 = it is none. */
+static size_t start_line(enum head_kind kind, const char *p, size_t n, struct message *msg)
 {
     const char *lf = memchr(p, '\n', n);
-    if (!lf || lf == p || lf[-1] != '\r') {
-        *fault = lf ? "bare_lf" : "invalid_head";
+    if (!lf || lf == p || lf[-1] != '\r')
         return 0;
-    }
     size_t line = (size_t)(lf - 1 - p);
-    *fault = kind == HEAD_REQUEST ? line_request(p, line, msg) : line_status(p, line, msg);
-    return *fault ? 0 : line + 2;
+    return (kind == HEAD_REQUEST ? line_request(p, line, msg) : line_status(p, line, msg)) ? 0 : line + 2;
 }
 
 int head_parse(enum head_kind kind, const char *p, size_t n, struct message *msg, const char **fault)
@@ -128,8 +125,10 @@ int head_parse(enum head_kind kind, const char *p, size_t n, struct message *msg
     struct scratch *s = &scratch;
     size_t start = 0;
     *msg = (struct message){.is_request = kind == HEAD_REQUEST, .head_bytes = (uint32_t)n};
-    if (kind != HEAD_TRAILERS && (start = start_line(kind, p, n, msg, fault)) == 0)
+    if (kind != HEAD_TRAILERS && (start = start_line(kind, p, n, msg)) == 0) {
+        *fault = line_explain(kind, p, n);
         return -SOTH_EINVALID;
+    }
     s->count = 0;
     s->too_many = false;
     s->fields[0] = (struct soth_field){{NULL, 0}, {NULL, 0}};

@@ -198,7 +198,7 @@ int rewrite_chunk_end(struct buffer *out)
 static bool may_be_trailer(const struct soth_field *f)
 {
     static const char *const never[] = {
-        "host", "authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate", "set-cookie", "cookie", "connection",
+        "host", "authorization", "www-authenticate", "set-cookie", "cookie", "connection",
         "keep-alive", "te", "trailer", "transfer-encoding", "content-length", "content-type", "content-encoding", "content-range",
         "cache-control", "expect", "max-forwards", "pragma", "range", "if-match", "if-none-match", "if-modified-since",
         "if-unmodified-since", "if-range", "age", "date", "expires", "location", "retry-after", "vary", "warning", "upgrade",
@@ -206,7 +206,7 @@ static bool may_be_trailer(const struct soth_field *f)
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strlen(never[i]) == f->name.n && strncasecmp(never[i], f->name.p, f->name.n) == 0)
             return false;
-    return true;
+    return !has_prefix(f->name, "proxy-", 6);
 }
 
 int rewrite_last_chunk(struct buffer *out, const struct message *trailers)

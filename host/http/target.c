@@ -6,6 +6,9 @@
 
 #include "host/http/connect.h"
 
+#define MAX_NAME 253
+static const char too_long[] = "the host is longer than 253 characters";
+
 static enum connect_error bad(enum connect_error error, const char **detail, const char *why)
 {
     *detail = why;
@@ -46,6 +49,8 @@ static enum connect_error host_name(struct target *out, const char **detail)
         out->host[--out->host_len] = 0;
     if (out->host_len == 0)
         return bad(CONNECT_INVALID_AUTHORITY, detail, "the host is empty");
+    if (out->host_len > MAX_NAME)
+        return bad(CONNECT_INVALID_AUTHORITY, detail, too_long);
     if (ends_in_number(out->host, out->host_len)) {
         if (!plain_ipv4(out->host, out->addr.bytes))
             return bad(CONNECT_INVALID_AUTHORITY, detail, "an IPv4 address must be four decimal numbers");
@@ -69,8 +74,8 @@ static enum connect_error host_name(struct target *out, const char **detail)
 
 static enum connect_error set_host(struct soth_span host, struct target *out, const char **detail)
 {
-    if (host.n > 253 + 1)
-        return bad(CONNECT_INVALID_AUTHORITY, detail, "the host is longer than 253 characters");
+    if (host.n > MAX_NAME + 1) /* a dot at the end does not count */
+        return bad(CONNECT_INVALID_AUTHORITY, detail, too_long);
     for (size_t i = 0; i < host.n; i++) {
         char c = host.p[i];
         out->host[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
@@ -91,8 +96,15 @@ static enum connect_error set_ipv6(struct soth_span text, struct target *out, co
     copy[text.n] = 0;
     if (strlen(copy) != text.n || inet_pton(AF_INET6, copy, out->addr.bytes) != 1)
         return bad(CONNECT_INVALID_AUTHORITY, detail, "not an IPv6 address");
-    out->addr.family = 6;
-    inet_ntop(AF_INET6, out->addr.bytes, out->host, sizeof out->host);
+    /* an IPv4 address in IPv6 clothes leads to the same host: it is judged under the same name */
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    bool ipv4 = memcmp(out->addr.bytes, mapped, sizeof mapped) == 0;
+    if (ipv4) {
+        memmove(out->addr.bytes, out->addr.bytes + sizeof mapped, 4);
+        memset(out->addr.bytes + 4, 0, sizeof out->addr.bytes - 4);
+    }
+    out->addr.family = ipv4 ? 4 : 6;
+    inet_ntop(ipv4 ? AF_INET : AF_INET6, out->addr.bytes, out->host, sizeof out->host);
     out->host_len = strlen(out->host);
     return CONNECT_OK;
 }
@@ -179,7 +191,9 @@ enum connect_error target_parse(struct soth_span text, bool lenient, uint16_t de
     }
     if (is_bare_ipv6(text)) {
         if (!lenient)
-            return bad(CONNECT_INVALID_AUTHORITY, detail, "an IPv6 address must be in brackets");
+            return bad(CONNECT_INVALID_AUTHORITY, detail,
+                       memmem(text.p, text.n, "://", 3) ? "a CONNECT target is host:port, without a scheme"
+                                                        : "more than one colon; an IPv6 address must be in brackets");
         e = set_ipv6(text, out, detail);
         return e == CONNECT_OK ? no_port(lenient, default_port, out, detail) : e;
     }

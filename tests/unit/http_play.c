@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "host/http/connect.h"
 #include "host/http/rewrite.h"
 #include "http_play.h"
 
@@ -57,6 +58,8 @@ void http_play_setting(const char *text, struct http_setting *out)
             out->answers_connect = true;
         else if (soth_span_is(line, "client HTTP/1.0"))
             out->client_10 = true;
+        else if (soth_span_is(line, "eof"))
+            out->eof = true;
         else if (sscanf(text, "limit %u", &out->limit) != 1)
             fail_msg("unknown setting: %.*s", SOTH_SPAN(line));
         text += n + (text[n] == '\n');
@@ -218,4 +221,51 @@ void http_play_case(const struct golden_case *c, const uint8_t *p, size_t n, con
     struct http_setting setting;
     http_play_setting(golden_text(c, "with"), &setting);
     http_play(&setting, p, n, cut, out);
+}
+
+static enum connect_result connect_exact(const struct http_setting *setting, const uint8_t *p, size_t n, bool eof, struct connect_request *out,
+                                         enum connect_error *error, const char **detail)
+{
+    uint8_t *exact = malloc(n ? n : 1);
+    assert_non_null(exact);
+    memcpy(exact, p, n);
+    enum connect_result r = connect_parse(exact, n, eof, setting->lenient, setting->limit, out, error, detail);
+    free(exact);
+    return r;
+}
+
+static void say_target(struct buffer *out, const char *what, const struct target *target)
+{
+    assert_int_equal(strlen(target->host), target->host_len);
+    http_say(out, " %s=%s port=%u", what, target->host, target->port);
+    if (target->addr.family)
+        http_say(out, " ipv%u", target->addr.family);
+}
+
+void http_play_connect(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
+{
+    struct http_setting setting;
+    struct connect_request request;
+    enum connect_error error = CONNECT_OK;
+    const char *detail = NULL;
+    enum connect_result r = CONNECT_MORE;
+    http_play_setting(golden_text(c, "with"), &setting);
+    for (size_t at = 0; at < n && r == CONNECT_MORE;) {
+        at += golden_piece(cut, at, n);
+        r = connect_exact(&setting, p, at, false, &request, &error, &detail);
+    }
+    if (r == CONNECT_MORE && setting.eof)
+        r = connect_exact(&setting, p, n, true, &request, &error, &detail);
+    if (r == CONNECT_DONE) {
+        http_say(out, "connect HTTP/1.%u", request.minor);
+        say_target(out, "to", &request.target);
+        if (request.host.host_len)
+            say_target(out, "host", &request.host);
+        http_say(out, " behind=%zu\n", n - request.head_bytes);
+    } else if (r == CONNECT_FAILED) {
+        assert_non_null(detail);
+        http_say(out, "%s: %s\n", connect_error_name(error), detail);
+    } else {
+        http_say(out, r == CONNECT_IS_HTTP ? "http\n" : "more\n");
+    }
 }
