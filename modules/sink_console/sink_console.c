@@ -17,7 +17,7 @@ enum flow_mode { FLOW_ALL, FLOW_ERRORS };
 struct exchange { /* of one flow */
     uint64_t flow_id, started_ns, bytes, length;
     unsigned status, exchanges;
-    char method[16], host[256], target[256], type[64], blocked[64];
+    char method[16], host[256], target[256], type[64], blocked[200];
     unsigned port;
     uint8_t secure, open, streamed;
 };
@@ -193,9 +193,13 @@ static void request(struct console *self, const struct soth_event *e)
     x->bytes = 0;
     x->streamed = 0;
     x->status = 0;
-    x->type[0] = x->blocked[0] = 0;
-    x->open = 1;
+    x->type[0] = 0;
+    x->open = x->blocked[0] == 0;
     x->exchanges++;
+    if (x->blocked[0]) {
+        print_refusal(self, "BLOCKED", x, x->blocked);
+        x->blocked[0] = 0;
+    }
 }
 
 static void response(struct console *self, const struct soth_event *e)
@@ -231,9 +235,15 @@ static void decision(struct console *self, const struct soth_event *e)
     copy_attr(action, sizeof action, e, "action");
     copy_attr(why, sizeof why, e, "reason");
     copy_attr(rule, sizeof rule, e, "rule_id");
-    struct exchange at = {.port = e->server_port, .secure = 1};
+    struct exchange at = {.port = e->server_port, .secure = e->protocol == SOTH_PROTO_TUNNEL};
     struct exchange *x = recall(self, e->flow_id);
     copy(at.host, sizeof at.host, e->server_host);
+    if (e->kind == SOTH_EV_CONNECT_DECISION && e->protocol != SOTH_PROTO_TUNNEL && strcmp(action, "block") == 0) {
+        /* an absolute-form request: its head comes next and says what was asked for */
+        if ((x = remember(self, e->flow_id)))
+            snprintf(x->blocked, sizeof x->blocked, "%s%s%s", why, *rule ? " " : "", rule);
+        return;
+    }
     if (e->kind == SOTH_EV_REQUEST_DECISION && x) {
         at = *x;
         x->open = 0;
