@@ -196,7 +196,7 @@ static enum connect_result after_empty_line(const struct parse *a)
         return more(a);
     if (!crlf || a->n == 2 || a->p[2] == '\r' || a->p[2] == '\n')
         return fail(a, CONNECT_EMPTY_REQUEST_LINE, "the request line is empty");
-    enum connect_result r = connect_parse((const uint8_t *)a->p + 2, a->n - 2, a->eof, a->lenient, a->max, a->out, a->error, a->detail);
+    enum connect_result r = connect_parse((const uint8_t *)a->p + 2, a->n - 2, a->eof, a->lenient, a->max - 2, a->out, a->error, a->detail);
     if (r == CONNECT_DONE)
         a->out->head_bytes += 2;
     return r;
