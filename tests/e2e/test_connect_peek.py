@@ -116,7 +116,8 @@ def test_broken_hello_ends_in_one_close(proxy, origin, hello):
         client.send(hello)
         client.finish()
         client.rest()
-    events = flows(p.events())[p.wait_closed()[0].flow]
+    flow = p.wait_closed()[0].flow
+    events = flows(p.events())[flow]
     assert events[-1].at("reason_code") in ("tls_handshake_failed", "client_aborted", "blocked", "relay_eof", "relay_error")
     assert server.requests == []
 

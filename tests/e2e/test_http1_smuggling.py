@@ -128,6 +128,9 @@ def test_request_vector(smuggling, record_property, request, data, allowed):
     name = request.node.callspec.id
     before = len(server.requests)
     with p.client(seconds=6).connect(f"origin.test:{server.port}") as client:
+        if name in ("leading_space", "leading_nul"):
+            client.ask("GET", "/hello", "origin.test")  # as the first bytes they are not HTTP at all, and fall under not_tls
+            before += 1
         client.send(data)
         status = client.response().status
         mine = f"127.0.0.1:{client.port}"

@@ -3,15 +3,17 @@
 import os
 import ssl
 
+import subprocess
+
 import pytest
 
 from harness.client import trust
 from harness.tools import need, run
 
 
-def reverse(server, tls=False, **listener):
+def reverse(server, upstream_tls=False, **listener):
     return {"listen": [{"addr": "127.0.0.1", "port": 0, "mode": "reverse"} | listener],
-            "reverse_upstream": {"host": "origin.test", "port": server.port, "tls": tls}}
+            "reverse_upstream": {"host": "origin.test", "port": server.port, "tls": upstream_tls}}
 
 
 @pytest.mark.parametrize("upstream_tls", [False, True])
@@ -112,13 +114,11 @@ def test_reverse_tls_listener_with_plain_http(proxy, origin):
     assert server.requests == []
 
 
-def test_explicit_proxy_over_tls(proxy, origin):
-    """An https:// proxy: TLS to the proxy, CONNECT inside, TLS again inside that."""
-    server = origin(tls=True)
-    p = proxy(listen=[{"addr": "127.0.0.1", "port": 0, "tls": True}])
-    done = run([need("curl"), "-sS", "--noproxy", "", "-x", f"https://localhost:{p.port}", "--proxy-cacert", p.ca_path, "--cacert", p.ca_path,
-                f"https://origin.test:{server.port}/hello"])
-    assert done.stdout == b"hello\n"
+def test_explicit_proxy_over_tls_is_refused_by_name(proxy):
+    """An https:// proxy does not exist yet; the configuration says so instead of listening in cleartext."""
+    p = proxy(start=False, listen=[{"addr": "127.0.0.1", "port": 0, "tls": True}])
+    done = subprocess.run(p.command("check"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    assert done.returncode == 20 and b"listen[0].tls" in done.stderr
 
 
 def test_unix_socket(proxy, origin, tmp_path):

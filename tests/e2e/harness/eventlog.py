@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """The event log as a reader sees it: segments, lines, the index beside it. Judging it is invariants.py's work."""
 import json
+import os
 import pathlib
 
 
@@ -40,14 +41,15 @@ class EventLog:
         return found + [(int(p.name.rsplit("part", 1)[1]), p) for p in parts]
 
     def _segment(self, path):
-        size, events = self._cache.get(path, (0, []))
         with open(path, "rb") as file:
+            key = (path, os.fstat(file.fileno()).st_ino)
+            size, events = self._cache.get(key, (0, []))
             file.seek(size)
             fresh = file.read()
         whole = fresh[:fresh.rfind(b"\n") + 1]
         if whole:
             events = events + [Event(json.loads(line)) for line in whole.splitlines()]
-            self._cache[path] = (size + len(whole), events)
+            self._cache[key] = (size + len(whole), events)
         return events
 
     def events(self):

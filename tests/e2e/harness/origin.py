@@ -106,7 +106,7 @@ class HttpOrigin(Origin):
     Built in: /hello, /bytes/N, /chunked/N, /echo (JSON of what arrived), /status/N."""
 
     def __init__(self, routes=None, **kwargs):
-        self.routes = routes or {}
+        self.routes = {} if routes is None else routes
         super().__init__(self._exchange, **kwargs)
 
     def _exchange(self, wire):
