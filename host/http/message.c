@@ -5,14 +5,12 @@
 #include <strings.h>
 #include <string.h>
 
-struct known {
+static const struct known {
     const char *text;
-    uint8_t size;
-    uint8_t id;
-};
-
-static const struct known known[] = {
-#define FIELD(NAME, text) {text, sizeof(text) - 1, FIELD_##NAME},
+    size_t size;
+} known[] = {
+    {"", 0},
+#define FIELD(NAME, text) {text, sizeof(text) - 1},
 #include "host/http/field.def"
 #undef FIELD
 };
@@ -22,21 +20,44 @@ static bool same(struct soth_span a, const char *text, size_t n)
     return a.n == n && strncasecmp(a.p, text, n) == 0;
 }
 
-/* Most fields are of a length that no known name has, or differ in their first letter. */
+/* The one name that a field of this length and first letter may have: of each message each field asks. */
+static enum field_id candidate(size_t n, char first)
+{
+    switch (n) {
+    case 2:
+        return FIELD_TE;
+    case 4:
+        return FIELD_HOST;
+    case 6:
+        return FIELD_EXPECT;
+    case 7:
+        return first == 't' ? FIELD_TRAILER : FIELD_UPGRADE;
+    case 10:
+        return first == 'c' ? FIELD_CONNECTION : FIELD_KEEP_ALIVE;
+    case 12:
+        return FIELD_CONTENT_TYPE;
+    case 14:
+        return first == 'c' ? FIELD_CONTENT_LENGTH : FIELD_HTTP2_SETTINGS;
+    case 16:
+        return first == 'c' ? FIELD_CONTENT_ENCODING : FIELD_PROXY_CONNECTION;
+    case 17:
+        return FIELD_TRANSFER_ENCODING;
+    case 18:
+        return FIELD_PROXY_AUTHENTICATE;
+    case 19:
+        return FIELD_PROXY_AUTHORIZATION;
+    case 25:
+        return FIELD_PROXY_AUTHENTICATION_INFO;
+    default:
+        return FIELD_OTHER;
+    }
+}
+
 enum field_id message_field_id(struct soth_span name)
 {
-    static const uint32_t lengths = 0
-#define FIELD(NAME, text) | UINT32_C(1) << (sizeof(text) - 1)
-#include "host/http/field.def"
-#undef FIELD
-        ;
-    if (name.n == 0 || name.n > 31 || !(lengths >> name.n & 1))
-        return FIELD_OTHER;
-    char first = (char)(name.p[0] | 0x20);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].size == name.n && known[i].text[0] == first && same(name, known[i].text, name.n))
-            return (enum field_id)known[i].id;
-    return FIELD_OTHER;
+    char first = name.n ? (char)(name.p[0] | 0x20) : 0;
+    enum field_id id = candidate(name.n, first);
+    return id != FIELD_OTHER && known[id].text[0] == first && same(name, known[id].text, known[id].size) ? id : FIELD_OTHER;
 }
 
 struct soth_span message_field(const struct message *msg, const char *name, unsigned nth)

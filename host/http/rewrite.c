@@ -5,12 +5,20 @@
 #include <string.h>
 #include <strings.h>
 
+/* "Name: value" CRLF in one step: this runs for each field of each message. */
 static void field(struct buffer *out, struct soth_span name, struct soth_span value)
 {
-    buffer_append(out, name.p, name.n);
-    buffer_append(out, ": ", 2);
-    buffer_append(out, value.p, value.n);
-    buffer_append(out, "\r\n", 2);
+    if (name.n > SIZE_MAX / 2 || value.n > SIZE_MAX / 2 || buffer_reserve(out, name.n + value.n + 4) < 0) {
+        out->failed = true;
+        return;
+    }
+    uint8_t *p = out->p + out->len;
+    memcpy(p, name.p, name.n);
+    memcpy(p + name.n, ": ", 2);
+    if (value.n)
+        memcpy(p + name.n + 2, value.p, value.n);
+    memcpy(p + name.n + 2 + value.n, "\r\n", 2);
+    buffer_commit(out, name.n + value.n + 4);
 }
 
 static void number_field(struct buffer *out, struct soth_span name, uint64_t value)
@@ -23,7 +31,7 @@ static void number_field(struct buffer *out, struct soth_span name, uint64_t val
 
 static bool has_prefix(struct soth_span name, const char *prefix, size_t n)
 {
-    return name.n > n && strncasecmp(name.p, prefix, n) == 0;
+    return name.n > n && (name.p[0] | 0x20) == prefix[0] && strncasecmp(name.p, prefix, n) == 0;
 }
 
 /* Does some Connection field name this one? Framing, routing and content fields are end-to-end whatever it says. */

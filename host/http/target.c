@@ -224,8 +224,6 @@ enum connect_error target_parse_absolute(struct soth_span uri, struct target *ou
         size_t end = 0;
         while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?')
             end++;
-        if (end < rest.n && rest.p[end] == '?')
-            return bad(CONNECT_INVALID_AUTHORITY, detail, "a query without a path: write / before it");
         *origin_form = end < rest.n ? (struct soth_span){rest.p + end, rest.n - end} : soth_span("/");
         return target_parse((struct soth_span){rest.p, end}, false, schemes[i].port, out, detail);
     }
