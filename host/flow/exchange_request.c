@@ -81,6 +81,7 @@ static void begin(struct flow *flow, const struct message *msg)
     struct exchange *ex = &flow->exchange;
     struct buffer head = ex->head;
     buffer_clear(&head);
+    buffer_fini(&ex->target);
     *ex = (struct exchange){.active = true, .head = head};
     ex->request_framing = msg->framing;
     ex->client_minor = msg->minor;
@@ -94,6 +95,17 @@ static void begin(struct flow *flow, const struct message *msg)
     flow->env->counters->exchanges++;
 }
 
+/* RFC 9112 3.2.1: an empty path is sent as "/", also before a query. */
+static void complete_path(struct flow *flow, struct soth_span *origin_form)
+{
+    struct buffer *target = &flow->exchange.target;
+    if (origin_form->p[0] != '?')
+        return;
+    buffer_append(target, "/", 1);
+    if (buffer_append(target, origin_form->p, origin_form->n) == 0)
+        *origin_form = (struct soth_span){(const char *)buffer_data(target), buffer_size(target)};
+}
+
 /* An absolute-form request carries its own target: received and decided like a CONNECT of its own. */
 static bool proxy_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
@@ -105,6 +117,7 @@ static bool proxy_target(struct flow *flow, struct effects *fx, const struct mes
         bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
         return false;
     }
+    complete_path(flow, &head->origin_form);
     bool same = flow->origin.open && target.port == flow->target.port && strcmp(target.host, flow->target.host) == 0;
     flow->target = target;
     if (!same && (flow->origin.open || flow->dialing))
@@ -130,6 +143,7 @@ static bool pinned_target(struct flow *flow, struct effects *fx, const struct me
         bad_request(flow, fx, 400, "invalid_target");
         return false;
     }
+    complete_path(flow, &head->origin_form);
     head->authority = head->host = authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
     return true;
 }

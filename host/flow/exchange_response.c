@@ -137,6 +137,7 @@ void exchange_over(struct flow *flow, struct effects *fx)
     ex->active = false;
     ex->discard = false;
     buffer_fini(&ex->head);
+    buffer_fini(&ex->target);
     if (flow->origin.open && ex->origin_keeps)
         flow->origin.used = true;
     else if (flow->origin.open && ex->request_sent)

@@ -70,6 +70,7 @@ void flow_free(struct flow *flow)
     leg_fini(&flow->origin);
     buffer_fini(&flow->held);
     buffer_fini(&flow->exchange.head);
+    buffer_fini(&flow->exchange.target);
     free(flow->hello);
     free(flow->sni);
     free(flow);

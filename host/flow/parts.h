@@ -63,6 +63,7 @@ struct exchange {
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct buffer head;    /* the request's head as sent, kept until a response begins (retry) */
 };
 

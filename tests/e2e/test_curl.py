@@ -126,7 +126,7 @@ def test_head(proxy, nginx):
     p = proxy()
     out = curl(p, "-I", f"https://origin.test:{nginx.tls13}/page.txt", f"https://origin.test:{nginx.tls13}/page.txt").stdout
     assert out.lower().count(b"content-length: 7") == 2
-    p.wait_closed(1)
+    p.stop()
     assert len(p.log.find("request_headers", method="HEAD")) == 2
 
 
