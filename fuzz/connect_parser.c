@@ -63,7 +63,7 @@ static void check_absolute(const uint8_t *p, size_t n)
     if (target_parse_absolute((struct soth_span){(const char *)p, n}, &target, &scheme, &form, &detail) != CONNECT_OK)
         return;
     MUST(soth_span_is(scheme, "http") || soth_span_is(scheme, "https"));
-    MUST(form.n > 0 && form.p[0] == '/' && target.port > 0);
+    MUST(form.n > 0 && (form.p[0] == '/' || form.p[0] == '?') && target.port > 0);
     check_target(&target);
 }
 

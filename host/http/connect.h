@@ -35,7 +35,8 @@ struct target {
  * detail: static text.
  */
 enum connect_error target_parse(struct soth_span text, bool lenient, uint16_t default_port, struct target *out, const char **detail);
-/* "http://host[:port]/path?query" -> scheme, target, origin-form (a query without a path stays "?query", the caller puts / before it; "*" for OPTIONS without a path is the caller's). 0 or a connect_error. */
+/* "http://host[:port]/path?query" -> scheme, target, origin-form. 0 or a connect_error. Left to the caller: "/" in front of a query without a
+ * path ("?query" comes out), "*" for OPTIONS without a path. */
 enum connect_error target_parse_absolute(struct soth_span uri, struct target *out, struct soth_span *scheme, struct soth_span *origin_form,
                                          const char **detail);
 /* Same host (case, trailing dot and port ignored)? */
