@@ -19,7 +19,7 @@ static int size_byte(struct chunk *c, unsigned char byte, const char **fault)
 {
     int digit = hex(byte);
     if (digit >= 0) {
-        if (++c->digits > MAX_DIGITS || c->left >> 60) {
+        if (++c->digits > MAX_DIGITS) {
             *fault = "chunk_size";
             return -SOTH_EINVALID;
         }
