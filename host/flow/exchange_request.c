@@ -239,7 +239,9 @@ static void request_head(struct flow *flow, struct effects *fx, const struct mes
     bool known = flow->proxy_requests ? proxy_target(flow, fx, msg, &head) : pinned_target(flow, fx, msg, &head);
     if (!known || !judge(flow, fx, msg, &head))
         return;
-    if (flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM)
+    bool upstream = flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM;
+    /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
+    if (upstream || (!msg->host.p && !head.host.p))
         head.host = authority_text(&flow->target, flow->origin_tls ? 443 : 80, head.text, sizeof head.text);
     struct rewrite_request how = {.target = head.origin_form, .host = head.host, .keep_upgrade = msg->wants_upgrade};
     if (rewrite_request_head(&flow->exchange.head, msg, &how) < 0) {

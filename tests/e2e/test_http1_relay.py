@@ -229,6 +229,15 @@ def test_http10_client_with_keep_alive(proxy, origin):
         assert client.response().body == b"hello\n" and client.ended()
 
 
+def test_http10_client_without_host(proxy, origin):
+    """What goes on is HTTP/1.1, which must have a Host: the target's."""
+    server, p = origin(tls=True), proxy()
+    with p.https(HOST, server.port) as client:
+        client.send(b"GET /hello HTTP/1.0\r\n\r\n")
+        assert client.response().body == b"hello\n"
+    assert server.requests[0].head.all("Host") == [f"{HOST}:{server.port}"], server.requests[0].head.raw
+
+
 # ---- time
 
 @TLS
