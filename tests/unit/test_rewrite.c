@@ -111,8 +111,8 @@ static void chunks(void **state)
 
 static void what_may_be_a_trailer(void **state)
 {
-    static const char *const never[] = {"Host", "AUTHORIZATION", "Proxy-Authorization", "Proxy-Connection", "Set-Cookie", "Cookie", "Connection", "TE",
-                                        "Trailer",
+    static const char *const never[] = {"Host", "AUTHORIZATION", "Proxy-Authorization", "Proxy-Connection", "Set-Cookie", "Cookie",
+                                        "Connection", "TE", "Trailer",
                                         "Transfer-Encoding", "Content-Length", "Content-Type", "Content-Encoding", "Content-Range",
                                         "Cache-Control", "Location", "Upgrade", "Range", "If-Match", "Expect", "Vary"};
     static const char *const may[] = {"X-Sum", "Digest", "Server-Timing", "grpc-status", "grpc-message", "ETag", "Hos", "Hosts"};
