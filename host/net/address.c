@@ -82,6 +82,21 @@ bool address_parse(const char *text, struct soth_addr *out)
     return out->family != 0;
 }
 
+void address_target(struct soth_addr *addr)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, any[16];
+    if (addr->family == 6 && memcmp(addr->bytes, mapped, sizeof mapped) == 0) {
+        memcpy(addr->bytes, addr->bytes + sizeof mapped, 4);
+        memset(addr->bytes + 4, 0, 12);
+        addr->family = 4;
+    }
+    if (memcmp(addr->bytes, any, addr->family == 4 ? 4 : 16) != 0)
+        return;
+    if (addr->family == 4)
+        addr->bytes[0] = 127;
+    addr->bytes[addr->family == 4 ? 3 : 15] = 1;
+}
+
 bool address_is_local(const struct soth_addr *addr)
 {
     static const uint8_t loopback6[16] = {[15] = 1}, any6[16];

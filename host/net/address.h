@@ -19,6 +19,8 @@ unsigned address_port(const struct sockaddr_storage *sa);
 socklen_t address_make(const struct soth_addr *addr, unsigned port, struct sockaddr_storage *out);
 /* "127.0.0.1", "::1", "[::1]"; false when it is no address. */
 bool address_parse(const char *text, struct soth_addr *out);
+/* What the kernel makes of it as a target: IPv4-mapped IPv6 becomes IPv4, the unspecified address loopback. */
+void address_target(struct soth_addr *addr);
 /* Is it an address of this machine? */
 bool address_is_local(const struct soth_addr *addr);
 

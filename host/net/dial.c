@@ -102,7 +102,13 @@ static void finish(struct dial *dial, enum dial_status status, int fd, const cha
 
 /* ---- attempts ---- */
 
-/* The failure that says most is kept: an answer of the other side over silence. */
+/* How much a failure says: an answer of the other side most, then what is wrong here, silence, no way there. */
+static int weight(enum dial_status status)
+{
+    return status == DIAL_REFUSED ? 4 : status == DIAL_FAILED ? 3 : status == DIAL_TIMEOUT ? 2 : 1;
+}
+
+/* The failure that says most is kept, of equals the first. */
 static void note(struct dial *dial, int error)
 {
     enum dial_status status;
@@ -118,6 +124,7 @@ static void note(struct dial *dial, int error)
     case EADDRNOTAVAIL:
     case ENETDOWN:
     case EHOSTDOWN:
+    case EAFNOSUPPORT:
     case EACCES:
     case EPERM:
         status = DIAL_UNREACHABLE;
@@ -126,8 +133,7 @@ static void note(struct dial *dial, int error)
         status = DIAL_FAILED;
         break;
     }
-    bool better = dial->result.detail == NULL || status == DIAL_REFUSED || dial->result.status == DIAL_UNREACHABLE;
-    if (better) {
+    if (dial->result.detail == NULL || weight(status) > weight(dial->result.status)) {
         dial->result.status = status;
         dial->result.detail = strerrorname_np(error) ? strerrorname_np(error) : "EIO";
     }
@@ -201,16 +207,20 @@ static void stagger_fired(evutil_socket_t fd, short what, void *arg)
 
 static void deadline_fired(evutil_socket_t fd, short what, void *arg)
 {
+    struct dial *dial = arg;
     (void)fd;
     (void)what;
-    finish(arg, DIAL_TIMEOUT, -1, "ETIMEDOUT");
+    note(dial, ETIMEDOUT);
+    finish(dial, dial->result.status, -1, dial->result.detail);
 }
 
 /* ---- which addresses ---- */
 
-bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *addr, uint16_t port)
+bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *target, uint16_t port)
 {
     static const uint8_t any[16];
+    struct soth_addr to = *target, *addr = &to;
+    address_target(addr);
     for (size_t i = 0; i < dialer->own_count; i++) {
         struct soth_addr own;
         const struct sockaddr_storage *sa = &dialer->own[i].addr;
@@ -220,9 +230,7 @@ bool dialer_is_own(const struct dialer *dialer, const struct soth_addr *addr, ui
         if (own.family == addr->family && memcmp(own.bytes, addr->bytes, own.family == 4 ? 4 : 16) == 0)
             return true;
         bool wildcard = memcmp(own.bytes, any, own.family == 4 ? 4 : 16) == 0;
-        bool zero = memcmp(addr->bytes, any, addr->family == 4 ? 4 : 16) == 0;
-        /* [::] takes IPv4 too; an unspecified address as target means this machine */
-        if ((wildcard && (own.family == 6 || addr->family == 4) && address_is_local(addr)) || (zero && address_is_local(&own)))
+        if (wildcard && (own.family == 6 || addr->family == 4) && address_is_local(addr)) /* [::] takes IPv4 too */
             return true;
     }
     return false;
@@ -234,13 +242,15 @@ static enum dial_status allowed_only(struct dial *dial, const struct soth_addr *
 {
     const struct settings *s = dial->dialer->settings;
     for (size_t i = 0; i < n; i++) {
-        if (settings_cidr_match(s->deny, s->deny_count, &addrs[i]))
+        struct soth_addr to = addrs[i];
+        address_target(&to); /* denied by either name */
+        if (settings_cidr_match(s->deny, s->deny_count, &addrs[i]) || settings_cidr_match(s->deny, s->deny_count, &to))
             continue;
-        if (dialer_is_own(dial->dialer, &addrs[i], dial->port)) {
+        if (dialer_is_own(dial->dialer, &to, dial->port)) {
             dial->count = 0;
             return DIAL_LOOP;
         }
-        dial->addrs[dial->count++] = addrs[i];
+        dial->addrs[dial->count++] = to;
     }
     return DIAL_DENIED;
 }

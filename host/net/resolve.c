@@ -161,6 +161,9 @@ static uint64_t collect(const struct ares_addrinfo *info, struct resolve_result 
         if (mine < ttl)
             ttl = mine;
     }
+    for (const struct ares_addrinfo_cname *c = info->cnames; c; c = c->next) /* the way to the address ages too */
+        if (c->ttl >= 0 && (uint64_t)c->ttl * 1000u < ttl)
+            ttl = (uint64_t)c->ttl * 1000u;
     return ttl;
 }
 
