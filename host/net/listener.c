@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct bound {
     socklen_t addr_len;
     int *fds; /* one per worker; a unix socket is one and the same */
     bool is_unix;
+    atomic_uint copies; /* of a unix socket, one per worker that accepts */
 };
 
 struct listener_set {
@@ -39,10 +41,10 @@ struct listener_set {
 /* One address of one worker. */
 struct port {
     struct listener *listener;
-    const struct bound *bound;
+    struct bound *bound;
     int fd;
     struct event *event, *resume;
-    bool told;
+    bool told, stopped;
 };
 
 struct listener {
@@ -81,11 +83,12 @@ static int remove_stale(const struct sockaddr_un *un)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return EEXIST;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)un, sizeof *un) == 0;
-    if (fd >= 0)
-        close(fd);
-    if (alive)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    bool stale = connect(fd, (const struct sockaddr *)un, sizeof *un) < 0 && errno == ECONNREFUSED; /* EAGAIN: served, and busy */
+    close(fd);
+    if (!stale)
         return EADDRINUSE;
     unlink(un->sun_path);
     return 0;
@@ -99,6 +102,8 @@ static int bind_one(struct bound *b)
         return -errno;
     if (b->is_unix) {
         error = remove_stale((const struct sockaddr_un *)(const void *)&b->addr);
+        if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 && !error) /* before bind: the file is never open to others */
+            error = errno;
     } else {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
@@ -178,7 +183,12 @@ struct listener_set *listener_set_open(const struct settings *settings, unsigned
         for (unsigned w = 0; b->fds && w < workers; w++)
             b->fds[w] = -1;
         set->n++;
-        if (!b->fds || !make_address(b->listen, b) || open_bound(b, workers, err, err_size) < 0) {
+        if (!b->fds || !make_address(b->listen, b)) {
+            snprintf(err, err_size, "cannot listen on %s: %s", b->listen->addr, b->fds ? "no address, or too long a path" : "out of memory");
+            listener_set_free(set);
+            return NULL;
+        }
+        if (open_bound(b, workers, err, err_size) < 0) {
             listener_set_free(set);
             return NULL;
         }
@@ -193,9 +203,18 @@ static void close_fd(struct listener_set *set, size_t i, unsigned w)
     struct bound *b = &set->v[i];
     if (b->fds[w] < 0)
         return;
-    if (!b->is_unix || w == 0)
-        close(b->fds[w]);
+    close(b->fds[w]);
     b->fds[w] = -1;
+}
+
+/* The file goes first: who finds it afterwards has made it. */
+static void close_unix(struct bound *b)
+{
+    if (b->fds[0] < 0)
+        return;
+    unlink(((struct sockaddr_un *)(void *)&b->addr)->sun_path);
+    close(b->fds[0]);
+    b->fds[0] = -1;
 }
 
 void listener_set_free(struct listener_set *set)
@@ -203,11 +222,10 @@ void listener_set_free(struct listener_set *set)
     if (!set)
         return;
     for (size_t i = 0; i < set->n; i++) {
-        bool ours = set->v[i].fds && set->v[i].fds[0] >= 0;
-        for (unsigned w = set->workers; set->v[i].fds && w-- > 0;)
+        if (set->v[i].is_unix && set->v[i].fds)
+            close_unix(&set->v[i]);
+        for (unsigned w = set->workers; set->v[i].fds && !set->v[i].is_unix && w-- > 0;)
             close_fd(set, i, w);
-        if (ours && set->v[i].is_unix)
-            unlink(((struct sockaddr_un *)(void *)&set->v[i].addr)->sun_path);
         free(set->v[i].fds);
     }
     free(set->v);
@@ -272,11 +290,12 @@ static void readable(evutil_socket_t fd, short what, void *arg)
         struct soth_addr addr;
         int client = accept4(fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
-            if (!benign(errno))
+            if (errno == EAGAIN)
+                port->told = false; /* the queue is empty: a shortage is over */
+            else if (!benign(errno))
                 out_of_descriptors(port, errno);
             return;
         }
-        port->told = false;
         address_text(port->bound->is_unix ? &port->bound->addr : &sa, text);
         address_plain(&sa, &addr);
         port->listener->accepted(port->listener->arg, client, port->bound->listen, text, &addr);
@@ -295,10 +314,12 @@ struct listener *listener_start(struct listener_set *set, unsigned worker, struc
     for (size_t i = 0; i < set->n; i++) {
         struct port *port = &listener->v[i];
         *port = (struct port){.listener = listener, .bound = &set->v[i], .fd = set->v[i].fds[worker]};
-        if (port->bound->is_unix) /* the set keeps the one descriptor, each worker has a copy to close */
+        if (port->bound->is_unix) { /* the set keeps the one descriptor, each worker has a copy to close */
             port->fd = fcntl(port->fd, F_DUPFD_CLOEXEC, 0);
-        else
+            atomic_fetch_add(&port->bound->copies, 1);
+        } else {
             set->v[i].fds[worker] = -1;
+        }
         listener->n++;
         port->event = event_new(base, port->fd, EV_READ | EV_PERSIST, readable, port);
         port->resume = evtimer_new(base, resume, port);
@@ -320,6 +341,9 @@ void listener_stop(struct listener *listener)
             event_free(port->resume);
         if (port->fd >= 0)
             close(port->fd);
+        if (port->bound->is_unix && !port->stopped && atomic_fetch_sub(&port->bound->copies, 1) == 1)
+            close_unix(port->bound); /* the last worker: nobody waits in a queue that is not served */
+        port->stopped = true;
         port->event = port->resume = NULL;
         port->fd = -1;
     }
