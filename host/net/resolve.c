@@ -14,6 +14,7 @@
 
 #define CACHE_SLOTS 1024u
 #define MAX_SOCKETS 16
+#define ALONE_MS 250u /* some servers never answer AAAA: then A is asked alone */
 
 struct lookup { /* somebody who waits */
     struct lookup *next;
@@ -26,8 +27,9 @@ struct query {
     struct query *next;
     struct resolver *resolver;
     struct lookup *waiting;
-    struct event deadline;
-    bool abandoned; /* c-ares still has it, nobody waits */
+    struct event deadline, alone;
+    unsigned asked; /* questions that c-ares still has */
+    bool settled;   /* all who waited were told */
     char name[];
 };
 
@@ -142,6 +144,16 @@ static void tell(struct query *q, const struct resolve_result *result)
     }
 }
 
+static void settle(struct query *q)
+{
+    if (q->settled)
+        return;
+    q->settled = true;
+    event_del(&q->deadline);
+    event_del(&q->alone);
+    query_unlink(q);
+}
+
 static uint64_t collect(const struct ares_addrinfo *info, struct resolve_result *out)
 {
     uint64_t ttl = UINT64_MAX;
@@ -172,16 +184,18 @@ static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *
     struct query *q = arg;
     struct resolve_result result = {.status = RESOLVE_OK};
     (void)timeouts;
-    if (status == ARES_EDESTRUCTION || q->abandoned) {
-        if (!q->abandoned)
-            event_del(&q->deadline);
+    q->asked--;
+    uint64_t ttl = info ? collect(info, &result) : 0;
+    bool more = result.count == 0 && q->asked > 0 && status != ARES_EDESTRUCTION;
+    if (q->settled || more || status == ARES_EDESTRUCTION) {
+        if (!more)
+            settle(q);
         ares_freeaddrinfo(info);
-        free(q);
+        if (q->asked == 0)
+            free(q);
         return;
     }
-    event_del(&q->deadline);
-    query_unlink(q);
-    uint64_t ttl = info ? collect(info, &result) : 0;
+    settle(q);
     if (result.count == 0) {
         result.status = status == ARES_ETIMEOUT ? RESOLVE_TIMEOUT : RESOLVE_ERROR;
         result.detail = status == ARES_ETIMEOUT ? "dns:timeout" : status == ARES_SUCCESS ? "dns:NODATA" : error_word(status);
@@ -190,7 +204,15 @@ static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *
     }
     ares_freeaddrinfo(info);
     tell(q, &result);
-    free(q);
+    if (q->asked == 0)
+        free(q);
+}
+
+static void ask(struct query *q, int family)
+{
+    struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
+    q->asked++;
+    ares_getaddrinfo(q->resolver->channel, q->name, NULL, &hints, answered, q); /* may answer at once, and then q may be gone */
 }
 
 static void too_late(evutil_socket_t fd, short what, void *arg)
@@ -199,8 +221,7 @@ static void too_late(evutil_socket_t fd, short what, void *arg)
     const struct resolve_result result = {.status = RESOLVE_TIMEOUT, .detail = "dns:timeout"};
     (void)fd;
     (void)what;
-    query_unlink(q);
-    q->abandoned = true;
+    settle(q);
     tell(q, &result);
 }
 
@@ -213,6 +234,16 @@ static void set_timer(struct resolver *r)
         evtimer_add(&r->timer, &tv);
     else
         evtimer_del(&r->timer);
+}
+
+static void ask_alone(evutil_socket_t fd, short what, void *arg)
+{
+    struct query *q = arg;
+    struct resolver *r = q->resolver;
+    (void)fd;
+    (void)what;
+    ask(q, AF_INET);
+    set_timer(r);
 }
 
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
@@ -361,6 +392,9 @@ static struct query *new_query(struct resolver *r, const char *host)
     r->queries = q;
     evtimer_assign(&q->deadline, r->base, too_late, q);
     evtimer_add(&q->deadline, &in);
+    struct timeval soon = {0, (suseconds_t)((r->timeout_ms < 2 * ALONE_MS ? r->timeout_ms / 2 : ALONE_MS) * 1000)};
+    evtimer_assign(&q->alone, r->base, ask_alone, q);
+    evtimer_add(&q->alone, &soon);
     return q;
 }
 
@@ -400,8 +434,7 @@ struct lookup *resolve_open(struct resolver *r, const char *host, resolve_done *
     q->waiting = l;
     if (!fresh)
         return l;
-    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
-    ares_getaddrinfo(r->channel, host, NULL, &hints, answered, q); /* may answer at once, and then q and l are gone */
+    ask(q, AF_UNSPEC);
     set_timer(r);
     struct query *still = find_query(r, host);
     return still == q ? l : NULL;

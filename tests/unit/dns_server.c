@@ -58,7 +58,7 @@ static size_t add_answers(uint8_t *packet, size_t at, const struct dns_record *r
 static void asked(evutil_socket_t fd, short what, void *arg)
 {
     static const struct dns_record nobody = {.way = DNS_NXDOMAIN};
-    static const uint8_t codes[] = {[DNS_ANSWER] = 0, [DNS_NXDOMAIN] = 3, [DNS_SERVFAIL] = 2, [DNS_REFUSED] = 5, [DNS_SILENT] = 0};
+    static const uint8_t codes[] = {[DNS_ANSWER] = 0, [DNS_NXDOMAIN] = 3, [DNS_SERVFAIL] = 2, [DNS_REFUSED] = 5, [DNS_SILENT_SIX] = 0};
     struct dns_server *server = arg;
     struct sockaddr_in from;
     socklen_t from_size = sizeof from;
@@ -76,13 +76,13 @@ static void asked(evutil_socket_t fd, short what, void *arg)
         record++;
     if (!record->name)
         record = &nobody;
-    if (record->way == DNS_SILENT)
+    if (record->way == DNS_SILENT || (record->way == DNS_SILENT_SIX && type == TYPE_AAAA))
         return;
     packet[2] = 0x85;
     packet[3] = (uint8_t)(0x80 | codes[record->way]);
     memset(packet + 6, 0, 6);
     at += 4;
-    if (record->way == DNS_ANSWER)
+    if (codes[record->way] == 0)
         at = add_answers(packet, at, record, type);
     assert_int_equal(sendto(fd, packet, at, 0, (struct sockaddr *)&from, from_size), (ssize_t)at);
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dns_way { DNS_ANSWER, DNS_NXDOMAIN, DNS_SERVFAIL, DNS_REFUSED, DNS_SILENT };
+enum dns_way { DNS_ANSWER, DNS_NXDOMAIN, DNS_SERVFAIL, DNS_REFUSED, DNS_SILENT, DNS_SILENT_SIX /* no answer to AAAA */ };
 
 struct dns_record {
     const char *name;

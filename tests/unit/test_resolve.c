@@ -19,6 +19,7 @@ static const struct dns_record records[] = {
     {"broken.test", DNS_SERVFAIL, 0, NULL, NULL},
     {"refused.test", DNS_REFUSED, 0, NULL, NULL},
     {"silent.test", DNS_SILENT, 0, NULL, NULL},
+    {"deaf.test", DNS_SILENT_SIX, 60, "192.0.2.6", "2001:db8::6"},
     {NULL, DNS_ANSWER, 0, NULL, NULL},
 };
 
@@ -162,6 +163,23 @@ static void test_cancelled(void **state)
     rig_close(&rig);
 }
 
+static void test_half_an_answer(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1000, 60000);
+    ask(&rig, "deaf.test"); /* A came, AAAA never does */
+    wait_for(&rig, 1);
+    assert_int_equal(rig.last.status, RESOLVE_OK);
+    assert_int_equal(rig.last.count, 1);
+    assert_int_equal(rig.last.addrs[0].family, 4);
+    assert_null(ask(&rig, "deaf.test"));
+    ask(&rig, "silent.test");
+    wait_for(&rig, 3);
+    assert_string_equal(rig.last.detail, "dns:timeout");
+    rig_close(&rig); /* questions that nobody waits for are still open */
+}
+
 static void test_localhost_is_not_asked(void **state)
 {
     struct rig rig;
@@ -183,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),     cmocka_unit_test(test_both_families_once),     cmocka_unit_test(test_not_kept),
         cmocka_unit_test(test_cancelled), cmocka_unit_test(test_localhost_is_not_asked),
+        cmocka_unit_test(test_half_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
