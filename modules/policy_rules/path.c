@@ -10,12 +10,17 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'f' ? (char)(c - 32) : c;
+}
+
 static int unreserved(int c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-/* First step: decode, fold slashes, stop at the query. */
+/* First step: decode, fold slashes, stop at the query. What stays encoded has upper-case digits, or two spellings would pass for two paths. */
 static size_t decode(struct soth_span target, char *out)
 {
     size_t n = 0;
@@ -28,6 +33,10 @@ static size_t decode(struct soth_span target, char *out)
                 i += 2;
                 continue;
             }
+            out[n++] = '%';
+            out[n++] = upper(target.p[++i]);
+            out[n++] = upper(target.p[++i]);
+            continue;
         }
         if (c == '/' && n > 0 && out[n - 1] == '/')
             continue;

@@ -11,18 +11,24 @@
 
 enum pattern_kind { PATTERN_EXACT, PATTERN_BELOW, PATTERN_BOTH, PATTERN_NETWORK, PATTERN_ANY };
 
+#define PATTERN_NAME_MOST 253
+
 struct pattern {
     uint32_t kind;
     uint32_t port; /* 0 = any */
     uint32_t bits; /* of a network */
+    uint32_t name_len;
     struct soth_addr addr;
-    char name[256]; /* lower case, without dots at its ends */
+    char name[PATTERN_NAME_MOST + 1]; /* lower case, without dots at its ends */
 };
 
 /* 0, or -SOTH_EINVALID with a sentence. */
 int pattern_parse(const char *text, struct pattern *out, const char **why);
-int pattern_match(const struct pattern *p, struct soth_span host, const struct soth_addr *addr, uint32_t port);
 int pattern_network_has(const struct soth_addr *network, uint32_t bits, const struct soth_addr *addr);
+/* The address that a host name may be; family 0 when it is none. */
+struct soth_addr pattern_address(struct soth_span host);
+/* A decimal number from 1 to 65535. */
+int pattern_parse_port(const char *text, uint32_t *out);
 /* "10.0.0.0/8" or an address. */
 int pattern_parse_network(const char *text, struct soth_addr *addr, uint32_t *bits);
 

@@ -21,7 +21,7 @@ struct compiled {
     struct pattern_set *host, *sni;
     struct soth_addr *networks;
     uint32_t *bits;
-    int counter;
+    int counter, bypass_counter;
     uint8_t is_request, wants_hello;
 };
 
@@ -32,7 +32,7 @@ struct policy {
     const struct soth_host *host;
     struct pattern_set *ignored, *blocked;
     struct compiled *compiled;
-    int count_blocked, count_ignored, count_default;
+    int count_blocked, count_ignored, count_default, count_bypassed, count_tunnelled;
     uint8_t has_request_rules;
 };
 
@@ -58,6 +58,9 @@ static const struct soth_opt options[] = {
     SOTH_OPT_LIST(struct policy, rules, rule_options, struct rule, "the first rule whose keys all match decides"),
     SOTH_OPT_END,
 };
+
+static const char decisions_help[] = "decisions of this policy by rule: of a list, of a rule by its id, of the default";
+static const char bypasses_help[] = "connections that it had tunnelled unread, by rule";
 
 /* ---- configuration ---- */
 
@@ -105,12 +108,9 @@ static int check_rule(const struct soth_host *host, struct policy *self, size_t 
     for (size_t k = 0; k < r->client.n; k++)
         if (!pattern_parse_network(r->client.v[k], &addr, &bits))
             return bad(host, self, i, "client", r->client.v[k], "is not a network, expected is ADDRESS/BITS");
-    for (size_t k = 0; k < r->port.n; k++) {
-        char *end;
-        unsigned long port = strtoul(r->port.v[k], &end, 10);
-        if (*end || port < 1 || port > 65535)
+    for (size_t k = 0; k < r->port.n; k++)
+        if (!pattern_parse_port(r->port.v[k], &bits))
             return bad(host, self, i, "port", r->port.v[k], "is not a port from 1 to 65535");
-    }
     for (size_t k = 0; k < r->path.n; k++)
         if (r->path.v[k][0] != '/' && r->path.v[k][0] != '*')
             return bad(host, self, i, "path", r->path.v[k], "does not begin with / or *");
@@ -158,7 +158,8 @@ static int compile_rule(struct policy *self, size_t i)
     c->bits = calloc(r->client.n + 1, sizeof *c->bits);
     c->is_request = (uint8_t)is_request_rule(r);
     c->wants_hello = r->sni.n > 0 || r->alpn.n > 0;
-    c->counter = self->host->counter(self, "decisions", r->id, "decisions by rule");
+    c->counter = self->host->counter(self, "decisions", r->id, decisions_help);
+    c->bypass_counter = r->action == ACTION_TUNNEL ? self->host->counter(self, "bypasses", r->id, bypasses_help) : -1;
     self->has_request_rules |= c->is_request;
     if (!c->host || !c->sni || !c->networks || !c->bits)
         return -SOTH_ENOMEM;
@@ -186,9 +187,11 @@ static int create(const struct soth_host *host, void *arg)
     struct policy *self = arg;
     int r = SOTH_OK;
     self->host = host;
-    self->count_blocked = host->counter(self, "decisions", "blocked_host", "decisions by rule");
-    self->count_default = host->counter(self, "decisions", "default", "decisions by rule");
-    self->count_ignored = host->counter(self, "bypass", "ignored_host", "connections tunnelled unread, by rule");
+    self->count_blocked = host->counter(self, "decisions", "blocked_host", decisions_help);
+    self->count_ignored = host->counter(self, "decisions", "ignored_host", decisions_help);
+    self->count_default = host->counter(self, "decisions", "default", decisions_help);
+    self->count_bypassed = host->counter(self, "bypasses", "ignored_host", bypasses_help);
+    self->count_tunnelled = host->counter(self, "bypasses", "default", bypasses_help);
     self->ignored = compile_set(&self->ignore_hosts);
     self->blocked = compile_set(&self->blocked_hosts);
     self->compiled = calloc(self->rules.n + 1, sizeof *self->compiled);
@@ -210,8 +213,9 @@ static uint32_t hooks(void *arg)
 
 static int match_port(const struct rule *r, uint32_t port)
 {
+    uint32_t wanted;
     for (size_t i = 0; i < r->port.n; i++)
-        if (strtoul(r->port.v[i], NULL, 10) == port)
+        if (pattern_parse_port(r->port.v[i], &wanted) && wanted == port)
             return 1;
     return r->port.n == 0;
 }
@@ -261,11 +265,23 @@ static int decide(struct soth_decision *out, uint32_t action, const char *reason
     return SOTH_DECIDED;
 }
 
-static int by_default(struct policy *self, struct soth_decision *out)
+/* A connection is judged by its target, then by each further name that it turns out to have: of the further names only what refuses
+ * the connection is a decision that counts. */
+static void count(struct policy *self, const struct soth_connect *conn, uint32_t action, int decisions, int bypasses)
+{
+    if (conn->identity != SOTH_ID_TARGET && action != SOTH_BLOCK)
+        return;
+    self->host->count(self, decisions, 1);
+    if (action == SOTH_TUNNEL)
+        self->host->count(self, bypasses, 1);
+}
+
+static int by_default(struct policy *self, const struct soth_connect *conn, struct soth_decision *out)
 {
     static const char *const reasons[] = {"default_intercept", "default_tunnel", "default_block"};
     struct soth_span none = {NULL, 0};
-    self->host->count(self, self->count_default, 1);
+    if (conn->identity == SOTH_ID_TARGET)
+        count(self, conn, self->default_action, self->count_default, self->count_tunnelled);
     decide(out, self->default_action, reasons[self->default_action], none);
     out->is_default = 1;
     return SOTH_DECIDED;
@@ -277,11 +293,11 @@ static int connect_hook(void *arg, const struct soth_connect *conn, struct soth_
     const struct rule *rules = self->rules.items;
     struct soth_span none = {NULL, 0};
     if (pattern_set_match(self->blocked, conn->host, &conn->host_addr, conn->port)) {
-        self->host->count(self, self->count_blocked, 1);
+        count(self, conn, SOTH_BLOCK, self->count_blocked, -1);
         return decide(out, SOTH_BLOCK, "blocked_host", none);
     }
     if (pattern_set_match(self->ignored, conn->host, &conn->host_addr, conn->port)) {
-        self->host->count(self, self->count_ignored, 1);
+        count(self, conn, SOTH_TUNNEL, self->count_ignored, self->count_bypassed);
         return decide(out, SOTH_TUNNEL, "ignored_host", none);
     }
     for (size_t i = 0; i < self->rules.n; i++) {
@@ -292,10 +308,10 @@ static int connect_hook(void *arg, const struct soth_connect *conn, struct soth_
             return SOTH_PEEK;
         if (c->wants_hello && !match_hello(&rules[i], c, conn))
             continue;
-        self->host->count(self, c->counter, 1);
+        count(self, conn, rules[i].action, c->counter, c->bypass_counter);
         return decide(out, rules[i].action, "rule", soth_span(rules[i].id));
     }
-    return by_default(self, out);
+    return by_default(self, conn, out);
 }
 
 static int match_method(const struct rule *r, struct soth_span method)
@@ -316,10 +332,10 @@ static int match_path(const struct rule *r, const char *path, size_t n)
 
 static int match_request(const struct rule *r, const struct compiled *c, const struct soth_request *request, const char *path, size_t n)
 {
-    static const struct soth_addr none = {0};
     const struct soth_connect *conn = request->connect;
+    const struct soth_addr target = pattern_address(request->target_host);
     if (r->host.n && !pattern_set_match(c->host, conn->host, &conn->host_addr, conn->port) &&
-        !pattern_set_match(c->host, request->target_host, &none, conn->port))
+        !pattern_set_match(c->host, request->target_host, &target, conn->port))
         return 0;
     return match_port(r, conn->port) && match_client(r, c, &conn->client_addr) && match_method(r, request->method) && match_path(r, path, n);
 }
