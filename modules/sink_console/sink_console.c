@@ -65,13 +65,14 @@ static const struct soth_attr *find(const struct soth_event *e, const char *name
     return NULL;
 }
 
-/* Text for a terminal: control characters of a peer do not reach it. */
+/* Text for a terminal: control characters of a peer do not reach it, those of C1 (U+0080 to U+009F) as little as escape. */
 static void copy(char *out, size_t size, struct soth_span text)
 {
     size_t n = 0;
     for (; n < text.n && n + 1 < size; n++) {
         unsigned char c = (unsigned char)text.p[n];
-        out[n] = c < 32 || c == 127 ? '?' : (char)c;
+        int is_c1 = c >= 0x80 && c < 0xa0 && (n == 0 || (unsigned char)text.p[n - 1] < 0x80 || (unsigned char)text.p[n - 1] == 0xc2);
+        out[n] = c < 32 || c == 127 || is_c1 ? '?' : (char)c;
     }
     out[n] = 0;
 }
@@ -211,11 +212,11 @@ static void response(struct console *self, const struct soth_event *e)
     copy_attr(x->type, sizeof x->type, e, "content_type");
     x->type[strcspn(x->type, ";")] = 0;
     const struct soth_attr *length = find(e, "content_length");
-    int head = strcmp(x->method, "HEAD") == 0;
+    int bodiless = strcmp(x->method, "HEAD") == 0 || x->status == 204 || x->status == 304;
     x->length = length ? length->number : 0;
     /* a stream of unknown length is told at its head: it may run for hours */
-    x->streamed = !length;
-    if (head || x->length == 0)
+    x->streamed = !length && !bodiless;
+    if (bodiless || x->length == 0)
         print_exchange(self, e, x);
 }
 
@@ -244,9 +245,9 @@ static void decision(struct console *self, const struct soth_event *e)
             snprintf(x->blocked, sizeof x->blocked, "%s%s%s", why, *rule ? " " : "", rule);
         return;
     }
-    if (e->kind == SOTH_EV_REQUEST_DECISION && x) {
+    if (e->kind == SOTH_EV_REQUEST_DECISION && x && strcmp(action, "block") == 0) {
         at = *x;
-        x->open = 0;
+        x->open = 0; /* its 403 needs no line of its own */
     }
     if (*rule)
         snprintf(why + strlen(why), sizeof why - strlen(why), " %s", rule);
