@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See line.h. Written by hand: this runs three times a request. */
+/*
+ * See line.h. Written by hand, since this runs three times a request: room for the longest possible line is made once, then everything is
+ * put behind `at` without a further look at it.
+ */
 #include "line.h"
 
 #include <stdlib.h>
@@ -7,47 +10,71 @@
 const char line_index_header[] =
     "sequence_id\tflow_id\tflow_sequence_id\tkind\tprotocol\tstream_key\tsegment_id\tbyte_offset\tline_bytes\n";
 
-int text_room(struct text *t, size_t more)
+#define NUMBER_MOST 20 /* digits of a uint64_t */
+#define ESCAPE_MOST 6  /* bytes that one byte may become: \u00xx */
+#define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id */
+
+static char *text_room(struct text *t, size_t more)
 {
     if (t->room - t->n >= more)
-        return SOTH_OK;
+        return t->p + t->n;
     size_t room = t->room ? t->room * 2 : 65536;
     while (room - t->n < more)
         room *= 2;
     char *p = realloc(t->p, room);
-    if (!p) {
-        t->failed = 1;
-        return -SOTH_ENOMEM;
-    }
+    if (!p)
+        return NULL;
     t->p = p;
     t->room = room;
-    return SOTH_OK;
+    return p + t->n;
 }
 
-void text_add(struct text *t, const char *p, size_t n)
+static inline char *put(char *at, const char *p, size_t n)
 {
-    if (text_room(t, n) < 0)
-        return;
-    memcpy(t->p + t->n, p, n);
-    t->n += n;
+    memcpy(at, p, n);
+    return at + n;
 }
+#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
 
-#define LITERAL(t, s) text_add(t, s, sizeof(s) - 1)
-
-void text_number(struct text *t, uint64_t value)
+static char *put_number(char *at, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    char digits[NUMBER_MOST];
+    size_t d = sizeof digits;
     do
-        digits[--at] = (char)('0' + value % 10);
+        digits[--d] = (char)('0' + value % 10);
     while (value /= 10);
-    text_add(t, digits + at, sizeof digits - at);
+    return put(at, digits + d, sizeof digits - d);
 }
 
 /* ---- strings ---- */
 
+/* Is a byte in here that JSON escapes (below 0x20, " and \) or that is not ASCII? Eight at once: the high bits of `found` tell. */
+static int is_plain(struct soth_span s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        uint64_t w, quote, slash;
+        memcpy(&w, s.p + i, 8);
+        quote = w ^ (ones * '"');
+        slash = w ^ (ones * '\\');
+        uint64_t found = w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
+        if (found & high)
+            return 0;
+    }
+    for (; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return 0;
+    }
+    return 1;
+}
+
+/* Bytes of the UTF-8 sequence at p, 0 when it is none. */
 static size_t utf8_size(const unsigned char *p, const unsigned char *end)
 {
+    if (*p < 0x80)
+        return 1;
     size_t n = *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
     if (n == 0 || (size_t)(end - p) < n)
         return 0;
@@ -63,7 +90,7 @@ static int is_utf8(struct soth_span s)
 {
     const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
     while (p < end) {
-        size_t n = *p < 0x80 ? 1 : utf8_size(p, end);
+        size_t n = utf8_size(p, end);
         if (n == 0)
             return 0;
         p += n;
@@ -71,64 +98,71 @@ static int is_utf8(struct soth_span s)
     return 1;
 }
 
-static void escape(struct text *t, unsigned char c)
+static char *put_escaped(char *at, unsigned char c)
 {
-    static const char hex[] = "0123456789abcdef";
-    char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-    switch (c) {
-    case '"':
-        LITERAL(t, "\\\"");
-        break;
-    case '\\':
-        LITERAL(t, "\\\\");
-        break;
-    case '\n':
-        LITERAL(t, "\\n");
-        break;
-    case '\r':
-        LITERAL(t, "\\r");
-        break;
-    case '\t':
-        LITERAL(t, "\\t");
-        break;
-    default:
-        text_add(t, u, sizeof u);
-        break;
-    }
+    static const char hex[] = "0123456789abcdef", short_forms[] = "\"\"\\\\\nn\rr\tt";
+    for (const char *form = short_forms; *form; form += 2)
+        if (c == (unsigned char)form[0]) {
+            *at++ = '\\';
+            *at++ = form[1];
+            return at;
+        }
+    at = PUT(at, "\\u00");
+    *at++ = hex[c >> 4];
+    *at++ = hex[c & 15];
+    return at;
 }
 
-/* A JSON string; runs without anything to escape are copied whole. */
-static void string(struct text *t, struct soth_span s)
+/* What is no UTF-8 in text that ought to be becomes U+FFFD. */
+static char *put_careful(char *at, struct soth_span s)
 {
-    size_t from = 0;
-    LITERAL(t, "\"");
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        text_add(t, s.p + from, i - from);
-        escape(t, c);
-        from = i + 1;
+    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
+    while (p < end) {
+        size_t n = utf8_size(p, end);
+        if (n == 0) {
+            at = PUT(at, "\xef\xbf\xbd");
+            p++;
+        } else if (n == 1 && (*p < 0x20 || *p == '"' || *p == '\\')) {
+            at = put_escaped(at, *p++);
+        } else {
+            at = put(at, (const char *)p, n);
+            p += n;
+        }
     }
-    text_add(t, s.p + from, s.n - from);
-    LITERAL(t, "\"");
+    return at;
 }
 
-static void base64(struct text *t, struct soth_span s)
+static char *put_string(char *at, struct soth_span s)
+{
+    *at++ = '"';
+    at = is_plain(s) ? put(at, s.p, s.n) : put_careful(at, s);
+    *at++ = '"';
+    return at;
+}
+
+static char *put_base64(char *at, struct soth_span s)
 {
     static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = (const unsigned char *)s.p;
-    LITERAL(t, "\"");
+    *at++ = '"';
     for (size_t i = 0; i < s.n; i += 3) {
         size_t left = s.n - i;
         uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-        char four[4] = {set[v >> 18], set[v >> 12 & 63], left > 1 ? set[v >> 6 & 63] : '=', left > 2 ? set[v & 63] : '='};
-        text_add(t, four, 4);
+        *at++ = set[v >> 18];
+        *at++ = set[v >> 12 & 63];
+        *at++ = left > 1 ? set[v >> 6 & 63] : '=';
+        *at++ = left > 2 ? set[v & 63] : '=';
     }
-    LITERAL(t, "\"");
+    *at++ = '"';
+    return at;
 }
 
-/* ---- the line ---- */
+/* ---- attributes ---- */
+
+static int has_text(const struct soth_attr *a)
+{
+    return a->type == SOTH_ATTR_TEXT || a->type == SOTH_ATTR_BYTES;
+}
 
 static int is_time(const struct soth_attr *a)
 {
@@ -136,101 +170,123 @@ static int is_time(const struct soth_attr *a)
     return soth_span_is(name, "duration_ms") || soth_span_is(name, "started_at_unix_ms") || soth_span_is(name, "ended_at_unix_ms");
 }
 
-static void attribute(struct text *t, const struct soth_attr *a, int first)
+static char *put_text_attribute(char *at, const struct soth_attr *a)
 {
-    int text = a->type == SOTH_ATTR_TEXT || a->type == SOTH_ATTR_BYTES;
-    int raw = text && !is_utf8(a->text);
-    if (first)
-        LITERAL(t, "\"");
+    if (is_plain(a->text)) {
+        at = put(PUT(at, "\":\""), a->text.p, a->text.n);
+        *at++ = '"';
+        return at;
+    }
+    if (!is_utf8(a->text))
+        return put_base64(PUT(at, "_b64\":"), a->text);
+    return put_string(PUT(at, "\":"), a->text);
+}
+
+static char *put_attribute(char *at, const struct soth_attr *a)
+{
+    *at++ = '"';
+    at = put(at, a->name, a->name_len);
+    if (has_text(a))
+        return put_text_attribute(at, a);
+    at = PUT(at, "\":\"");
+    if (a->type == SOTH_ATTR_BOOL)
+        at = a->number ? PUT(at, "true") : PUT(at, "false");
     else
-        LITERAL(t, ",\"");
-    text_add(t, a->name, a->name_len);
-    if (raw)
-        LITERAL(t, "_b64");
-    LITERAL(t, "\":");
-    if (raw) {
-        base64(t, a->text);
-    } else if (text) {
-        string(t, a->text);
-    } else if (a->type == SOTH_ATTR_BOOL) {
-        if (a->number)
-            LITERAL(t, "\"true\"");
-        else
-            LITERAL(t, "\"false\"");
-    } else {
-        LITERAL(t, "\"");
-        text_number(t, a->number);
-        LITERAL(t, "\"");
-    }
+        at = put_number(at, a->number);
+    *at++ = '"';
+    return at;
 }
 
-static void attributes(struct text *t, const struct soth_event *e, int with_timestamps)
+static char *put_attributes(char *at, const struct soth_event *e, int with_timestamps)
 {
-    int first = 1;
-    LITERAL(t, ",\"attributes\":{");
-    for (uint32_t i = 0; i < e->attr_count; i++) {
-        if (!with_timestamps && is_time(&e->attrs[i]))
+    at = PUT(at, ",\"attributes\":{");
+    for (uint32_t i = 0, written = 0; i < e->attr_count; i++) {
+        const struct soth_attr *a = &e->attrs[i];
+        if (!with_timestamps && a->type == SOTH_ATTR_U64 && is_time(a))
             continue;
-        attribute(t, &e->attrs[i], first);
-        first = 0;
+        if (written++)
+            *at++ = ',';
+        at = put_attribute(at, a);
     }
-    LITERAL(t, "}");
+    *at++ = '}';
+    return at;
 }
 
-static void number_key(struct text *t, const char *key, size_t n, uint64_t value)
-{
-    text_add(t, key, n);
-    text_number(t, value);
-}
-#define NUMBER(t, key, value) number_key(t, key, sizeof(key) - 1, value)
+/* ---- the line ---- */
 
-void line_event(struct text *t, const struct soth_event *e, const char *stream_key, size_t stream_key_size, int with_timestamps)
+static size_t longest(const struct soth_event *e, struct soth_span stream_key)
 {
-    NUMBER(t, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":", e->sequence_id);
-    NUMBER(t, ",\"flow_id\":", e->flow_id);
-    NUMBER(t, ",\"flow_sequence_id\":", e->flow_sequence_id);
+    size_t text = stream_key.n + e->client_addr.n + e->server_host.n, names = strlen(e->kind_name) + strlen(e->protocol_name);
+    for (uint32_t i = 0; i < e->attr_count; i++) {
+        names += e->attrs[i].name_len + sizeof "\"_b64\":\"\"," + NUMBER_MOST;
+        text += has_text(&e->attrs[i]) ? e->attrs[i].text.n : 0;
+    }
+    return FIXED_MOST + names + ESCAPE_MOST * text;
+}
+
+static char *put_envelope(char *at, const struct soth_event *e, struct soth_span stream_key)
+{
+    at = put_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id);
+    at = put_number(PUT(at, ",\"flow_id\":"), e->flow_id);
+    at = put_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id);
     if (e->parent_flow_id)
-        NUMBER(t, ",\"parent_flow_id\":", e->parent_flow_id);
-    LITERAL(t, ",\"kind\":\"");
-    text_add(t, e->kind_name, strlen(e->kind_name));
-    LITERAL(t, "\",\"protocol\":\"");
-    text_add(t, e->protocol_name, strlen(e->protocol_name));
-    LITERAL(t, "\",\"stream_key\":");
-    string(t, (struct soth_span){stream_key, stream_key_size});
-    if (e->client_addr.p) {
-        LITERAL(t, ",\"client_addr\":");
-        string(t, e->client_addr);
-    }
-    if (e->server_host.p) {
-        LITERAL(t, ",\"server_host\":");
-        string(t, e->server_host);
-    }
+        at = put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id);
+    at = PUT(at, ",\"kind\":\"");
+    at = put(at, e->kind_name, strlen(e->kind_name));
+    at = PUT(at, "\",\"protocol\":\"");
+    at = put(at, e->protocol_name, strlen(e->protocol_name));
+    at = put_string(PUT(at, "\",\"stream_key\":"), stream_key);
+    if (e->client_addr.p)
+        at = put_string(PUT(at, ",\"client_addr\":"), e->client_addr);
+    if (e->server_host.p)
+        at = put_string(PUT(at, ",\"server_host\":"), e->server_host);
     if (e->server_port)
-        NUMBER(t, ",\"server_port\":", e->server_port);
-    attributes(t, e, with_timestamps);
-    if (with_timestamps) {
-        NUMBER(t, ",\"monotonic_ns\":", e->monotonic_ns);
-        NUMBER(t, ",\"unix_ms\":", e->unix_ms);
-        LITERAL(t, ",\"run_id\":");
-        string(t, e->run_id);
-    }
-    LITERAL(t, "}\n");
+        at = put_number(PUT(at, ",\"server_port\":"), e->server_port);
+    return at;
 }
 
-void line_index(struct text *t, const struct soth_event *e, const char *stream_key, size_t stream_key_size, uint64_t segment, uint64_t offset,
-                uint64_t bytes)
+int line_event(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps)
 {
-    text_number(t, e->sequence_id);
-    NUMBER(t, "\t", e->flow_id);
-    NUMBER(t, "\t", e->flow_sequence_id);
-    LITERAL(t, "\t");
-    text_add(t, e->kind_name, strlen(e->kind_name));
-    LITERAL(t, "\t");
-    text_add(t, e->protocol_name, strlen(e->protocol_name));
-    LITERAL(t, "\t");
-    text_add(t, stream_key, stream_key_size);
-    NUMBER(t, "\t", segment);
-    NUMBER(t, "\t", offset);
-    NUMBER(t, "\t", bytes);
-    LITERAL(t, "\n");
+    char *at = text_room(t, longest(e, stream_key));
+    if (!at)
+        return -SOTH_ENOMEM;
+    at = put_envelope(at, e, stream_key);
+    at = put_attributes(at, e, with_timestamps);
+    if (with_timestamps) {
+        at = put_number(PUT(at, ",\"monotonic_ns\":"), e->monotonic_ns);
+        at = put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms);
+        at = put(PUT(at, ",\"run_id\":\""), e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64);
+        *at++ = '"';
+    }
+    at = PUT(at, "}\n");
+    t->n = (size_t)(at - t->p);
+    return SOTH_OK;
+}
+
+/* A tab or a line end in a stream key would be a column or a row. */
+static char *put_cell(char *at, struct soth_span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        *at++ = (unsigned char)s.p[i] < 0x20 ? '?' : s.p[i];
+    return at;
+}
+
+int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, uint64_t segment, uint64_t offset, uint64_t bytes)
+{
+    size_t kind = strlen(e->kind_name), protocol = strlen(e->protocol_name);
+    char *at = text_room(t, 6 * NUMBER_MOST + 16 + kind + protocol + stream_key.n);
+    if (!at)
+        return -SOTH_ENOMEM;
+    at = put_number(at, e->sequence_id);
+    at = put_number(PUT(at, "\t"), e->flow_id);
+    at = put_number(PUT(at, "\t"), e->flow_sequence_id);
+    at = put(PUT(at, "\t"), e->kind_name, kind);
+    at = put(PUT(at, "\t"), e->protocol_name, protocol);
+    at = put_cell(PUT(at, "\t"), stream_key);
+    at = put_number(PUT(at, "\t"), segment);
+    at = put_number(PUT(at, "\t"), offset);
+    at = put_number(PUT(at, "\t"), bytes);
+    *at++ = '\n';
+    t->n = (size_t)(at - t->p);
+    return SOTH_OK;
 }

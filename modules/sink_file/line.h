@@ -5,21 +5,15 @@
 
 #include <soth/sdk.h>
 
-struct text { /* grows */
+struct text { /* grows; p is malloc'd */
     char *p;
     size_t n, room;
-    int failed;
 };
 
-int text_room(struct text *t, size_t more);
-void text_add(struct text *t, const char *p, size_t n);
-void text_number(struct text *t, uint64_t value);
-
-/* Appends the line with its newline. */
-void line_event(struct text *out, const struct soth_event *event, const char *stream_key, size_t stream_key_size, int with_timestamps);
-/* Appends the index row of a line. */
-void line_index(struct text *out, const struct soth_event *event, const char *stream_key, size_t stream_key_size, uint64_t segment,
-                uint64_t offset, uint64_t bytes);
+/* Appends the line with its newline. 0, or -SOTH_ENOMEM with nothing appended. */
+int line_event(struct text *out, const struct soth_event *event, struct soth_span stream_key, int with_timestamps);
+/* Appends the index row of a line. The same. */
+int line_index(struct text *out, const struct soth_event *event, struct soth_span stream_key, uint64_t segment, uint64_t offset, uint64_t bytes);
 extern const char line_index_header[];
 
 #endif

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,7 +126,8 @@ static uint64_t mend(const char *file, const char *aside)
     struct stat st;
     int fd = open(file, O_RDWR | O_CLOEXEC);
     uint64_t torn = 0;
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size == 0) {
+    int in_use = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; /* another process is not done with its last line */
+    if (fd < 0 || in_use || fstat(fd, &st) < 0 || st.st_size == 0) {
         if (fd >= 0)
             close(fd);
         return 0;
@@ -164,22 +166,42 @@ static int make_parent(const char *path)
     return r;
 }
 
-static int open_append(const char *name, uint64_t *size)
+static int open_append(const char *name, int flags, uint64_t *size)
 {
     struct stat st;
-    int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE);
+    int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, MODE);
     if (fd >= 0 && fstat(fd, &st) == 0)
         *size = (uint64_t)st.st_size;
+    if (fd >= 0)
+        (void)!flock(fd, LOCK_EX | LOCK_NB); /* for mend, of another process */
     return fd;
 }
 
-static int open_number(struct segment *s, uint64_t number)
+/* The first segment from `number` on that does not exist yet. What is open is changed only when that worked. */
+static int open_fresh(struct segment *s, uint64_t number)
 {
-    free(s->name);
-    s->number = number;
-    s->name = name_of(s->path, number);
-    s->fd = s->name ? open_append(s->name, &s->size) : -1;
-    return s->fd < 0 ? -SOTH_EIO : SOTH_OK;
+    for (unsigned tries = 0; tries < 1000; tries++, number++) {
+        uint64_t size = 0;
+        char *name = name_of(s->path, number);
+        int fd = name ? open_append(name, O_EXCL, &size) : -1;
+        if (fd < 0) {
+            int error = name ? errno : ENOMEM;
+            free(name);
+            errno = error;
+            if (error == EEXIST)
+                continue;
+            return -SOTH_EIO;
+        }
+        if (s->fd >= 0)
+            close(s->fd);
+        free(s->name);
+        s->name = name;
+        s->fd = fd;
+        s->size = size;
+        s->number = number;
+        return SOTH_OK;
+    }
+    return -SOTH_EIO;
 }
 
 static int open_index(struct segment *s)
@@ -188,29 +210,28 @@ static int open_index(struct segment *s)
     if (!name)
         return -SOTH_EIO;
     mend(name, NULL);
-    s->index_fd = open_append(name, &s->index_size);
+    s->index_fd = open_append(name, 0, &s->index_size);
     free(name);
     if (s->index_fd < 0)
         return -SOTH_EIO;
     return s->index_size ? SOTH_OK : segment_append_index(s, line_index_header, strlen(line_index_header));
 }
 
-int segment_open(struct segment *s, const char *path, int with_index, const char **what)
+static int open_stream(struct segment *s)
 {
-    *s = (struct segment){.path = path, .fd = -1, .index_fd = -1};
-    struct stat st;
-    *what = path;
-    if (make_parent(path) < 0)
-        return -SOTH_EIO;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) { /* it would be taken for segment 0 */
-        errno = EISDIR;
-        return -SOTH_EIO;
-    }
-    struct listing l = list(path);
+    s->is_stream = 1;
+    s->name = concat(s->path, "");
+    s->fd = s->name ? open(s->name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY) : -1;
+    return s->fd < 0 ? -SOTH_EIO : SOTH_OK;
+}
+
+static int open_segment(struct segment *s, int with_index)
+{
+    struct listing l = list(s->path);
     uint64_t number = 0;
     if (l.n > 0) {
         uint64_t last = l.numbers[l.n - 1];
-        char *name = name_of(path, last), *torn = concat(path, ".torn");
+        char *name = name_of(s->path, last), *torn = concat(s->path, ".torn");
         if (name && torn)
             s->torn = mend(name, torn);
         free(name);
@@ -218,32 +239,37 @@ int segment_open(struct segment *s, const char *path, int with_index, const char
         number = last + 1;
     }
     free(l.numbers);
-    int r = open_number(s, number);
-    if (r == SOTH_OK && with_index)
-        r = open_index(s);
-    if (r < 0)
+    int r = open_fresh(s, number);
+    return r == SOTH_OK && with_index ? open_index(s) : r;
+}
+
+int segment_open(struct segment *s, const char *path, int with_index, const char **what)
+{
+    struct stat st;
+    *s = (struct segment){.path = path, .fd = -1, .index_fd = -1};
+    *what = path;
+    if (make_parent(path) < 0)
+        return -SOTH_EIO;
+    int r = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? open_stream(s) : open_segment(s, with_index);
+    if (r < 0) {
+        int error = errno;
         segment_close(s);
+        errno = error;
+    }
     return r;
 }
 
 int segment_next(struct segment *s)
 {
-    int old = s->fd;
-    uint64_t size = s->size;
-    if (open_number(s, s->number + 1) < 0) {
-        s->fd = old; /* goes on in the old file */
-        s->size = size;
-        s->number--;
-        return -SOTH_EIO;
-    }
-    close(old);
-    return SOTH_OK;
+    return open_fresh(s, s->number + 1); /* the old one stays open when that fails */
 }
 
 int segment_reopen(struct segment *s)
 {
     uint64_t size = 0;
-    int fd = open_append(s->name, &size);
+    if (s->is_stream)
+        return SOTH_OK;
+    int fd = open_append(s->name, 0, &size);
     if (fd < 0)
         return -SOTH_EIO;
     close(s->fd);

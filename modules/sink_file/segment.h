@@ -15,9 +15,10 @@ struct segment {
     int fd, index_fd; /* -1: none */
     uint64_t size, index_size;
     uint64_t torn;    /* bytes that were put aside at open */
+    int is_stream;    /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
 
-/* Opens a new segment behind all that exist. 0 or -SOTH_EIO with errno set; *what names the file. */
+/* Opens a new segment behind all that exist; what is no regular file is opened itself. 0 or -SOTH_EIO with errno set; *what names the file. */
 int segment_open(struct segment *s, const char *path, int with_index, const char **what);
 int segment_next(struct segment *s); /* closes this one, opens the next */
 int segment_reopen(struct segment *s); /* after somebody moved the file away */

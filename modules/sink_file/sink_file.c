@@ -12,6 +12,7 @@
 
 #define BUFFER_BYTES 131072
 #define RETRY_MS 500
+#define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
 
 enum fsync_mode { FSYNC_NEVER, FSYNC_INTERVAL, FSYNC_ALWAYS };
 
@@ -26,8 +27,8 @@ struct sink {
     struct segment segment;
     struct text lines, rows;
     uint32_t buffered;
-    uint64_t opened_ns, flushed_ns, synced_ns;
-    uint8_t failing;
+    uint64_t opened_ns, flushed_ns, synced_ns, rotate_from_ns;
+    uint8_t failing, dirty; /* dirty: written and not synced */
     int count_errors;
 };
 
@@ -96,21 +97,34 @@ static void recovered(struct sink *self)
         self->host->hold_flows(self, 0);
 }
 
-static int sync_when_due(struct sink *self, uint64_t now)
+static int sync_now(struct sink *self, uint64_t now)
 {
-    if (self->fsync == FSYNC_NEVER || (self->fsync == FSYNC_INTERVAL && now - self->synced_ns < self->fsync_interval * 1000000u))
-        return SOTH_OK;
     self->synced_ns = now;
-    return segment_sync(&self->segment);
+    if (segment_sync(&self->segment) < 0)
+        return trouble(self);
+    self->dirty = 0;
+    return SOTH_OK;
 }
 
-static int write_out(struct sink *self)
+static int sync_when_due(struct sink *self, uint64_t now)
+{
+    if (!self->dirty || self->fsync == FSYNC_NEVER || self->segment.is_stream)
+        return SOTH_OK;
+    if (self->fsync == FSYNC_INTERVAL && now - self->synced_ns < self->fsync_interval * 1000000u)
+        return SOTH_OK;
+    return sync_now(self, now);
+}
+
+/* The first n bytes of the lines, and all rows: every row belongs to one of those. */
+static int write_until(struct sink *self, size_t n)
 {
     uint64_t now = self->host->monotonic_ns();
-    if (self->lines.n > 0) {
-        if (segment_append(&self->segment, self->lines.p, self->lines.n) < 0)
+    if (n > 0) {
+        if (segment_append(&self->segment, self->lines.p, n) < 0)
             return trouble(self);
-        self->lines.n = 0;
+        self->lines.n -= n;
+        memmove(self->lines.p, self->lines.p + n, self->lines.n);
+        self->dirty = 1;
     }
     if (self->rows.n > 0) {
         if (segment_append_index(&self->segment, self->rows.p, self->rows.n) < 0)
@@ -120,76 +134,108 @@ static int write_out(struct sink *self)
     self->buffered = 0;
     self->flushed_ns = now;
     if (sync_when_due(self, now) < 0)
-        return trouble(self);
+        return -SOTH_EIO;
     recovered(self);
     return SOTH_OK;
 }
 
-static int rotate_when_due(struct sink *self, size_t next_line)
+static int write_out(struct sink *self)
 {
-    uint64_t size = self->segment.size + self->lines.n;
-    if (size == 0)
+    return write_until(self, self->lines.n);
+}
+
+static int is_due(const struct sink *self, size_t before, size_t line)
+{
+    uint64_t size = self->segment.size + before, now;
+    if (size == 0 || self->segment.is_stream || (!self->rotate_bytes && !self->rotate_age))
+        return 0;
+    if (self->rotate_bytes && size + line > self->rotate_bytes)
+        return !self->rotate_from_ns || self->host->monotonic_ns() >= self->rotate_from_ns;
+    now = self->rotate_age ? self->host->monotonic_ns() : 0;
+    return self->rotate_age && now - self->opened_ns > self->rotate_age * 1000000u && now >= self->rotate_from_ns;
+}
+
+/* The line at the end of the buffer begins a new segment. When none can be opened the old one goes on. */
+static int rotate(struct sink *self, size_t before)
+{
+    if (write_until(self, before) < 0)
+        return -SOTH_EIO;
+    uint64_t now = self->host->monotonic_ns();
+    if (segment_next(&self->segment) < 0) {
+        if (!self->rotate_from_ns)
+            self->host->log(self, SOTH_LOG_ERROR, "cannot open a new segment of %s: %s; %s goes on", self->path, strerror(errno),
+                            self->segment.name);
+        self->host->count(self, self->count_errors, 1);
+        self->rotate_from_ns = now + ROTATE_AGAIN_NS;
         return SOTH_OK;
-    int full = self->rotate_bytes && size + next_line > self->rotate_bytes;
-    int old = self->rotate_age && self->host->monotonic_ns() - self->opened_ns > self->rotate_age * 1000000u;
-    if (!full && !old)
-        return SOTH_OK;
-    if (write_out(self) < 0 || segment_next(&self->segment) < 0)
-        return trouble(self);
-    self->opened_ns = self->host->monotonic_ns();
+    }
+    self->rotate_from_ns = 0;
+    self->opened_ns = now;
     segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
     return SOTH_OK;
 }
 
 /* ---- events ---- */
 
+/* Not taken means: as if it had never come. */
 static int take(struct sink *self, const struct soth_event *event)
 {
-    char key[SOTH_STREAM_KEY_MAX];
-    size_t key_size = self->host->stream_key(event, key), before = self->lines.n;
-    line_event(&self->lines, event, key, key_size, self->with_timestamps);
+    char buf[SOTH_STREAM_KEY_MAX];
+    struct soth_span key = {buf, self->host->stream_key(event, buf)};
+    size_t before = self->lines.n;
+    int r = line_event(&self->lines, event, key, self->with_timestamps);
+    if (r < 0)
+        return r;
     size_t bytes = self->lines.n - before;
-    if (self->rotate_bytes || self->rotate_age) {
-        /* the line belongs to the next segment when it does not fit into this one */
-        char *line = malloc(bytes);
-        if (!line)
-            return -SOTH_ENOMEM;
-        memcpy(line, self->lines.p + before, bytes);
-        self->lines.n = before;
-        int r = rotate_when_due(self, bytes);
-        if (r == SOTH_OK)
-            text_add(&self->lines, line, bytes);
-        free(line);
-        if (r < 0)
-            return r;
+    if (is_due(self, before, bytes))
+        r = rotate(self, before);
+    if (r == SOTH_OK && self->segment.index_fd >= 0)
+        r = line_index(&self->rows, event, key, self->segment.number, self->segment.size + self->lines.n - bytes, bytes);
+    if (r < 0)
+        self->lines.n -= bytes;
+    else
+        self->buffered++;
+    return r;
+}
+
+static int is_full(const struct sink *self)
+{
+    return self->lines.n >= BUFFER_BYTES || self->buffered >= (uint64_t)self->flush_every;
+}
+
+/* When to come again although nothing arrives, in ms: for the buffer, else for the disk; 0 = no need. */
+static uint32_t next_wake(const struct sink *self, uint64_t now)
+{
+    uint64_t from = self->flushed_ns, interval = self->flush_interval;
+    if (self->buffered == 0) {
+        if (!self->dirty || self->fsync != FSYNC_INTERVAL)
+            return 0;
+        from = self->synced_ns;
+        interval = self->fsync_interval;
     }
-    if (self->index)
-        line_index(&self->rows, event, key, key_size, self->segment.number, self->segment.size + self->lines.n - bytes, bytes);
-    self->buffered++;
-    return self->lines.failed || self->rows.failed ? -SOTH_ENOMEM : SOTH_OK;
+    uint64_t since = (now - from) / 1000000u;
+    return (uint32_t)(since < interval ? interval - since : 1);
 }
 
 static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
 {
     struct sink *self = arg;
+    *done = 0;
     *retry_ms = RETRY_MS;
     if (self->failing && write_out(self) < 0)
         return SOTH_RETRY;
-    for (*done = 0; *done < batch->count; ++*done) {
+    for (; *done < batch->count; ++*done) {
+        if (self->lines.n >= BUFFER_BYTES && write_out(self) < 0)
+            return SOTH_RETRY;
         if (take(self, batch->events[*done]) < 0)
             return SOTH_RETRY;
-        if ((self->lines.n >= BUFFER_BYTES || self->buffered >= (uint64_t)self->flush_every) && self->lines.n >= 1 &&
-            (self->lines.n >= BUFFER_BYTES || *done + 1 == batch->count) && write_out(self) < 0) {
-            ++*done; /* it is in the buffer */
-            return SOTH_RETRY;
-        }
     }
-    uint64_t since = (self->host->monotonic_ns() - self->flushed_ns) / 1000000u;
-    if (self->buffered > 0 && since >= self->flush_interval && write_out(self) < 0)
+    uint64_t now = self->host->monotonic_ns();
+    if (self->buffered > 0 && (is_full(self) || (now - self->flushed_ns) / 1000000u >= self->flush_interval) && write_out(self) < 0)
         return SOTH_RETRY;
-    *retry_ms = self->buffered > 0 ? (uint32_t)(self->flush_interval - (since < self->flush_interval ? since : 0)) : 0;
-    if (*retry_ms == 0 && self->fsync == FSYNC_INTERVAL)
-        *retry_ms = (uint32_t)self->fsync_interval;
+    if (sync_when_due(self, now) < 0)
+        return SOTH_RETRY;
+    *retry_ms = next_wake(self, now);
     return SOTH_OK;
 }
 
@@ -198,18 +244,23 @@ static int flush(void *arg, uint32_t deadline_ms)
     struct sink *self = arg;
     uint64_t until = self->host->monotonic_ns() + deadline_ms * UINT64_C(1000000);
     while (write_out(self) < 0) {
-        if (self->host->monotonic_ns() >= until)
+        if (self->host->monotonic_ns() >= until) {
+            self->host->log(self, SOTH_LOG_ERROR, "%u events could not be written to %s", self->buffered, self->segment.name);
             return -SOTH_EIO;
+        }
         usleep(50000);
     }
-    return self->fsync == FSYNC_NEVER ? SOTH_OK : segment_sync(&self->segment);
+    return self->dirty && self->fsync != FSYNC_NEVER ? sync_now(self, self->host->monotonic_ns()) : SOTH_OK;
 }
 
 static int reopen(void *arg)
 {
     struct sink *self = arg;
-    write_out(self);
-    return segment_reopen(&self->segment) < 0 ? trouble(self) : SOTH_OK;
+    int r = write_out(self); /* to the file that was moved away */
+    if (segment_reopen(&self->segment) < 0)
+        return trouble(self);
+    self->opened_ns = self->host->monotonic_ns();
+    return r < 0 && write_out(self) < 0 ? r : SOTH_OK;
 }
 
 SOTH_SINK_MODULE(sink_file, "0.1.0", "MPL-2.0",
