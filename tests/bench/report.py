@@ -94,7 +94,7 @@ def goals(plan, samples):
 def fixed_rate(latency, rate):
     if not any(latency.values()):
         return
-    print(f"\n  at a fixed rate of {rate:g} requests/s (latency from the scheduled time)")
+    print(f"\n  at a fixed rate of {rate:g} requests/s (latency from the scheduled time; who cannot keep it up is left out)")
     rows = [["program", "p50 us", "p99 us", "p99.9 us", "unsent"]]
     for name, taken in latency.items():
         if taken:

@@ -59,8 +59,9 @@ def rounds(bench, plan, programs):
         turn = alive[number % len(alive):] + alive[:number % len(alive)]
         for program in turn:
             try:
-                samples[program.name].append(run(bench, program, plan))
-                if bench.rate and plan.lower_is_better:
+                sample = run(bench, program, plan)
+                samples[program.name].append(sample)
+                if 0 < bench.rate <= 0.8 * sample["requests"] / sample["seconds"]:
                     latency[program.name].append(run(bench, program, plan, rate=bench.rate))
             except Unavailable as e:
                 bench.skip(program.name, str(e))
