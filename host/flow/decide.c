@@ -49,6 +49,13 @@ static enum decision refuse_by_policy(struct flow *flow, const struct verdict *v
     return DECISION_REFUSED;
 }
 
+static void ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
+{
+    struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = connect};
+    flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, &q);
+    *v = flow->ask.verdict;
+}
+
 enum decision decide_target(struct flow *flow, bool has_hello)
 {
     const struct settings *s = flow->env->settings;
@@ -71,7 +78,7 @@ enum decision decide_target(struct flow *flow, bool has_hello)
     struct soth_connect connect;
     struct verdict v = {.policy_module = ""};
     connect_input(flow, &connect, has_hello);
-    flow->env->decide_connect(flow->env->policy, &connect, &v);
+    ask_connect(flow, &connect, &v);
     if (v.action == SOTH_BLOCK)
         return refuse_by_policy(flow, &v);
     flow->verdict = v;
@@ -111,7 +118,7 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
         connect.host_addr = other.addr;
         connect.port = other.port;
     }
-    flow->env->decide_connect(flow->env->policy, &connect, &v);
+    ask_connect(flow, &connect, &v);
     if (v.action == SOTH_BLOCK && !v.is_default)
         return refuse_by_policy(flow, &v);
     /* what was let through unread for the target's sake must be let through for this name too */
@@ -136,7 +143,7 @@ bool decide_request(struct flow *flow, const struct message *msg, struct soth_sp
         connect.host = (struct soth_span){authority.host, authority.host_len};
         connect.host_addr = authority.addr;
     }
-    struct soth_request request = {
+    struct soth_message request = {
         .size = sizeof request,
         .field_count = msg->field_count,
         .connect = &connect,
@@ -146,7 +153,9 @@ bool decide_request(struct flow *flow, const struct message *msg, struct soth_sp
         .target = origin_form,
         .fields = msg->fields,
     };
-    flow->env->decide_request(flow->env->policy, &request, &v);
+    struct question q = {.hook = SOTH_HOOK_REQUEST, .message = &request};
+    flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, &q);
+    v = flow->ask.verdict;
     if (*v.policy_module)
         emit_request_decision(flow, &v);
     if (v.action != SOTH_BLOCK)

@@ -8,8 +8,8 @@
 
 #include "host/conf/settings.h"
 #include "host/event/bus.h"
+#include "host/flow/hook.h"
 #include "host/flow/input.h"
-#include "host/flow/verdict.h"
 #include "host/http/connect.h"
 #include "host/tls/session.h"
 
@@ -44,9 +44,11 @@ struct flow_env {
     void *dialer;            /* for is_own: is that address one of our listeners? */
     bool (*is_own)(void *dialer, const struct soth_addr *addr, uint16_t port);
     uint32_t hooks;          /* SOTH_HOOK_... any policy takes part in */
-    void *policy;            /* ASK: answers at once */
-    void (*decide_connect)(void *policy, const struct soth_connect *connect, struct verdict *out);
-    void (*decide_request)(void *policy, const struct soth_request *request, struct verdict *out);
+    void *policy;            /* of the functions below: module/registry.h has their contracts */
+    enum ask_result (*ask)(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q);
+    void (*forget)(void *policy, struct ask *ask);
+    void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
+    struct mailbox *mailbox; /* NULL: hooks may not pause */
 };
 
 /* What is known of a connection when it is accepted; strings are copied. */

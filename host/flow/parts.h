@@ -75,6 +75,8 @@ struct flow {
     struct leaf *fixed_leaf;
     const struct stage *stage;
     struct event_source source;
+    struct soth_flow hooks;    /* what modules get as this flow */
+    struct ask ask;            /* the question that is open */
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;

@@ -15,6 +15,8 @@ struct verdict {
     const char *reason;
     struct soth_span rule_id;
     const char *policy_module; /* the deciding instance's name, "" when no policy had an opinion */
+    uint32_t overrides;        /* SOTH_OVERRIDE_..., of whatever policy; meaningless with a block */
+    struct soth_span override_rule_id, override_pattern;
 };
 
 #endif

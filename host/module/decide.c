@@ -4,6 +4,7 @@
  * that fails counts as its on_error; one that fails again and again is not called any more.
  */
 #include "host/event/bus.h"
+#include "host/flow/hook.h"
 #include "host/log.h"
 #include "host/module/instance.h"
 #include "host/module/registry.h"
@@ -34,6 +35,13 @@ static bool beats(const struct verdict *old, const struct soth_decision *d)
 
 static void take(struct verdict *out, const struct instance *instance, const struct soth_decision *d)
 {
+    if (d->overrides) {
+        out->overrides |= d->overrides;
+        out->override_rule_id = d->rule_id;
+        out->override_pattern = d->override_pattern;
+        if (d->action == SOTH_ALLOW) /* it has no opinion of its own */
+            return;
+    }
     if (!beats(out, d))
         return;
     out->action = d->action;
@@ -87,53 +95,175 @@ static void went_well(struct instance *instance)
         atomic_compare_exchange_strong(&instance->failures, &failures, 0);
 }
 
-static void nobody(struct verdict *out, uint32_t action)
+static void nobody(struct verdict *out, uint32_t hook)
 {
-    *out = (struct verdict){.action = action, .is_default = true, .reason = "default_intercept", .policy_module = ""};
+    *out = (struct verdict){.action = hook == SOTH_HOOK_CONNECT ? SOTH_INTERCEPT : SOTH_ALLOW,
+                            .is_default = true, .reason = "default_intercept", .policy_module = ""};
 }
 
-void registry_decide_connect(struct registry *registry, const struct soth_connect *connect, struct verdict *out)
+/* ---- one policy ---- */
+
+static const char *hook_name(uint32_t hook)
 {
-    nobody(out, SOTH_INTERCEPT);
-    for (size_t i = 0; i < registry->n; i++) {
-        struct instance *instance = registry->v[i];
-        if (!(instance->hooks & SOTH_HOOK_CONNECT) || is_out(out, instance))
-            continue;
-        struct soth_decision d = {.size = sizeof d};
-        int r = instance->module.connect(instance->self, connect, &d);
-        if (r < 0 || (r == SOTH_DECIDED && d.action > SOTH_BLOCK)) {
-            failed(out, instance, "connect");
-            continue;
-        }
-        went_well(instance);
-        if (r == SOTH_DECIDED)
-            take(out, instance, &d);
-        else if (r == SOTH_PEEK && !connect->has_hello)
-            out->needs_hello = true;
+    switch (hook) {
+    case SOTH_HOOK_CONNECT:
+        return "connect";
+    case SOTH_HOOK_REQUEST:
+        return "request";
+    case SOTH_HOOK_RESPONSE:
+        return "response";
+    default:
+        return "frame";
     }
-    if (!out->needs_hello || out->action != SOTH_BLOCK)
-        return;
-    bool may_change = out->is_default; /* nothing that the hello says undoes an explicit block */
-    if (may_change)
-        nobody(out, SOTH_INTERCEPT);
-    out->needs_hello = may_change;
 }
 
-void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out)
+static int call(struct instance *instance, struct soth_flow *flow, const struct question *q, struct soth_decision *d)
 {
-    nobody(out, SOTH_ALLOW);
+    switch (q->hook) {
+    case SOTH_HOOK_CONNECT:
+        return instance->module.connect(instance->self, flow, q->connect, d);
+    case SOTH_HOOK_REQUEST:
+        return instance->module.request(instance->self, flow, q->message, d);
+    case SOTH_HOOK_RESPONSE:
+        return instance->module.response(instance->self, flow, q->message, d);
+    default:
+        return instance->module.frame(instance->self, flow, q->frame, d);
+    }
+}
+
+static bool allowed(uint32_t hook, const struct soth_decision *d)
+{
+    if (hook == SOTH_HOOK_CONNECT)
+        return d->action <= SOTH_BLOCK || (d->action == SOTH_ALLOW && d->overrides);
+    return d->action == SOTH_ALLOW || d->action == SOTH_BLOCK;
+}
+
+/* The deadline of its pause has passed. */
+static void too_late(struct ask *ask, struct instance *instance)
+{
+    struct soth_decision closed = {.size = sizeof closed, .action = SOTH_BLOCK, .reason = "module_timeout"};
+    if (ask->pause.state == PAUSE_LATE && instance->module.cancel && ask->pause.token.generation)
+        instance->module.cancel(instance->self, ask->pause.token);
+    if (!ask->pause.on_timeout)
+        take(&ask->verdict, instance, &closed);
+}
+
+#define BUSY_FIRST_MS 1
+#define BUSY_MOST_MS 64
+#define BUSY_TIMES 200 /* some twelve seconds; then it is as if it had failed */
+
+/* false: it waits. */
+static bool wait_over(struct ask *ask, struct instance *instance, struct soth_flow *flow, uint32_t hook, int r)
+{
+    struct pause *pause = &ask->pause;
+    if (r == SOTH_PAUSE && pause->state == PAUSE_TAKEN) {
+        pause->state = PAUSE_WAITING;
+        pause->busy = 0;
+        pause->deadline_ns = flow->bus->monotonic_ns + pause->deadline_ms * UINT64_C(1000000);
+        return false;
+    }
+    if (r == SOTH_BUSY && pause->busy < BUSY_TIMES) {
+        uint64_t ms = pause->busy < 6 ? (uint64_t)BUSY_FIRST_MS << pause->busy : BUSY_MOST_MS;
+        pause->state = PAUSE_BUSY;
+        pause->busy++;
+        pause->deadline_ns = flow->bus->monotonic_ns + ms * UINT64_C(1000000);
+        return false;
+    }
+    failed(&ask->verdict, instance, hook_name(hook)); /* PAUSE without a token, BUSY for ever */
+    return true;
+}
+
+#define PEEK_MOST 65536u
+
+/* false: the question waits, *result says for what. */
+static bool one(struct ask *ask, struct instance *instance, struct soth_flow *flow, const struct question *q, enum ask_result *result)
+{
+    struct soth_decision d = {.size = sizeof d};
+    if (ask->pause.state == PAUSE_LATE) {
+        too_late(ask, instance);
+        return true;
+    }
+    flow->pause = flow->mailbox ? &ask->pause : NULL;
+    int r = call(instance, flow, q, &d);
+    flow->pause = NULL;
+    if (r == SOTH_PAUSE || r == SOTH_BUSY) {
+        *result = ASK_WAIT;
+        return wait_over(ask, instance, flow, q->hook, r);
+    }
+    if (r < 0 || r > SOTH_DETACH || (r == SOTH_DECIDED && !allowed(q->hook, &d))) {
+        failed(&ask->verdict, instance, hook_name(q->hook));
+        return true;
+    }
+    went_well(instance);
+    if (r == SOTH_DETACH)
+        flow->detached |= UINT64_C(1) << (ask->next & 63);
+    else if (r == SOTH_DECIDED)
+        take(&ask->verdict, instance, &d);
+    else if (r == SOTH_PEEK && q->connect && !q->connect->has_hello)
+        ask->verdict.needs_hello = true;
+    else if (r == SOTH_PEEK && q->message && !q->message->body_complete && q->message->body.n < d.need_bytes && d.need_bytes <= PEEK_MOST) {
+        ask->need_bytes = d.need_bytes;
+        *result = ASK_BODY;
+        return false;
+    }
+    return true;
+}
+
+/* A block that is only a default may still change with the hello; an explicit one may not. */
+static void settle_hello(struct verdict *v)
+{
+    bool may_change = v->is_default;
+    if (!v->needs_hello || v->action != SOTH_BLOCK)
+        return;
+    if (may_change)
+        nobody(v, SOTH_HOOK_CONNECT);
+    v->needs_hello = may_change;
+}
+
+enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, struct ask *ask, const struct question *q)
+{
+    enum ask_result result = ASK_DONE;
+    if (ask->hook == 0) {
+        *ask = (struct ask){.hook = q->hook};
+        nobody(&ask->verdict, q->hook);
+    }
+    for (; ask->next < registry->n; ask->next++) {
+        struct instance *instance = registry->v[ask->next];
+        if (!(instance->hooks & q->hook) || (flow->detached >> (ask->next & 63)) & 1 || is_out(&ask->verdict, instance))
+            continue;
+        if (!one(ask, instance, flow, q, &result))
+            return result;
+        ask->pause = (struct pause){PAUSE_NONE};
+    }
+    settle_hello(&ask->verdict);
+    ask->hook = 0;
+    return ASK_DONE;
+}
+
+void registry_forget(struct registry *registry, struct ask *ask)
+{
+    if (ask->hook && ask->pause.state == PAUSE_WAITING && ask->next < registry->n) {
+        struct instance *instance = registry->v[ask->next];
+        if (instance->module.cancel)
+            instance->module.cancel(instance->self, ask->pause.token);
+    }
+    ask->hook = 0;
+    ask->pause.state = PAUSE_NONE;
+}
+
+void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
+{
+    nobody(out, SOTH_HOOK_REWRITE);
     for (size_t i = 0; i < registry->n; i++) {
         struct instance *instance = registry->v[i];
-        if (!(instance->hooks & SOTH_HOOK_REQUEST) || is_out(out, instance))
+        if (!(instance->hooks & SOTH_HOOK_REWRITE) || (flow->detached >> (i & 63)) & 1 || is_out(out, instance))
             continue;
-        struct soth_decision d = {.size = sizeof d};
-        int r = instance->module.request(instance->self, request, &d);
-        if (r < 0 || (r == SOTH_DECIDED && d.action != SOTH_ALLOW && d.action != SOTH_BLOCK)) {
-            failed(out, instance, "request");
-            continue;
-        }
-        went_well(instance);
-        if (r == SOTH_DECIDED)
-            take(out, instance, &d);
+        int r = instance->module.rewrite(instance->self, flow, message);
+        if (r < 0)
+            failed(out, instance, "rewrite");
+        else
+            went_well(instance);
+        if (r == SOTH_DETACH)
+            flow->detached |= UINT64_C(1) << (i & 63);
     }
 }

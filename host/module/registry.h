@@ -15,7 +15,7 @@
 #include <soth/sdk.h>
 
 #include "host/conf/settings.h"
-#include "host/flow/verdict.h"
+#include "host/flow/ask.h"
 
 struct registry;
 struct bus;
@@ -31,10 +31,12 @@ bool registry_flows_held(const struct registry *registry);
 /* Which hooks any policy takes part in: SOTH_HOOK_... */
 uint32_t registry_hooks(const struct registry *registry);
 
-/* The combined answers (flow/verdict.h). When no policy has an opinion: SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept",
- * policy_module "". */
-void registry_decide_connect(struct registry *registry, const struct soth_connect *connect, struct verdict *out);
-void registry_decide_request(struct registry *registry, const struct soth_request *request, struct verdict *out);
+/* Asks the policies (flow/ask.h). When none has an opinion: SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept", policy_module "". */
+enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, struct ask *ask, const struct question *q);
+/* The question is not asked any more: a policy that paused in it hears of it. */
+void registry_forget(struct registry *registry, struct ask *ask);
+/* Lets the rewrite hooks change target and fields. A hook that failed and is closed on error makes it a block, like a policy. */
+void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
 
 /* For `module check` and `module doc`: loads DIR/NAME.so with every check of a run and prints its description and options as Markdown.
  * 0, -SOTH_ENOENT or -SOTH_EABI with a sentence. */

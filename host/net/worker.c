@@ -158,14 +158,19 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void ask_connect(void *policy, const struct soth_connect *connect, struct verdict *out)
+static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
 {
-    registry_decide_connect(policy, connect, out);
+    return registry_ask(policy, flow, ask, q);
 }
 
-static void ask_request(void *policy, const struct soth_request *request, struct verdict *out)
+static void forget(void *policy, struct ask *ask)
 {
-    registry_decide_request(policy, request, out);
+    registry_forget(policy, ask);
+}
+
+static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
+{
+    registry_rewrite(policy, flow, message, out);
 }
 
 static bool ask_own(void *dialer, const struct soth_addr *addr, uint16_t port)
@@ -189,8 +194,9 @@ static bool make_env(struct worker *worker, struct shared *shared)
     env->counters = &io->counters;
     env->hooks = registry_hooks(shared->registry);
     env->policy = shared->registry;
-    env->decide_connect = ask_connect;
-    env->decide_request = ask_request;
+    env->ask = ask;
+    env->forget = forget;
+    env->rewrite = rewrite;
     env->bus = bus_port_new(shared->bus, bus_ready, worker);
     return io->slab && env->plain && env->bus;
 }

@@ -287,8 +287,9 @@ static int by_default(struct policy *self, const struct soth_connect *conn, stru
     return SOTH_DECIDED;
 }
 
-static int connect_hook(void *arg, const struct soth_connect *conn, struct soth_decision *out)
+static int connect_hook(void *arg, struct soth_flow *flow, const struct soth_connect *conn, struct soth_decision *out)
 {
+    (void)flow;
     struct policy *self = arg;
     const struct rule *rules = self->rules.items;
     struct soth_span none = {NULL, 0};
@@ -330,7 +331,7 @@ static int match_path(const struct rule *r, const char *path, size_t n)
     return r->path.n == 0;
 }
 
-static int match_request(const struct rule *r, const struct compiled *c, const struct soth_request *request, const char *path, size_t n)
+static int match_request(const struct rule *r, const struct compiled *c, const struct soth_message *request, const char *path, size_t n)
 {
     const struct soth_connect *conn = request->connect;
     const struct soth_addr target = pattern_address(request->target_host);
@@ -340,8 +341,9 @@ static int match_request(const struct rule *r, const struct compiled *c, const s
     return match_port(r, conn->port) && match_client(r, c, &conn->client_addr) && match_method(r, request->method) && match_path(r, path, n);
 }
 
-static int request_hook(void *arg, const struct soth_request *request, struct soth_decision *out)
+static int request_hook(void *arg, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
 {
+    (void)flow;
     struct policy *self = arg;
     const struct rule *rules = self->rules.items;
     char small[1024], *path = request->target.n <= sizeof small ? small : malloc(request->target.n);

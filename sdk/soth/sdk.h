@@ -3,17 +3,19 @@
  * soth/sdk.h - the module interface of soth-mitm. This header and the tables beside it (events.def, errors.def) are all
  * a module needs; they use libc only.
  *
- * A module is a shared object that exports one data symbol, `soth_mitm_module`, usually written with SOTH_SINK_MODULE or
- * SOTH_POLICY_MODULE at the end of the file. The host checks its prefix before it calls any code, reads the module's YAML
- * into the module's own struct by the module's option table, and calls the operations that are not NULL.
+ * A module is a shared object that exports one data symbol, `soth_mitm_module`, written with SOTH_SINK_MODULE,
+ * SOTH_POLICY_MODULE, SOTH_DECODER_MODULE or SOTH_SOURCE_MODULE at the end of the file. The host checks its prefix before it
+ * calls any code, reads the module's YAML into the module's own struct by the module's option table, and calls the operations
+ * that are not NULL.
  *
  * General rules
  *   - Results: 0 or a positive verdict, or a negative -SOTH_E... number from errors.def.
  *   - Ownership never crosses: each side frees only what it allocated. Spans and structs that the host passes are
  *     borrowed and valid until the function returns; copy what you keep.
  *   - `self` is one zeroed block of `self_size` bytes per instance, allocated by the host, filled by the option table.
- *   - Threads: create, destroy and check run on the control thread. Policy hooks run on worker threads, several at once for
- *     one `self`. A sink's write, flush and reopen run on the sink's own thread, one at a time, and may block.
+ *   - Threads: check, create and destroy run on the control thread. Hooks of policies and decoders run on worker threads, several
+ *     at once for one `self`, those of one flow one after another; they must not block. A sink's write, flush and reopen run on the
+ *     sink's own thread, one at a time, and may block. A source has the thread that it makes between start and stop.
  */
 #ifndef SOTH_SDK_H
 #define SOTH_SDK_H
@@ -31,7 +33,7 @@ extern "C" {
 #define SOTH_ABI_MAJOR 0 /* differs: refused */
 #define SOTH_ABI_MINOR 1 /* the host accepts its own and every smaller one */
 #ifndef SOTH_ABI_TARGET
-#define SOTH_ABI_TARGET SOTH_ABI_MINOR /* the oldest minor that this module wants to run on */
+#define SOTH_ABI_TARGET SOTH_ABI_MINOR /* the oldest minor that this module wants to run on; later slots stand in #if SOTH_ABI_TARGET >= n */
 #endif
 #define SOTH_MAGIC UINT32_C(0x534f5448) /* "SOTH" */
 
@@ -53,14 +55,18 @@ enum {
 };
 
 /* Verdicts of hooks. */
-#define SOTH_CONTINUE 0 /* no opinion, go on */
-#define SOTH_DECIDED 1  /* the decision is filled in */
-#define SOTH_PEEK 2     /* connect hook: ask again when the ClientHello is known */
+#define SOTH_CONTINUE 0 /* no opinion; decoders: go on, progress is what the cursor consumed */
+#define SOTH_DECIDED 1  /* policies: the decision is filled in */
+#define SOTH_PEEK 2     /* connect: ask again when the ClientHello is known; request, response: ask again with need_bytes of body */
+#define SOTH_PAUSE 5    /* a token is held (soth_host.token): reading stops until resume or the deadline, then the hook is called again */
+#define SOTH_BUSY 6     /* no capacity: reading stops, the hook is called again a moment later */
+#define SOTH_DETACH 7   /* never call this instance again for this flow */
 #define SOTH_FAIL (-SOTH_EINVALID) /* any negative result: the instance's on_error applies */
 
 /* Verdicts of a sink's write. */
 #define SOTH_RETRY 3 /* nothing is lost: the rest of the batch is offered again after retry_ms */
 #define SOTH_DROP 4  /* the rest of the batch cannot be written; it is counted as lost */
+#define SOTH_DEAD 8  /* it will never work again: the instance is switched off */
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------- */
 
@@ -123,6 +129,8 @@ enum {
 #define SOTH_ATTR_U64 1   /* .number, decimal */
 #define SOTH_ATTR_BOOL 2  /* .number, "true" or "false" */
 #define SOTH_ATTR_BYTES 3 /* .text, not known to be UTF-8: serialised as base64 under NAME_b64 when it is not */
+#define SOTH_ATTR_PAYLOAD 4 /* ored to a type: content of a message. Only sinks with `payload` get it, cut as they asked */
+#define SOTH_ATTR_FULL 8    /* ored: only sinks with `payload: full` get it (query strings) */
 
 struct soth_attr {
     const char *name; /* NUL-terminated, static */
@@ -159,6 +167,12 @@ struct soth_batch {
     const struct soth_event *const *events; /* in sequence order */
     uint64_t lost;                          /* events dropped from this sink's queue since the last write */
 };
+
+/* For SOTH_ATTRS({"sequence_no", SOTH_U64(n)}, {"event", SOTH_TEXT(span)}): an attribute list for soth_host.emit and frame. */
+#define SOTH_U64(n_) {"", 0}, (uint64_t)(n_), SOTH_ATTR_U64, 0
+#define SOTH_TEXT(span_) (span_), 0, SOTH_ATTR_TEXT, 0
+#define SOTH_BYTES(span_) (span_), 0, SOTH_ATTR_BYTES, 0
+#define SOTH_ATTRS(...) (const struct soth_attr[]){__VA_ARGS__}, sizeof((const struct soth_attr[]){__VA_ARGS__}) / sizeof(struct soth_attr)
 
 /* ---- options -------------------------------------------------------------------------------------------------- */
 
@@ -216,12 +230,20 @@ struct soth_opt {
 #define SOTH_OPT_END {NULL, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, NULL}
 /* clang-format on */
 
-/* ---- what a policy sees --------------------------------------------------------------------------------------- */
+/* ---- what policies and decoders see --------------------------------------------------------------------------- */
+
+struct soth_flow; /* the flow of a hook; valid until the hook returns */
+
+/* A promise to go on: a value, never a pointer, safe to keep and to use from any thread at any time. */
+struct soth_token {
+    uint32_t slot, generation;
+    uint64_t pause;
+};
 
 #define SOTH_INTERCEPT 0
 #define SOTH_TUNNEL 1
 #define SOTH_BLOCK 2
-#define SOTH_ALLOW 3 /* request hooks: as good as SOTH_CONTINUE, but explicit */
+#define SOTH_ALLOW 3 /* request, response, frame hooks: as good as SOTH_CONTINUE, but explicit */
 
 /* Which name of the connection is being judged (soth_connect.identity). Rules apply to each of them. */
 #define SOTH_ID_TARGET 0    /* CONNECT target, absolute-form target, reverse upstream */
@@ -247,24 +269,103 @@ struct soth_field {
     struct soth_span value;
 };
 
-struct soth_request {
+#define SOTH_TO_SERVER 0 /* direction: client_to_server */
+#define SOTH_TO_CLIENT 1 /* direction: server_to_client */
+
+/* The head of a request (RFC 9110 6) or of its response, which carries the request's method, scheme and target too. */
+struct soth_message {
     uint32_t size;
-    uint32_t field_count;
+    uint32_t direction;                 /* SOTH_TO_SERVER: a request; SOTH_TO_CLIENT: a response */
     const struct soth_connect *connect; /* host: the request's authority */
     struct soth_span target_host;       /* the connection's target (CONNECT), which may differ from connect->host */
     struct soth_span method;
     struct soth_span scheme;
     struct soth_span target; /* origin-form path and query, as relayed */
-    const struct soth_field *fields;
+    uint32_t status;         /* responses */
+    uint32_t field_count;
+    const struct soth_field *fields; /* as received; hdr_get sees what hdr_set and its like have changed */
+    struct soth_span body;  /* after PEEK: the beginning of the body as it came, at least need_bytes of it or all */
+    uint32_t body_complete; /* after PEEK: body is all of it */
+    uint32_t reserved;
 };
 
-/* Filled by a hook that returns SOTH_DECIDED. `rule_id` must outlive the instance's use (usually it is configuration). */
+/* One protocol frame that a decoder has found complete, for policies with a frame hook. */
+struct soth_frame {
+    uint32_t size;
+    uint32_t direction;
+    uint32_t kind; /* the event kind that reports it: SOTH_EV_SSE_EVENT, ... */
+    uint32_t attr_count;
+    const struct soth_attr *attrs;
+    struct soth_span payload;
+};
+
+/* soth_decision.overrides, connect hook */
+#define SOTH_OVERRIDE_DISABLE_H2 1u
+#define SOTH_OVERRIDE_STRICT_HEADERS 2u
+#define SOTH_OVERRIDE_LENIENT_HEADERS 4u
+#define SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY 8u
+#define SOTH_OVERRIDE_FORCE_TUNNEL 16u
+
+/* Filled by a hook that returns SOTH_DECIDED (or SOTH_PEEK: need_bytes). Spans must outlive the instance's use. */
 struct soth_decision {
     uint32_t size;
-    uint32_t action;     /* SOTH_INTERCEPT, SOTH_TUNNEL, SOTH_BLOCK; request hooks: SOTH_ALLOW, SOTH_BLOCK */
+    uint32_t action;     /* connect: SOTH_INTERCEPT, _TUNNEL, _BLOCK, or _ALLOW for overrides alone; other hooks: SOTH_ALLOW, _BLOCK */
     uint32_t is_default; /* 1: nothing matched, this is the default: any explicit decision of another policy beats it */
+    uint32_t need_bytes; /* with SOTH_PEEK, at most 65536 */
     const char *reason;  /* a word of the contract's list, static: "rule", "blocked_host", "ignored_host", ... */
     struct soth_span rule_id;
+    uint32_t overrides;  /* SOTH_OVERRIDE_..., taken unless somebody blocks */
+    uint32_t reserved;
+    struct soth_span override_pattern;
+};
+
+/* A TLS failure, seen by the host itself or by a source, for policies with a signal hook. Words as in the event tls_handshake_failed. */
+struct soth_signal {
+    uint32_t size;
+    uint32_t authoritative; /* 0: inferred */
+    uint64_t flow_id;       /* 0: of another engine */
+    const char *peer;       /* "downstream", "upstream" */
+    const char *reason;     /* normalized_reason */
+    const char *source;     /* tls_failure_source */
+    const char *provider;   /* tls_ops_provider */
+    const char *rejected_ca; /* peer_rejected_ca */
+    struct soth_span host, client;
+    uint32_t alert; /* UINT32_MAX: none */
+    uint32_t port;
+};
+
+/* ---- decoders ------------------------------------------------------------------------------------------------- */
+
+#define SOTH_TAP 0       /* looks on: borrowed views, never delays bytes */
+#define SOTH_TRANSFORM 1 /* may change, hold back and add bytes */
+
+/* Where in the chain; observers of one message run in this order. */
+#define SOTH_STAGE_CONTENT 1  /* content_decode: what it puts is what later stages see */
+#define SOTH_STAGE_FRAME 2    /* protocol_frame_parse */
+#define SOTH_STAGE_SANITIZE 3 /* payload_sanitize */
+
+/* Results of match. */
+#define SOTH_WATCH_NO 0
+#define SOTH_WATCH_BODY 1 /* this message's body and trailers */
+#define SOTH_WATCH_BOTH 2 /* both directions from here on: of a request its response too, of a 101 what follows it */
+
+#define SOTH_CUR_END 1u     /* nothing comes after `in` */
+#define SOTH_CUR_STALLED 2u /* TRANSFORM: the window is full; consume something now or fail */
+#define SOTH_CUR_RESUMED 4u /* called again after PAUSE or BUSY */
+
+/*
+ * What a decoder works on, made by the host for one call. pass, drop and put say what becomes of `in` and move it on. What a TRANSFORM
+ * leaves in `in` is offered again with what follows it, at most min_window bytes in all, or after `room` has returned; put and pass take no
+ * more than room. A TAP that calls none of them lets everything pass; one that does shapes what later stages see, never what is relayed.
+ */
+struct soth_cursor {
+    uint32_t size;
+    uint32_t direction;
+    uint32_t flags; /* SOTH_CUR_... */
+    uint32_t reserved;
+    size_t room;         /* bytes that may still be passed or put in this call */
+    struct soth_span in; /* what was not consumed yet */
+    uint64_t offset;     /* of in.p[0] in what this stage was ever given in this direction */
 };
 
 /* ---- services of the host ------------------------------------------------------------------------------------- */
@@ -290,17 +391,68 @@ struct soth_host {
     /* A counter by name, created at first use and exported as soth_<module>_<name>_total{instance=,label=}; label may be NULL.
      * Returns its number (create only), or -SOTH_ENOMEM. */
     int (*counter)(void *self, const char *name, const char *label, const char *help);
-    void (*count)(void *self, int counter, uint64_t amount);
+    void (*count)(void *self, int metric, uint64_t amount);
     /* Sinks: while `on`, new flows are answered 503 (an audit that must not lose anything cannot write). */
     void (*hold_flows)(void *self, int on);
     /* Sinks: the event's stream key (docs/testing/event-log-v2-contract.md) into buf; returns its length. */
     size_t (*stream_key)(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX]);
+
+    /* A gauge, or a histogram with the given upper bounds (ascending; +Inf is added), like counter. */
+    int (*gauge)(void *self, const char *name, const char *label, const char *help);
+    int (*histogram)(void *self, const char *name, const char *label, const char *help, const uint64_t *bounds, size_t n);
+    void (*set)(void *self, int metric, uint64_t value);     /* a gauge */
+    void (*observe)(void *self, int metric, uint64_t value); /* a histogram */
+    /* Sinks with SOTH_SINK_ASYNC_ACK: events up to this sequence_id have arrived where they go. Any thread. */
+    void (*ack)(void *self, uint64_t sequence_id);
+
+    /* For hooks, inside the hook: a promise to PAUSE for at most deadline_ms (1 to 3600000). on_timeout: 1 = open (as if the hook had had no
+     * opinion), 0 = closed (policies block with module_timeout, decoders fail). Then return SOTH_PAUSE. */
+    struct soth_token (*token)(void *self, struct soth_flow *flow, uint32_t deadline_ms, uint32_t on_timeout);
+    /* Any thread. The hook is called again on the flow's worker, and `resumed` gives it arg. A stale, early or doubled resume does nothing
+     * but be counted. SOTH_OK or -SOTH_ESTALE; OK is no promise: the flow may end before it hears of it (then cancel was called). */
+    int (*resume)(struct soth_token token, uint64_t arg);
+    int (*resumed)(struct soth_flow *flow, uint64_t *arg); /* 1: this call follows a resume, 0: it does not */
+    uint64_t (*flow_id)(const struct soth_flow *flow);
+    void *(*flow_state)(struct soth_flow *flow); /* state_size zeroed bytes of this instance, for this exchange; NULL without memory */
+    /* Publishes an event of the flow (flow NULL: of the process), copied. Attributes the kind does not have are left out and counted. */
+    int (*emit)(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
+    int (*wanted)(const struct soth_flow *flow, uint32_t kind); /* 1: somebody listens; saves making the attributes */
+    void (*protocol)(struct soth_flow *flow, uint32_t protocol); /* SOTH_PROTO_WS, ...: of what the flow emits from here on */
+
+    /* request and response hooks, rewrite: the head's fields, in the order of the message, names compared without case. Framing, connection
+     * and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
+    struct soth_span (*hdr_get)(struct soth_flow *flow, const char *name, uint32_t nth);
+    int (*hdr_set)(struct soth_flow *flow, const char *name, struct soth_span value); /* replaces all of that name, or adds */
+    int (*hdr_add)(struct soth_flow *flow, const char *name, struct soth_span value);
+    int (*hdr_del)(struct soth_flow *flow, const char *name); /* number of removed fields */
+    /* rewrite: another target; n == 0 or port 0 leaves that part. path is an origin-form target (only in requests). */
+    int (*set_target)(struct soth_flow *flow, struct soth_span host, uint32_t port, struct soth_span path);
+
+    /* The cursor, inside `data`. All return the number of bytes done, less than asked when room or `in` end. */
+    size_t (*pass)(struct soth_cursor *cur, size_t n);
+    size_t (*drop)(struct soth_cursor *cur, size_t n);
+    size_t (*put)(struct soth_cursor *cur, struct soth_span bytes); /* copied */
+    /* A complete frame, whose bytes were passed. Anything but SOTH_CONTINUE: return it from `data` at once, you will be called again. */
+    int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+    int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
+    int (*signal)(void *self, const struct soth_signal *signal);   /* sources, any thread: copied, given to the policies */
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */
 
 #define SOTH_KIND_SINK 1
 #define SOTH_KIND_POLICY 2
+#define SOTH_KIND_DECODER 3
+#define SOTH_KIND_SOURCE 4
+
+#define SOTH_HOOK_CONNECT 1u
+#define SOTH_HOOK_REQUEST 2u
+#define SOTH_HOOK_RESPONSE 4u
+#define SOTH_HOOK_FRAME 8u
+#define SOTH_HOOK_SIGNAL 16u
+#define SOTH_HOOK_REWRITE 32u
+
+#define SOTH_SINK_ASYNC_ACK 1u /* flags: `done` means taken; events stay charged to the queue until ack */
 
 /* The first five fields are frozen for ever. Later fields are only appended. */
 struct soth_module {
@@ -317,7 +469,7 @@ struct soth_module {
     const struct soth_opt *options; /* of `config:`; NULL = takes no configuration */
     size_t self_size;
     uint32_t events; /* sinks: default subscription, SOTH_GROUP_... ored; 0 = all */
-    uint32_t reserved;
+    uint32_t flags;  /* SOTH_SINK_ASYNC_ACK */
 
     /* Cross-field checks without side effects; also run by `soth-mitm check`. */
     int (*check)(const struct soth_host *host, void *self);
@@ -326,8 +478,8 @@ struct soth_module {
     void (*destroy)(void *self);
 
     /* Sinks. Writes events[0..count) in order; *done says how many are taken. SOTH_OK (all taken), SOTH_RETRY (again after
-     * *retry_ms), SOTH_DROP, or negative: the instance is broken (on_error). With SOTH_OK, *retry_ms != 0 asks to be called again
-     * after that many ms even when nothing arrives (batch->count is then 0). */
+     * *retry_ms), SOTH_DROP, SOTH_DEAD, or negative: the instance is broken (on_error). With SOTH_OK, *retry_ms != 0 asks to be called
+     * again after that many ms even when nothing arrives (batch->count is then 0). */
     int (*write)(void *self, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms);
     /* Everything taken must be on its way to where it goes; called at drain, before destroy. */
     int (*flush)(void *self, uint32_t deadline_ms);
@@ -336,12 +488,37 @@ struct soth_module {
 
     /* Policies. Which hooks this configuration needs: SOTH_HOOK_... ored. NULL = every hook that is not NULL. */
     uint32_t (*hooks)(void *self);
-    int (*connect)(void *self, const struct soth_connect *connect, struct soth_decision *out);
-    int (*request)(void *self, const struct soth_request *request, struct soth_decision *out);
-};
+    int (*connect)(void *self, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
+    int (*request)(void *self, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
 
-#define SOTH_HOOK_CONNECT 1u
-#define SOTH_HOOK_REQUEST 2u
+    /* Per-worker state: called on each worker's thread, `worker` counts from 0. */
+    int (*worker_init)(void *self, uint32_t worker);
+    void (*worker_fini)(void *self, uint32_t worker);
+    int (*response)(void *self, struct soth_flow *flow, const struct soth_message *response, struct soth_decision *out);
+    int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame, struct soth_decision *out);
+    /* Before anybody judges: of a connection (message->method is CONNECT), a request, a response. May change target and fields. */
+    int (*rewrite)(void *self, struct soth_flow *flow, const struct soth_message *message);
+    /* A pause ended without resume: its deadline passed or its flow is gone. The token is dead. */
+    void (*cancel)(void *self, struct soth_token token);
+    void (*signal)(void *self, const struct soth_signal *signal);
+
+    /* Decoders. */
+    uint32_t mode;       /* SOTH_TAP, SOTH_TRANSFORM */
+    uint32_t stage;      /* SOTH_STAGE_... */
+    uint32_t min_window; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
+    uint32_t reserved;
+    size_t state_size;   /* of soth_host.flow_state */
+    int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_... */
+    int (*open)(void *self, struct soth_flow *flow);
+    int (*data)(void *self, struct soth_flow *flow, struct soth_cursor *cur);
+    int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers);
+    int (*on_timer)(void *self, struct soth_flow *flow);
+    void (*close)(void *self, struct soth_flow *flow, uint32_t complete); /* 1: both ends were seen; may emit */
+
+    /* Sources. */
+    int (*start)(void *self);
+    void (*stop)(void *self);
+};
 
 #define SOTH_PREFIX(kind_) \
     .magic = SOTH_MAGIC, .abi_major = SOTH_ABI_MAJOR, .abi_minor = SOTH_ABI_TARGET, .size = sizeof(struct soth_module), .kind = (kind_)
@@ -353,6 +530,8 @@ struct soth_module {
 
 #define SOTH_SINK_MODULE(name_, version_, license_, ...) SOTH_MODULE_(SOTH_KIND_SINK, name_, version_, license_, __VA_ARGS__)
 #define SOTH_POLICY_MODULE(name_, version_, license_, ...) SOTH_MODULE_(SOTH_KIND_POLICY, name_, version_, license_, __VA_ARGS__)
+#define SOTH_DECODER_MODULE(name_, version_, license_, ...) SOTH_MODULE_(SOTH_KIND_DECODER, name_, version_, license_, __VA_ARGS__)
+#define SOTH_SOURCE_MODULE(name_, version_, license_, ...) SOTH_MODULE_(SOTH_KIND_SOURCE, name_, version_, license_, __VA_ARGS__)
 
 #ifdef __cplusplus
 }

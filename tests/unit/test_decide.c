@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "host/event/bus.h"
+#include "host/flow/hook.h"
 #include "host/log.h"
 #include "host/module/instance.h"
 #include "host/module/registry.h"
@@ -28,14 +29,16 @@ static int answer(struct answer *a, struct soth_decision *out, const char *reaso
     return a->result;
 }
 
-static int on_connect(void *self, const struct soth_connect *connect, struct soth_decision *out)
+static int on_connect(void *self, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
 {
+    (void)flow;
     (void)connect;
     return answer(self, out, "rule");
 }
 
-static int on_request(void *self, const struct soth_request *request, struct soth_decision *out)
+static int on_request(void *self, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
 {
+    (void)flow;
     (void)request;
     return answer(self, out, NULL);
 }
@@ -84,17 +87,21 @@ static struct answer *policy(int result, uint32_t action, uint32_t is_default)
 static struct verdict connect_verdict(uint32_t has_hello)
 {
     struct soth_connect connect = {.size = sizeof connect, .has_hello = has_hello};
-    struct verdict out;
-    registry_decide_connect(&registry, &connect, &out);
-    return out;
+    struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = &connect};
+    struct soth_flow flow = {0};
+    struct ask ask = {0};
+    assert_int_equal(registry_ask(&registry, &flow, &ask, &q), ASK_DONE);
+    return ask.verdict;
 }
 
 static struct verdict request_verdict(void)
 {
-    struct soth_request request = {.size = sizeof request};
-    struct verdict out;
-    registry_decide_request(&registry, &request, &out);
-    return out;
+    struct soth_message request = {.size = sizeof request};
+    struct question q = {.hook = SOTH_HOOK_REQUEST, .message = &request};
+    struct soth_flow flow = {0};
+    struct ask ask = {0};
+    assert_int_equal(registry_ask(&registry, &flow, &ask, &q), ASK_DONE);
+    return ask.verdict;
 }
 
 static void without_opinions(void **state)
