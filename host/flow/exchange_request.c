@@ -4,6 +4,7 @@
  * to an origin before the request's decision; nothing is buffered but what one read brought.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/flow/stage.h"
@@ -23,6 +24,25 @@ static struct soth_span authority_text(const struct target *target, uint16_t def
     return (struct soth_span){text, (size_t)n};
 }
 
+void exchange_drop_head(struct exchange *ex)
+{
+    free(ex->asked);
+    head_edit_free(ex->edit);
+    ex->asked = NULL;
+    ex->edit = NULL;
+}
+
+void exchange_fini(struct exchange *ex)
+{
+    exchange_drop_head(ex);
+    free(ex->trailers);
+    ex->trailers = NULL;
+    buffer_fini(&ex->head);
+    buffer_fini(&ex->target);
+    buffer_fini(&ex->line);
+    buffer_fini(&ex->peek.bytes);
+}
+
 static bool origin_ready(const struct flow *flow)
 {
     return flow->origin.open && (!flow->origin_tls || flow->origin.secure);
@@ -35,6 +55,9 @@ static void finish_answer(struct flow *flow, struct effects *fx, const struct re
     struct exchange *ex = &flow->exchange;
     ex->response = PART_DONE;
     buffer_clear(&ex->head);
+    if (ex->peek.complete)
+        ex->request = PART_DONE;
+    ex->peek.need = 0;
     if (close) {
         fx->linger = ex->request != PART_DONE;
         flow_close(flow, fx, why->code ? why->code : CLOSE_MITM_HTTP_COMPLETED, why->code ? why->detail : NULL);
@@ -70,6 +93,7 @@ static void bad_request(struct flow *flow, struct effects *fx, int status, const
 /* ---- the head ---- */
 
 struct head {
+    struct target target;       /* where the request goes */
     struct soth_span origin_form;
     struct soth_span authority; /* for events and judgement */
     struct soth_span host;      /* to be sent; p == NULL: as the client sent it */
@@ -81,7 +105,8 @@ static void begin(struct flow *flow, const struct message *msg)
     struct exchange *ex = &flow->exchange;
     struct buffer head = ex->head;
     buffer_clear(&head);
-    buffer_fini(&ex->target);
+    ex->head = (struct buffer){0};
+    exchange_fini(ex);
     *ex = (struct exchange){.active = true, .head = head};
     ex->request_framing = msg->framing;
     ex->client_minor = msg->minor;
@@ -101,35 +126,45 @@ static void complete_path(struct flow *flow, struct soth_span *origin_form)
     struct buffer *target = &flow->exchange.target;
     if (origin_form->p[0] != '?')
         return;
+    buffer_clear(target);
     buffer_append(target, "/", 1);
     if (buffer_append(target, origin_form->p, origin_form->n) == 0)
         *origin_form = (struct soth_span){(const char *)buffer_data(target), buffer_size(target)};
 }
 
+/* Another origin than the one at hand: its connection is of no use. */
+static void go_to(struct flow *flow, struct effects *fx, const struct target *target)
+{
+    bool same = target->port == flow->target.port && strcmp(target->host, flow->target.host) == 0;
+    flow->target = *target;
+    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
+    flow->source.server_port = flow->target.port;
+    if (!same && (flow->origin.open || flow->dialing))
+        leg_reset_origin(flow, fx);
+}
+
 /* An absolute-form request carries its own target: received and decided like a CONNECT of its own. */
 static bool proxy_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
-    struct target target;
     struct soth_span scheme;
     const char *detail = NULL;
-    enum connect_error error = target_parse_absolute(msg->target, &target, &scheme, &head->origin_form, &detail);
+    enum connect_error error = target_parse_absolute(msg->target, &head->target, &scheme, &head->origin_form, &detail);
     if (error != CONNECT_OK || !soth_span_is(scheme, "http")) {
         bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
         return false;
     }
     complete_path(flow, &head->origin_form);
-    bool same = flow->origin.open && target.port == flow->target.port && strcmp(target.host, flow->target.host) == 0;
-    flow->target = target;
-    if (!same && (flow->origin.open || flow->dialing))
-        leg_reset_origin(flow, fx);
-    head->authority = head->host = authority_text(&target, 80, head->text, sizeof head->text);
+    head->authority = head->host = authority_text(&head->target, 80, head->text, sizeof head->text);
     return true;
 }
 
 static bool pinned_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
+    head->target = flow->pinned ? *flow->pinned : flow->target;
     head->origin_form = msg->target;
-    head->authority = msg->host.p ? msg->host : target_name(flow);
+    head->authority = msg->host.p ? msg->host : remap_named(flow);
+    if (flow->named) /* the connection was mapped: its origin knows itself by its own name */
+        head->host = authority_text(&head->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
     if (soth_span_is(msg->method, "CONNECT")) {
         bad_request(flow, fx, 400, "connect_in_tunnel");
         return false;
@@ -144,79 +179,204 @@ static bool pinned_target(struct flow *flow, struct effects *fx, const struct me
         return false;
     }
     complete_path(flow, &head->origin_form);
-    head->authority = head->host = authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
+    head->authority = authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
+    if (!flow->named)
+        head->host = head->authority;
     return true;
 }
 
-/* The decision about an absolute-form target, before any look-up. true: go on. */
-static bool judge_target(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
+/* ---- the judgement of a request: in steps, so that a module may keep it waiting between any two ---- */
+
+enum { STEP_BEGIN, STEP_TARGET, STEP_HELLO, STEP_NAMES, STEP_TELL, STEP_REQUEST, STEP_DONE };
+
+static enum decision answered(struct flow *flow, struct effects *fx, const struct refusal *why)
 {
-    emit_connect_received(flow);
-    flow->refusal = (struct refusal){0};
-    flow->mismatch = NULL;
-    enum decision d = decide_target(flow, false);
-    if (d == DECISION_HELLO)
-        d = decide_target(flow, true);
-    /* a Host that names somebody else is replaced by the target, but a blocked name stays blocked */
-    if (d == DECISION_GO && msg->host.p && !target_same_host(msg->host, target_name(flow))) {
-        struct verdict verdict = flow->verdict;
-        d = decide_identity(flow, SOTH_ID_AUTHORITY, msg->host);
-        if (d == DECISION_REFUSED && !flow->refusal.is_policy) {
-            d = DECISION_GO;
-            flow->verdict = verdict;
-            flow->refusal = (struct refusal){0};
-        }
+    exchange_answer(flow, fx, why);
+    return DECISION_REFUSED;
+}
+
+/* A module that had to change the request could not, and is closed on error. */
+static enum decision remap_failed(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head,
+                                  const struct verdict *v)
+{
+    struct refusal why;
+    if (flow->proxy_requests) {
+        flow->target = head->target;
+        flow->verdict = *v;
+        emit_connect_received(flow);
+        emit_connect_decision(flow);
     }
+    emit_request_headers(flow, msg, head->authority, head->origin_form);
+    if (!flow->proxy_requests)
+        emit_decision(flow, SOTH_EV_REQUEST_DECISION, v);
+    decide_refuse_message(v, &why);
+    return answered(flow, fx, &why);
+}
+
+/* What modules want to be different, before anybody looks. */
+static enum decision remap(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
+    struct verdict v;
+    if (ex->step == STEP_BEGIN) {
+        if (remap_request(flow, msg, head->origin_form, &v) == DECISION_REFUSED)
+            return remap_failed(flow, fx, msg, head, &v);
+        ex->step = STEP_TARGET;
+    }
+    if (!flow->wish.any)
+        return DECISION_GO;
+    if (flow->wish.path)
+        head->origin_form = soth_span(flow->wish.path);
+    if (!remap_parse(&flow->wish, &head->target, &head->target))
+        return DECISION_GO;
+    ex->remapped = true;
+    head->host = authority_text(&head->target, flow->proxy_requests || !flow->origin_tls ? 80 : 443, head->text, sizeof head->text);
+    if (flow->proxy_requests)
+        head->authority = head->host;
+    return DECISION_GO;
+}
+
+/* The target of this request, judged: the policies' answer to one that no CONNECT has named. */
+static enum decision judge_new_target(struct flow *flow, const struct message *msg)
+{
+    struct exchange *ex = &flow->exchange;
+    if (ex->step <= STEP_HELLO) {
+        ex->judged = decide_target(flow, ex->step == STEP_HELLO);
+        if (ex->judged == DECISION_WAIT)
+            return ex->judged;
+        if (ex->judged == DECISION_HELLO && ex->step != STEP_HELLO) {
+            ex->step = STEP_HELLO;
+            return judge_new_target(flow, msg);
+        }
+        ex->step = STEP_NAMES;
+    }
+    return ex->judged == DECISION_REFUSED ? DECISION_REFUSED : DECISION_GO;
+}
+
+/* A Host that names somebody else is replaced by the target, but a blocked name stays blocked. */
+static enum decision judge_replaced_host(struct flow *flow, const struct message *msg)
+{
+    struct verdict verdict = flow->verdict;
+    if (!msg->host.p || target_same_host(msg->host, target_name(flow)))
+        return DECISION_GO;
+    enum decision d = decide_identity(flow, SOTH_ID_AUTHORITY, msg->host);
+    if (d != DECISION_REFUSED || flow->refusal.is_policy)
+        return d;
+    flow->verdict = verdict;
+    flow->refusal = (struct refusal){0};
+    return DECISION_GO;
+}
+
+/* The decision about an absolute-form target, before any look-up. */
+static enum decision judge_target(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
+    if (ex->step == STEP_TARGET && !ex->told) {
+        ex->told = true;
+        emit_connect_received(flow);
+        flow->refusal = (struct refusal){0};
+        flow->mismatch = NULL;
+    }
+    enum decision d = judge_new_target(flow, msg);
+    if (d == DECISION_GO)
+        d = judge_replaced_host(flow, msg);
+    if (d == DECISION_WAIT)
+        return d;
     emit_connect_decision(flow);
     emit_request_headers(flow, msg, head->authority, head->origin_form);
     if (d != DECISION_REFUSED)
-        return true;
+        return DECISION_GO;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};
     if (why.is_policy) /* a block of one request: the next one may have another target */
         why.code = CLOSE_NONE;
-    exchange_answer(flow, fx, &why);
-    return false;
+    return answered(flow, fx, &why);
+}
+
+/* A refusal of one request in a connection that as such was let through. */
+static enum decision refused_here(struct flow *flow, struct effects *fx, const struct verdict *before)
+{
+    struct refusal why = flow->refusal;
+    struct verdict judged = flow->verdict;
+    flow->verdict = *before;
+    flow->refusal = (struct refusal){0};
+    emit_decision(flow, SOTH_EV_REQUEST_DECISION, &judged);
+    if (why.is_policy || flow->exchange.remapped)
+        why.code = CLOSE_NONE;
+    return answered(flow, fx, &why);
 }
 
 /* Inside an interception or behind a reverse listener: the Host field is one more name of the connection. */
-static bool judge_authority(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
+static enum decision judge_host(struct flow *flow, struct effects *fx, const struct head *head)
 {
-    emit_request_headers(flow, msg, head->authority, head->origin_form);
-    if (flow->refusal.status) {
-        exchange_answer(flow, fx, &flow->refusal);
-        return false;
-    }
     bool reverse = flow->listen->mode == LISTEN_REVERSE;
-    struct soth_span reference = flow->sni && (reverse || flow->target.addr.family) ? soth_span(flow->sni) : target_name(flow);
+    struct soth_span reference = flow->sni && (reverse || flow->target.addr.family) ? soth_span(flow->sni) : remap_named(flow);
     if (target_same_host(head->authority, reference))
-        return true;
+        return DECISION_GO;
     struct verdict verdict = flow->verdict;
     bool nothing_to_compare = !flow->sni && (reverse || flow->target.addr.family);
     enum decision d = decide_identity(flow, SOTH_ID_AUTHORITY, head->authority);
-    struct refusal why = flow->refusal;
-    struct verdict judged = flow->verdict;
+    if (d == DECISION_WAIT)
+        return d;
+    if (d == DECISION_REFUSED && (!nothing_to_compare || flow->refusal.is_policy))
+        return refused_here(flow, fx, &verdict);
     flow->verdict = verdict;
     flow->refusal = (struct refusal){0};
-    if (d != DECISION_REFUSED || (nothing_to_compare && !why.is_policy))
-        return true;
-    emit_request_decision(flow, &judged);
-    if (why.is_policy)
-        why.code = CLOSE_NONE;
-    exchange_answer(flow, fx, &why);
-    return false;
+    return DECISION_GO;
 }
 
-static bool judge(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
+static enum decision judge_authority(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
 {
+    struct exchange *ex = &flow->exchange;
+    if (!ex->told) {
+        ex->told = true;
+        emit_request_headers(flow, msg, head->authority, head->origin_form);
+        if (flow->refusal.status)
+            return answered(flow, fx, &flow->refusal);
+    }
+    if (ex->remapped && ex->step <= STEP_HELLO) {
+        struct verdict verdict = flow->verdict;
+        enum decision d = judge_new_target(flow, msg);
+        if (d == DECISION_WAIT)
+            return d;
+        if (d == DECISION_REFUSED)
+            return refused_here(flow, fx, &verdict);
+        flow->verdict = verdict;
+    }
+    return judge_host(flow, fx, head);
+}
+
+static enum decision judge(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
     struct refusal why;
-    bool go = flow->proxy_requests ? judge_target(flow, fx, msg, head) : judge_authority(flow, fx, msg, head);
-    if (!go)
-        return false;
-    if (decide_request(flow, msg, head->origin_form, &why))
-        return true;
-    exchange_answer(flow, fx, &why);
-    return false;
+    if (ex->step < STEP_REQUEST) {
+        enum decision d = flow->proxy_requests ? judge_target(flow, fx, msg, head) : judge_authority(flow, fx, msg, head);
+        if (d != DECISION_GO)
+            return d;
+        ex->step = STEP_REQUEST;
+    }
+    enum decision d = decide_request(flow, msg, head->origin_form, &why);
+    return d == DECISION_REFUSED ? answered(flow, fx, &why) : d;
+}
+
+/* In a connection to one target a request may go elsewhere, and the next one comes back. false: no memory. */
+static bool take_target(struct flow *flow, struct effects *fx, const struct target *target)
+{
+    if (!flow->proxy_requests && flow->exchange.remapped && !flow->pinned) {
+        if (!(flow->pinned = malloc(sizeof *flow->pinned))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return false;
+        }
+        *flow->pinned = flow->target;
+    }
+    if (flow->proxy_requests || flow->pinned)
+        go_to(flow, fx, target);
+    if (flow->pinned && !flow->exchange.remapped) {
+        free(flow->pinned);
+        flow->pinned = NULL;
+    }
+    return true;
 }
 
 static void send_head(struct flow *flow, struct effects *fx)
@@ -231,30 +391,87 @@ static void send_head(struct flow *flow, struct effects *fx)
         buffer_fini(&ex->head); /* a fresh connection is not stale: no retry */
 }
 
-static void request_head(struct flow *flow, struct effects *fx, const struct message *msg)
+/* For the response's policies and decoders: the head is gone by then. */
+static void remember(struct flow *flow, const struct message *msg, const struct head *head)
 {
-    struct head head;
-    head.host = (struct soth_span){NULL, 0};
-    begin(flow, msg);
-    bool known = flow->proxy_requests ? proxy_target(flow, fx, msg, &head) : pinned_target(flow, fx, msg, &head);
-    if (!known || !judge(flow, fx, msg, &head))
+    struct exchange *ex = &flow->exchange;
+    if (!(flow->env->hooks & (SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE)))
         return;
+    ex->method_size = msg->method.n;
+    buffer_append(&ex->line, msg->method.p, msg->method.n);
+    buffer_append(&ex->line, head->origin_form.p, head->origin_form.n);
+}
+
+static void request_go(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
     bool upstream = flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM;
     /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
-    if (upstream || (!msg->host.p && !head.host.p))
-        head.host = authority_text(&flow->target, flow->origin_tls ? 443 : 80, head.text, sizeof head.text);
-    struct rewrite_request how = {.target = head.origin_form, .host = head.host, .keep_upgrade = msg->wants_upgrade};
-    if (rewrite_request_head(&flow->exchange.head, msg, &how) < 0) {
+    if (upstream || (!msg->host.p && !head->host.p))
+        head->host = authority_text(&flow->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
+    struct rewrite_request how = {.target = head->origin_form, .host = head->host, .keep_upgrade = msg->wants_upgrade};
+    remember(flow, msg, head);
+    if (rewrite_request_head(&ex->head, ex->edit ? head_edit_message(ex->edit) : msg, &how) < 0 || ex->line.failed) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
+    exchange_drop_head(ex);
+    ex->step = STEP_DONE;
     if (origin_ready(flow))
         exchange_origin_ready(flow, fx);
     else
         exchange_connect(flow, fx);
 }
 
+static void request_again(struct flow *flow, struct effects *fx);
+
+/* The head must outlive the codec's next step. */
+static void request_waits(struct flow *flow, struct effects *fx, const struct message *msg, enum decision d)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->asked && !(ex->asked = message_copy(msg))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, request_again);
+        return;
+    }
+    if (ex->expects && !ex->peek.need) /* nobody but us can ask for the body now */
+        leg_write(flow, fx, SIDE_CLIENT, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    ex->peek.need = flow->ask.need_bytes;
+}
+
+static void request_judge(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct head head;
+    head.host = (struct soth_span){NULL, 0};
+    bool known = flow->proxy_requests ? proxy_target(flow, fx, msg, &head) : pinned_target(flow, fx, msg, &head);
+    if (!known || remap(flow, fx, msg, &head) != DECISION_GO || !take_target(flow, fx, &head.target))
+        return;
+    enum decision d = judge(flow, fx, msg, &head);
+    if (d == DECISION_WAIT || d == DECISION_BODY)
+        request_waits(flow, fx, msg, d);
+    else if (d == DECISION_GO)
+        request_go(flow, fx, msg, &head);
+}
+
+static void request_again(struct flow *flow, struct effects *fx)
+{
+    request_judge(flow, fx, flow->exchange.asked);
+    if (!flow->closing && !flow->go_on && flow->stage == &stage_http)
+        http_first_bytes(flow, fx);
+}
+
+static void request_head(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    begin(flow, msg);
+    request_judge(flow, fx, msg);
+}
+
 /* ---- the origin's connection ---- */
+
+static void send_peeked(struct flow *flow, struct effects *fx);
 
 void exchange_connect(struct flow *flow, struct effects *fx)
 {
@@ -280,6 +497,8 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
     if (!flow->exchange.active || flow->exchange.request_sent)
         return;
     send_head(flow, fx);
+    if (flow->exchange.peek.complete || buffer_size(&flow->exchange.peek.bytes) > 0)
+        send_peeked(flow, fx);
     exchange_resume(flow, fx);
 }
 
@@ -289,14 +508,35 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
 static bool may_run(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
-    if (!ex->active || ex->discard)
+    if (flow->go_on)
+        return false;
+    if (!ex->active || ex->discard || ex->peek.need)
         return true;
-    return ex->request == PART_BODY && (ex->request_sent || ex->request_framing == FRAMING_NONE);
+    return ex->request == PART_BODY && !ex->peek.complete && (ex->request_sent || ex->request_framing == FRAMING_NONE);
+}
+
+/* A policy wants to see the beginning of the body before it judges the head. */
+static void peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
+{
+    struct peek *peek = &flow->exchange.peek;
+    if (buffer_append(&peek->bytes, data.p, data.n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    peek->complete = complete;
+    if (!complete && buffer_size(&peek->bytes) < peek->need)
+        return;
+    peek->need = 0;
+    request_judge(flow, fx, flow->exchange.asked);
 }
 
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
+    if (ex->peek.need) {
+        peek(flow, fx, data, false);
+        return;
+    }
     ex->request_chunk += data.n;
     if (ex->discard || !flow->origin.open)
         return;
@@ -315,6 +555,10 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 static void trailers_or_end(struct flow *flow, struct effects *fx, const struct message *trailers)
 {
     struct exchange *ex = &flow->exchange;
+    if (ex->peek.need) {
+        ex->trailers = trailers ? message_copy(trailers) : NULL;
+        return;
+    }
     emit_body(flow, SIDE_CLIENT);
     if (trailers)
         emit_trailers(flow, SIDE_CLIENT, trailers);
@@ -327,8 +571,31 @@ static void trailers_or_end(struct flow *flow, struct effects *fx, const struct 
     ex->request_framing = FRAMING_NONE; /* the last chunk is sent once, with or without trailers */
 }
 
+static void request_end(struct flow *flow, struct effects *fx);
+
+/* The body, or its beginning, that was kept until the head was judged. */
+static void send_peeked(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    struct buffer bytes = ex->peek.bytes;
+    ex->peek.bytes = (struct buffer){0};
+    if (buffer_size(&bytes) > 0)
+        body(flow, fx, (struct soth_span){(const char *)buffer_data(&bytes), buffer_size(&bytes)});
+    buffer_fini(&bytes);
+    if (!ex->peek.complete)
+        return;
+    ex->peek.complete = false;
+    if (ex->trailers)
+        trailers_or_end(flow, fx, ex->trailers);
+    request_end(flow, fx);
+}
+
 static void request_end(struct flow *flow, struct effects *fx)
 {
+    if (flow->exchange.peek.need) {
+        peek(flow, fx, (struct soth_span){"", 0}, true);
+        return;
+    }
     trailers_or_end(flow, fx, NULL);
     flow->exchange.request = PART_DONE;
     if (flow->exchange.response == PART_DONE)
