@@ -92,6 +92,7 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
 }
 
 static void response_again(struct flow *flow, struct effects *fx);
+static void response_goes_on(struct flow *flow, struct effects *fx);
 
 static void response_waits(struct flow *flow, struct effects *fx, const struct message *msg, enum decision d)
 {
@@ -99,7 +100,7 @@ static void response_waits(struct flow *flow, struct effects *fx, const struct m
     if (!ex->asked && !(ex->asked = message_copy(msg)))
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
     else if (d == DECISION_WAIT)
-        flow_wait(flow, response_again);
+        flow_wait(flow, response_goes_on);
     else
         ex->peek.need = flow->ask.need_bytes;
 }
@@ -121,6 +122,14 @@ static void response_again(struct flow *flow, struct effects *fx)
     response_judge(flow, fx, flow->exchange.asked);
     if (!flow->closing && !flow->go_on)
         response_peeked(flow, fx);
+}
+
+/* After a wait: the codec may have an end that needs no further byte. */
+static void response_goes_on(struct flow *flow, struct effects *fx)
+{
+    response_again(flow, fx);
+    if (!flow->closing && !flow->go_on)
+        exchange_origin(flow, fx, (const uint8_t *)"", 0);
 }
 
 static void final_head(struct flow *flow, struct effects *fx, const struct message *msg)

@@ -83,7 +83,11 @@ void flow_free(struct flow *flow)
 
 void flow_arm(struct flow *flow, uint64_t timeout_ms)
 {
-    flow->deadline_ns = flow->env->bus->monotonic_ns + timeout_ms * UINT64_C(1000000);
+    uint64_t ns = timeout_ms * UINT64_C(1000000);
+    if (flow->go_on) /* counts from the end of the wait */
+        flow->left_ns = ns;
+    else
+        flow->deadline_ns = flow->env->bus->monotonic_ns + ns;
 }
 
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms)

@@ -30,7 +30,6 @@ struct mailbox {
     uint32_t count, free; /* free: index + 1 of the first free slot, 0 = none */
     uint32_t *mail; /* indices of slots with mail; room for all of them */
     uint32_t mail_count;
-    struct mailbox_counters counters;
     void (*wake)(void *arg);
     void *arg;
 };
@@ -38,6 +37,7 @@ struct mailbox {
 /* Those that exist. The lock is held while a token is delivered: a mailbox does not go away meanwhile. */
 static struct mailbox *all[MAILBOX_WORKERS];
 static pthread_rwlock_t all_lock = PTHREAD_RWLOCK_INITIALIZER;
+static uint64_t stale;
 
 struct mailbox *mailbox_new(void (*wake)(void *arg), void *arg)
 {
@@ -190,13 +190,11 @@ static bool put(struct mailbox *mailbox, uint32_t index, struct soth_token token
     struct slot *s = index < mailbox->count ? &mailbox->slots[index] : NULL;
     struct expected *e = s && s->owner && s->generation == token.generation && token.pause ? find(s, token.pause) : NULL;
     if (!e || e->posted) {
-        mailbox->counters.stale++;
         return false;
     }
     *result = SOTH_OK;
     e->posted = true;
     e->arg = arg;
-    mailbox->counters.posted++;
     if (s->has_mail)
         return false;
     s->has_mail = true;
@@ -217,6 +215,8 @@ int mailbox_post(struct soth_token token, uint64_t arg)
             mailbox->wake(mailbox->arg);
     }
     pthread_rwlock_unlock(&all_lock);
+    if (r < 0)
+        __atomic_add_fetch(&stale, 1, __ATOMIC_RELAXED);
     return r;
 }
 
@@ -250,10 +250,7 @@ bool mailbox_take(struct mailbox *mailbox, struct mail *out)
     return any;
 }
 
-void mailbox_count(struct mailbox *mailbox, struct mailbox_counters *sum)
+uint64_t mailbox_stale(void)
 {
-    pthread_mutex_lock(&mailbox->lock);
-    sum->posted += mailbox->counters.posted;
-    sum->stale += mailbox->counters.stale;
-    pthread_mutex_unlock(&mailbox->lock);
+    return __atomic_load_n(&stale, __ATOMIC_RELAXED);
 }

@@ -16,10 +16,6 @@ struct mailbox;
 
 #define MAILBOX_WORKERS 1024u /* most that can exist at once */
 
-struct mailbox_counters {
-    uint64_t posted, stale; /* stale: for a flow or a pause that is over, or posted twice */
-};
-
 /* One resume. `owner` is what mailbox_enter was given. */
 struct mail {
     void *owner;
@@ -44,6 +40,7 @@ int mailbox_post(struct soth_token token, uint64_t arg);
 
 /* One that has come; its owner is alive. The worker's thread: one at a time, since what a mail leads to may end its owner. */
 bool mailbox_take(struct mailbox *mailbox, struct mail *out);
-void mailbox_count(struct mailbox *mailbox, struct mailbox_counters *sum); /* adds its own */
+/* Resumes of the process that nobody waited for: the pause was over, the flow gone, or the token posted twice. */
+uint64_t mailbox_stale(void);
 
 #endif
