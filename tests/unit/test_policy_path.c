@@ -31,7 +31,7 @@ static void paths_by_document(void **state)
             fail_msg("%s: %s became %s, not %s", c->title, target, got, path);
         size_t again = path_normalize((struct soth_span){path, strlen(path)}, got);
         got[again] = 0;
-        if (strcmp(got, path) != 0) /* %2561 is %61 once decoded: only what stays encoded may be stable */
+        if (strcmp(got, path) != 0) /* what rules see is what a rule may be written like */
             fail_msg("%s: %s is not stable, it becomes %s", c->title, path, got);
         free(exact);
         free(got);

@@ -59,10 +59,11 @@ static void keys_have_an_order(void **state)
 static void times_come_on_request(void **state)
 {
     (void)state;
-    struct soth_event *e = FAKE_EVENT(SOTH_EV_STREAM_CLOSED, 7, ATTR_NUMBER("duration_ms", 34), );
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_STREAM_CLOSED, 7, ATTR_NUMBER("duration_ms", 34), ATTR_NUMBER("ended_at_unix_ms", 5),
+                                      ATTR_NUMBER("started_at_unix_ms", 6), );
     e->monotonic_ns = 99;
     const char *text = written(e, "k", 1);
-    assert_non_null(strstr(text, "\"attributes\":{\"duration_ms\":\"34\"},\"monotonic_ns\":99,\"unix_ms\":1700000000000,\"run_id\":"
+    assert_non_null(strstr(text, "\"attributes\":{\"duration_ms\":\"34\",\"ended_at_unix_ms\":\"5\",\"started_at_unix_ms\":\"6\"},\"monotonic_ns\":99,\"unix_ms\":1700000000000,\"run_id\":"
                                  "\"0123456789abcdef0123456789abcdef\"}"));
     assert_non_null(strstr(written(e, "k", 0), "\"attributes\":{}}"));
 }
@@ -86,18 +87,34 @@ static void text_is_escaped(void **state)
     assert_string_equal(TEXT(""), "{\"t\":\"\"}}");
 }
 
+/* JSON's form of one byte among x, the plain way. */
+static void expect_among(char *out, unsigned c, size_t n, size_t at)
+{
+    static const char special[] = "\"\\\n\r\t", letter[] = "\"\\nrt";
+    for (size_t i = 0; i < n; i++) {
+        const char *found = c ? strchr(special, (int)c) : NULL;
+        if (i != at)
+            *out++ = 'x';
+        else if (found)
+            out += sprintf(out, "\\%c", letter[found - special]);
+        else
+            out += sprintf(out, c < 0x20 ? "\\u%04x" : "%c", c);
+    }
+    strcpy(out, "\"}}");
+}
+
 static void every_byte_at_every_place(void **state)
 {
     (void)state;
-    for (unsigned c = 0; c < 128; c++) /* the scan looks at eight bytes at once */
+    for (unsigned c = 0; c < 256; c++) /* the scan looks at eight bytes at once */
         for (size_t n = 1; n <= 20; n++)
             for (size_t at = 0; at < n; at++) {
-                char text[20];
+                char text[20], wanted[200];
                 memset(text, 'x', sizeof text);
                 text[at] = (char)c;
                 const char *out = text_of((struct soth_span){text, n});
-                int special = c < 0x20 || c == '"' || c == '\\';
-                if ((strchr(out + 6, '\\') != NULL) != (special != 0))
+                expect_among(wanted + sprintf(wanted, "{\"t\":\""), c, n, at);
+                if (c < 128 ? strcmp(out, wanted) != 0 : strncmp(out, "{\"t_b64\":\"", 10) != 0)
                     fail_msg("byte %02x at %zu of %zu: %s", c, at, n, out);
             }
 }
@@ -112,6 +129,8 @@ static void what_is_not_is_base64(void **state)
 {
     (void)state;
     assert_string_equal(TEXT("\xff"), "{\"t_b64\":\"/w==\"}}");
+    assert_string_equal(text_of((struct soth_span){"\xff\xff\xff", 1}), "{\"t_b64\":\"/w==\"}}"); /* what is behind is not read */
+    assert_string_equal(text_of((struct soth_span){"\xff\xff\xff", 2}), "{\"t_b64\":\"//8=\"}}");
     assert_string_equal(TEXT("ab\x80"), "{\"t_b64\":\"YWKA\"}}");
     assert_string_equal(TEXT("a\xc3"), "{\"t_b64\":\"YcM=\"}}");
     assert_string_equal(TEXT("\xc0\xaf"), "{\"t_b64\":\"wK8=\"}}");         /* overlong */
