@@ -55,7 +55,7 @@ enum {
 /* Verdicts of hooks. */
 #define SOTH_CONTINUE 0 /* no opinion, go on */
 #define SOTH_DECIDED 1  /* the decision is filled in */
-#define SOTH_PEEK 2     /* connect hook: ask again when the ClientHello is known */
+#define SOTH_PEEK 2     /* connect hook: ask again when the ClientHello is known; then all policies are asked again */
 #define SOTH_FAIL (-SOTH_EINVALID) /* any negative result: the instance's on_error applies */
 
 /* Verdicts of a sink's write. */
@@ -233,7 +233,7 @@ struct soth_connect {
     uint32_t identity;
     struct soth_span host; /* the name being judged: lower case, no brackets, no trailing dot */
     uint32_t port;
-    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent) */
+    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent); a target is asked about with 0 first */
     struct soth_span client;       /* text of the client's address */
     struct soth_addr client_addr;  /* for CIDR matches */
     struct soth_addr host_addr;    /* family != 0: host is an address */
