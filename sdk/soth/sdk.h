@@ -57,7 +57,7 @@ enum {
 /* Verdicts of hooks. */
 #define SOTH_CONTINUE 0 /* no opinion; decoders: go on, progress is what the cursor consumed */
 #define SOTH_DECIDED 1  /* policies: the decision is filled in */
-#define SOTH_PEEK 2     /* connect: ask again when the ClientHello is known; request, response: ask again with need_bytes of body */
+#define SOTH_PEEK 2     /* connect: all are asked again when the ClientHello is known; request, response: this one, with need_bytes of body */
 #define SOTH_PAUSE 5    /* a token is held (soth_host.token): reading stops until resume or the deadline, then the hook is called again */
 #define SOTH_BUSY 6     /* no capacity: reading stops, the hook is called again a moment later */
 #define SOTH_DETACH 7   /* never call this instance again for this flow */
@@ -255,7 +255,7 @@ struct soth_connect {
     uint32_t identity;
     struct soth_span host; /* the name being judged: lower case, no brackets, no trailing dot */
     uint32_t port;
-    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent) */
+    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent); a target is asked about with 0 first */
     struct soth_span client;       /* text of the client's address */
     struct soth_addr client_addr;  /* for CIDR matches */
     struct soth_addr host_addr;    /* family != 0: host is an address */
