@@ -60,7 +60,7 @@ const char *flow_state_name(enum flow_state state);
 /* emit.c */
 void emit_connect_received(struct flow *flow);
 void emit_parse_failed(struct flow *flow, const char *code, const char *detail);
-void emit_connect_decision(struct flow *flow);
+void emit_connect_decision(struct flow *flow); /* and budget_denied when that is why */
 void emit_tls_started(struct flow *flow, enum side side);
 void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit);
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure);
@@ -69,7 +69,6 @@ void emit_response_headers(struct flow *flow, const struct message *msg, bool in
 void emit_trailers(struct flow *flow, enum side side, const struct message *msg);
 void emit_body(struct flow *flow, enum side side); /* reports the bytes relayed since the last call */
 void emit_request_decision(struct flow *flow, const struct verdict *verdict);
-void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value);
 void emit_stream_closed(struct flow *flow);
 
 /* decide.c */
