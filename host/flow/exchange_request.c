@@ -265,7 +265,7 @@ void exchange_connect(struct flow *flow, struct effects *fx)
     if (flow->origin.open && flow->origin_tls && !flow->origin.tls)
         tls_origin_handshake(flow, fx);
     else if (!flow->origin.open)
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 void exchange_origin_ready(struct flow *flow, struct effects *fx)

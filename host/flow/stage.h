@@ -35,8 +35,10 @@ extern const struct stage stage_closing;     /* flow.c: nothing is expected any 
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms);
 void flow_arm(struct flow *flow, uint64_t timeout_ms);
 void flow_read(struct flow *flow, enum side side, bool on);
+void flow_dial(struct flow *flow, struct effects *fx);
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n); /* keeps client bytes, stops reading the client */
-/* Ends the flow after what was sent has left. The first call decides the code. `detail` is copied, may be NULL. */
+/* Ends the flow after what was sent has left. The first call decides the code; a flow that was refused as a whole (flow->refusal) ends
+ * with the refusal's, whatever became of it then. `detail` is copied, may be NULL. */
 void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
 /* The same, but nothing more is sent: the client must not take what it has for complete. */
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);

@@ -32,8 +32,10 @@ static void arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
-    if (flow->client_left)
+    if (flow->client_left) { /* each piece of the response that comes gives the next one time */
+        flow_arm(flow, LEFT_GRACE_MS);
         return;
+    }
     flow->phase = now;
     switch (now) {
     case PHASE_REQUEST_HEAD:
@@ -102,15 +104,9 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
     }
     if (error <= 0 && ex->active && ex->request == PART_DONE && !flow->client_left) {
         flow->client_left = true;
-        flow->phase = phase_now(flow);
-        flow_arm(flow, LEFT_GRACE_MS);
         return;
     }
-    if (flow->exchange_no == 0 && flow->refusal.status) {
-        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
-        return;
-    }
-    if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0)
+    if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0 && !flow->refusal.status)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);
     flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
@@ -222,7 +218,7 @@ static void response_too_late(struct flow *flow, struct effects *fx)
 static void http_timer(struct flow *flow, struct effects *fx)
 {
     if (flow->client_left) {
-        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(phase_now(flow)));
         return;
     }
     switch (flow->phase) {

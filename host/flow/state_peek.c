@@ -103,16 +103,18 @@ static void cleartext_ready(struct flow *flow, struct effects *fx)
 static void look_at_hello(struct flow *flow, struct effects *fx)
 {
     const char *fault = "";
-    if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
+    if (!flow->hello) {
+        if (!(flow->hello = calloc(1, sizeof *flow->hello))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return;
+        }
+        flow_arm(flow, flow->env->settings->tls_handshake_timeout); /* for all of it */
     }
     int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
     if (r == HELLO_DONE) {
         hello_ready(flow, fx);
     } else if (r == HELLO_MORE) {
         flow_read(flow, SIDE_CLIENT, true);
-        flow_arm(flow, flow->env->settings->tls_handshake_timeout);
     } else {
         hello_broken(flow, fx, fault);
     }
@@ -190,7 +192,7 @@ static void peek_timer(struct flow *flow, struct effects *fx)
     flow->quiet = true;
     flow_arm(flow, flow->env->settings->idle_timeout);
     if (!flow->verdict.needs_hello) /* a policy still waits: no packet to the origin before it has decided */
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 void peek_begin(struct flow *flow, struct effects *fx)

@@ -25,7 +25,7 @@ void tunnel_dial(struct flow *flow, struct effects *fx, bool reply_due)
     if (flow->origin.open)
         tunnel_begin(flow, fx);
     else if (!flow->dialing)
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 static void look_first(struct flow *flow, struct effects *fx);

@@ -99,7 +99,8 @@ static void end_fini(struct driver_end *end)
     session_free(end->tls);
     buffer_fini(&end->inbox);
     buffer_fini(&end->got);
-    buffer_fini(&end->wire);
+    buffer_fini(&end->to_tls);
+    buffer_fini(&end->from_tls);
     *end = (struct driver_end){.open = false};
 }
 
@@ -194,9 +195,10 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
     if (side == SIDE_ORIGIN)
         check_origin_bytes(d);
     promise(d, !end->shut, "bytes for the %s after its end", side == SIDE_CLIENT ? "client" : "origin");
-    buffer_append(&end->got, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
+    struct buffer *to = end->tls ? &end->to_tls : &end->got;
+    buffer_append(to, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
     if (fx->direct_size[side])
-        buffer_append(&end->got, fx->direct[side], fx->direct_size[side]);
+        buffer_append(to, fx->direct[side], fx->direct_size[side]);
     d->sent += n;
 }
 
@@ -262,8 +264,8 @@ bool driver_step(struct driver *d, struct input input)
 /* What the peer's TLS wants to send goes to the inbox. */
 static void peer_flush(struct driver_end *end)
 {
-    buffer_append(&end->inbox, buffer_data(&end->wire), buffer_size(&end->wire));
-    buffer_clear(&end->wire);
+    buffer_append(&end->inbox, buffer_data(&end->from_tls), buffer_size(&end->from_tls));
+    buffer_clear(&end->from_tls);
 }
 
 /* The peer's TLS reads what it was sent. */
@@ -272,17 +274,15 @@ static void peer_turn(struct driver *d, enum side side)
     struct driver_end *end = &d->end[side];
     uint8_t plain[PLAIN_SIZE];
     ssize_t n;
-    if (!end->tls || buffer_size(&end->got) == 0)
+    if (!end->tls || buffer_size(&end->to_tls) == 0)
         return;
-    struct buffer sent = end->got;
-    end->got = (struct buffer){0};
-    session_output(end->tls, &end->wire);
-    session_feed(end->tls, buffer_data(&sent), buffer_size(&sent));
+    session_output(end->tls, &end->from_tls);
+    session_feed(end->tls, buffer_data(&end->to_tls), buffer_size(&end->to_tls));
     if (session_handshake(end->tls) == 1)
         while ((n = session_read(end->tls, plain, sizeof plain)) > 0)
             buffer_append(&end->got, plain, (size_t)n);
     session_feed(end->tls, NULL, 0);
-    buffer_fini(&sent);
+    buffer_clear(&end->to_tls);
     peer_flush(end);
 }
 
@@ -295,7 +295,7 @@ void driver_say(struct driver *d, enum side side, const void *p, size_t n)
     }
     if (session_handshake(end->tls) != 1)
         return; /* it failed, or is not done: a peer would wait */
-    session_output(end->tls, &end->wire);
+    session_output(end->tls, &end->from_tls);
     session_write(end->tls, p, n);
     peer_flush(end);
 }
@@ -311,7 +311,7 @@ void driver_close_notify(struct driver *d, enum side side)
     struct driver_end *end = &d->end[side];
     if (!end->tls)
         return;
-    session_output(end->tls, &end->wire);
+    session_output(end->tls, &end->from_tls);
     session_shutdown(end->tls);
     peer_flush(end);
 }
@@ -326,7 +326,7 @@ void driver_client_tls(struct driver *d, const char *sni, const char *alpn)
     end->tls = session_client_new(d->world->trust, soth_span(host), 443, soth_span(sni), soth_span(alpn));
     if (!end->tls)
         return;
-    session_output(end->tls, &end->wire);
+    session_output(end->tls, &end->from_tls);
     session_handshake(end->tls);
     peer_flush(end);
 }

@@ -14,9 +14,9 @@
 
 struct driver_end { /* one of the two connections, seen from outside */
     struct buffer inbox; /* sent to us, not read yet */
-    struct buffer got;   /* what the flow sent; plaintext where `tls` is set */
+    struct buffer got;   /* what the flow sent, without TLS */
     struct session *tls; /* the peer's, NULL = cleartext */
-    struct buffer wire;  /* what that wants to send */
+    struct buffer to_tls, from_tls; /* ciphertext: what it has not read yet, and what it wants to send */
     bool open;
     bool ends;           /* its end follows what is in the inbox, with `error` (0 = FIN) */
     int error;
