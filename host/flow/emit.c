@@ -23,7 +23,7 @@ static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs
 
 static struct soth_attr exchange_attr(const struct flow *flow)
 {
-    return NUMBER_IF(flow->exchange_no > 0, "exchange_no", flow->exchange_no);
+    return NUMBER_IF(flow->exchange_no > 0 && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
 }
 
 void emit_connect_received(struct flow *flow)
@@ -57,7 +57,6 @@ void emit_connect_decision(struct flow *flow)
     static const char *const actions[] = {"intercept", "tunnel", "block"};
     const struct verdict *v = &flow->verdict;
     flow->decision_due = false;
-    flow->decided = true;
     flow->env->counters->decisions[v->action <= SOTH_BLOCK ? v->action : SOTH_BLOCK]++;
     struct soth_attr attrs[] = {
         ATTR_WORD("action", v->action <= SOTH_BLOCK ? actions[v->action] : "block"),
@@ -155,6 +154,8 @@ static const char *version_text(const struct message *msg)
 
 static struct soth_attr optional_bytes(const char *name, size_t name_len, struct soth_span value)
 {
+    if (value.n == 0) /* also of a field that is there and empty */
+        return ABSENT;
     return (struct soth_attr){name, value, 0, SOTH_ATTR_BYTES, (uint32_t)name_len};
 }
 #define BYTES_OR_ABSENT(name, span) optional_bytes(name, sizeof(name) - 1, span)

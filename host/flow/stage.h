@@ -104,7 +104,11 @@ bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.
 void http_begin(struct flow *flow, struct effects *fx);
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
-/* exchange_request.c, exchange_response.c: one exchange, client to origin and back */
+/* exchange_head.c, exchange_request.c, exchange_response.c: one exchange, client to origin and back */
+void exchange_head(struct flow *flow, struct effects *fx, const struct message *msg);
+void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault);
+bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */
+bool exchange_is_last(const struct flow *flow); /* the client has ended its side and nothing of it is left to read */
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
 void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
 void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin connection for the request that waits */

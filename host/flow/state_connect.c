@@ -43,7 +43,7 @@ static void connect_request(struct flow *flow, struct effects *fx, const struct 
     flow->proxy_requests = false;
     emit_connect_received(flow);
     flow->decision_due = true;
-    flow->client.bytes = buffer_size(&flow->held);
+    flow->client.bytes -= request->head_bytes; /* not the application's */
     switch (judge(flow, request)) {
     case DECISION_REFUSED:
         refused(flow, fx, request->minor);

@@ -13,14 +13,20 @@ static struct h1_limits limits(const struct flow *flow)
     return (struct h1_limits){.max_head_bytes = (uint32_t)s->max_http_head_bytes, .strict_responses = s->strict_header_mode};
 }
 
+/* One is over, and of the next nothing has come. */
+static bool between_exchanges(const struct flow *flow)
+{
+    return !flow->exchange.active && flow->asked && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0;
+}
+
 static enum phase phase_now(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
     if (!ex->active)
-        return flow->exchange_no > 0 && h1_idle(flow->client.h1) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
-    if (flow->dialing)
+        return between_exchanges(flow) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
+    if (exchange_waits(flow) && flow->dialing)
         return PHASE_DIAL;
-    if (flow->origin.tls && !flow->origin.secure)
+    if (exchange_waits(flow) && flow->origin.tls && !flow->origin.secure)
         return PHASE_TLS_ORIGIN;
     if (ex->request == PART_BODY)
         return PHASE_REQUEST_BODY;
@@ -65,6 +71,7 @@ void http_begin(struct flow *flow, struct effects *fx)
     flow->source.protocol = SOTH_PROTO_HTTP1;
     flow->stage = &stage_http;
     flow->phase = PHASE_CONNECT;
+    flow->asked = flow->heard = false;
     if (!flow->client.h1)
         flow->client.h1 = h1_new_request(&l);
     if (!flow->client.h1)
@@ -84,6 +91,7 @@ void http_first_bytes(struct flow *flow, struct effects *fx)
 
 static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
+    flow->heard = flow->heard || side == SIDE_CLIENT;
     if (side == SIDE_CLIENT)
         exchange_client(flow, fx, p, n);
     else
@@ -98,7 +106,7 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
 {
     const struct exchange *ex = &flow->exchange;
     flow_read(flow, SIDE_CLIENT, false);
-    if (!ex->active && flow->exchange_no > 0 && h1_idle(flow->client.h1) && error <= 0) {
+    if (between_exchanges(flow) && error <= 0) {
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
     }
@@ -106,7 +114,7 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
         flow->client_left = true;
         return;
     }
-    if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0 && !flow->refusal.status)
+    if (!flow->asked && flow->client.tls && !flow->heard && !flow->refusal.status)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);
     flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
@@ -133,7 +141,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         exchange_connect(flow, fx);
         return;
     }
-    if (ex->response_begun && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+    /* TLS that ends without close_notify does not say that this is all (RFC 9112 9.8) */
+    if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
         exchange_over(flow, fx);
@@ -169,6 +178,8 @@ static void http_dialed(struct flow *flow, struct effects *fx)
 static void http_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
 {
     struct refusal why;
+    if (!exchange_waits(flow)) /* dialled in the silence before a request: the next one tries again */
+        return;
     refusal_dial(&why, input);
     exchange_answer(flow, fx, &why);
     if (!flow->closing)
@@ -249,7 +260,7 @@ static void http_timer(struct flow *flow, struct effects *fx)
 
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (!flow->exchange.active && flow->exchange_no > 0 && h1_idle(flow->client.h1))
+    if (between_exchanges(flow))
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
 }
 

@@ -223,7 +223,7 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     }
     session_output(flow->client.tls, fx->out[SIDE_CLIENT]);
     emit_tls_started(flow, SIDE_CLIENT);
-    flow->client.bytes = 0;
+    flow->client.bytes -= buffer_size(&flow->held); /* what they were is known inside TLS */
     flow_read(flow, SIDE_CLIENT, true);
     struct buffer hello = flow->held;
     flow->held = (struct buffer){0};

@@ -190,7 +190,9 @@ static void relay_ended(struct flow *flow, struct effects *fx, enum side side, i
         flow_close(flow, fx, CLOSE_RELAY_EOF, NULL);
         return;
     }
-    leg_finish(flow, fx, other);
+    if (error == 0) /* an end that TLS did not tell is handed on untold */
+        leg_finish(flow, fx, other);
+    leg_of(flow, other)->shut = true;
     fx->shut[other] = true;
 }
 
