@@ -94,6 +94,14 @@ void flow_read(struct flow *flow, enum side side, bool on)
     flow->reading = (uint8_t)(on ? flow->reading | bit : flow->reading & ~bit);
 }
 
+#define DIAL_GRACE_MS 1000 /* the dialler knows better why it failed: it is given time to say so */
+
+uint64_t flow_dial_timeout(const struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    return s->upstream_connect_timeout + s->resolver_timeout + DIAL_GRACE_MS;
+}
+
 void flow_dial(struct flow *flow, struct effects *fx)
 {
     flow->dialing = true;

@@ -36,6 +36,7 @@ void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_
 void flow_arm(struct flow *flow, uint64_t timeout_ms);
 void flow_read(struct flow *flow, enum side side, bool on);
 void flow_dial(struct flow *flow, struct effects *fx);
+uint64_t flow_dial_timeout(const struct flow *flow); /* ms */
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n); /* keeps client bytes, stops reading the client */
 /* Ends the flow after what was sent has left. The first call decides the code; a flow that was refused as a whole (flow->refusal) ends
  * with the refusal's, whatever became of it then. `detail` is copied, may be NULL. */

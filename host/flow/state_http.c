@@ -54,7 +54,7 @@ static void arm(struct flow *flow)
         break;
     case PHASE_DIAL:
         if (before != now)
-            flow_arm(flow, s->upstream_connect_timeout + s->resolver_timeout + 1000);
+            flow_arm(flow, flow_dial_timeout(flow));
         break;
     case PHASE_TLS_ORIGIN:
         break; /* armed when the handshake began */

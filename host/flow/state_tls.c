@@ -77,6 +77,8 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
         flow->tls_retry = true;
         leg_reset_origin(flow, fx);
         flow_dial(flow, fx);
+        flow_arm(flow, flow_dial_timeout(flow));
+        flow->phase = PHASE_DIAL;
         return false;
     }
     emit_tls_failed(flow, SIDE_ORIGIN, &failure);
@@ -105,7 +107,7 @@ static void client_begin(struct flow *flow, struct effects *fx)
 
 void tls_origin_begin(struct flow *flow, struct effects *fx)
 {
-    stage_enter(flow, &stage_tls_origin, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    stage_enter(flow, &stage_tls_origin, flow_dial_timeout(flow));
     if (flow->origin.open)
         tls_origin_handshake(flow, fx);
     else if (flow->dialing)

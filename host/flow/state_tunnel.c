@@ -20,7 +20,7 @@ static const char *errno_word(int error)
 void tunnel_dial(struct flow *flow, struct effects *fx, bool reply_due)
 {
     flow->reply_due = reply_due;
-    stage_enter(flow, &stage_dial_tunnel, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    stage_enter(flow, &stage_dial_tunnel, flow_dial_timeout(flow));
     flow_read(flow, SIDE_CLIENT, true);
     if (flow->origin.open)
         tunnel_begin(flow, fx);

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static unsigned worlds;
+
 static bool open_tls(struct world *w, const char *dir, char *err, size_t err_size)
 {
     char cert[128], key[128];
@@ -28,7 +30,7 @@ bool world_init(struct world *w, char *err, size_t err_size)
     char dir[] = "/tmp/soth-flow-XXXXXX";
     memset(w, 0, sizeof *w);
     snprintf(err, err_size, "out of memory");
-    if (tls_library_init() < 0 || !mkdtemp(dir))
+    if ((worlds++ == 0 && tls_library_init() < 0) || !mkdtemp(dir))
         return false;
     bool good = open_tls(w, dir, err, err_size);
     rmdir(dir);
@@ -46,7 +48,8 @@ void world_fini(struct world *w)
     session_tickets_free(w->tickets);
     trust_free(w->trust);
     authority_free(w->authority);
-    tls_library_fini();
+    if (--worlds == 0)
+        tls_library_fini();
 }
 
 bool world_reset(struct world *w)
