@@ -165,11 +165,11 @@ static void http_ended(struct flow *flow, struct effects *fx, enum side side, in
 
 static void http_dialed(struct flow *flow, struct effects *fx)
 {
-    if (flow->origin_tls) {
+    if (!flow->origin_tls) {
+        exchange_origin_ready(flow, fx);
+    } else if (exchange_waits(flow)) {
         flow->phase = PHASE_TLS_ORIGIN;
         tls_origin_handshake(flow, fx);
-    } else {
-        exchange_origin_ready(flow, fx);
     }
     if (!flow->closing)
         arm(flow);

@@ -54,6 +54,13 @@ static enum decision judge_hello(struct flow *flow)
     return decide_identity(flow, SOTH_ID_SNI, sni);
 }
 
+/* The silence had it dialled, the decision is that it is not to hear anything. */
+static void forget_origin(struct flow *flow, struct effects *fx)
+{
+    if (flow->origin.open || flow->dialing)
+        leg_reset_origin(flow, fx);
+}
+
 static void hello_ready(struct flow *flow, struct effects *fx)
 {
     if (flow->hello->sni_len)
@@ -61,9 +68,10 @@ static void hello_ready(struct flow *flow, struct effects *fx)
     enum decision d = judge_hello(flow);
     flow->decision_due = true;
     emit_connect_decision(flow);
-    if (d == DECISION_REFUSED)
+    if (d == DECISION_REFUSED) {
+        forget_origin(flow, fx);
         tls_client_begin(flow, fx);
-    else if (flow->verdict.action == SOTH_TUNNEL)
+    } else if (flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
     else if (flow->origin_tls)
         tls_origin_begin(flow, fx);
@@ -88,8 +96,8 @@ static void hello_broken(struct flow *flow, struct effects *fx, const char *faul
 
 static void cleartext_ready(struct flow *flow, struct effects *fx)
 {
-    if (flow->verdict.needs_hello)
-        decide_target(flow, true);
+    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED)
+        forget_origin(flow, fx);
     emit_connect_decision(flow);
     if (flow->verdict.action == SOTH_TUNNEL) {
         tunnel_dial(flow, fx, false);

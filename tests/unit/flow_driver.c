@@ -183,7 +183,6 @@ static void check_origin_bytes(struct driver *d)
     promise(d, d->end[SIDE_ORIGIN].open, "bytes for an origin that is not connected");
     promise(d, d->watch.received > 0 && d->watch.received == d->watch.decided, "bytes for an origin before the decision");
     promise(d, !d->watch.blocked, "bytes for an origin that is blocked");
-    promise(d, !d->refused, "bytes for an origin, of a request that is blocked");
 }
 
 static void transmit(struct driver *d, enum side side, const struct effects *fx)
@@ -229,13 +228,20 @@ static void run(struct driver *d, const struct effects *fx)
     }
 }
 
+static bool hears(struct driver *d, enum side side)
+{
+    return flow_wants(d->flow, side) && d->end[side].open && !d->end[side].ended;
+}
+
 static void check_state(struct driver *d)
 {
     promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
     promise(d, d->sent <= OUTPUT_START + OUTPUT_FACTOR * d->received, "%llu bytes out for %llu in", (unsigned long long)d->sent,
             (unsigned long long)d->received);
-    if (d->flow && !d->closed)
-        promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
+    if (!d->flow || d->closed)
+        return;
+    promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
+    promise(d, d->dialing || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN), "a flow that waits for nothing");
 }
 
 static void peer_turn(struct driver *d, enum side side);
@@ -244,6 +250,7 @@ bool driver_step(struct driver *d, struct input input)
 {
     struct buffer out[2] = {{0}, {0}};
     struct effects fx = {.out = {&out[0], &out[1]}};
+    size_t had = buffer_size(&d->end[SIDE_ORIGIN].got);
     if (!d->flow)
         return false;
     flow_step(d->flow, &input, &fx);
@@ -256,6 +263,7 @@ bool driver_step(struct driver *d, struct input input)
         free_flow(d);
     peer_turn(d, SIDE_CLIENT);
     peer_turn(d, SIDE_ORIGIN);
+    promise(d, !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
     return true;
 }
 

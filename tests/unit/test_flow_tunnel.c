@@ -188,6 +188,29 @@ static void after_silence_the_origin_speaks(void **state)
     }
 }
 
+/* ... and is dropped when the hello is refused, connected or not. */
+static void after_silence_a_hello_that_is_blocked(void **state)
+{
+    (void)state;
+    for (int connected = 0; connected <= 1; connected++) {
+        struct driver d;
+        rig_init(&d);
+        d.policy.blocked = "b.test";
+        driver_accept(&d);
+        rig_say(&d, SIDE_CLIENT, CONNECT);
+        rig_deadline(&d, 300);
+        if (connected)
+            rig_dialed(&d);
+        driver_client_tls(&d, "b.test", HTTP11);
+        rig_run(&d);
+        assert_int_equal(d.origin_closes, 1);
+        assert_false(d.dialing);
+        rig_say(&d, SIDE_CLIENT, GET);
+        rig_expect_reply(&d, 403, "http_request_denied", "blocked_host");
+        rig_fini(&d);
+    }
+}
+
 /* The origin was first, whatever the client had begun to say. */
 static void an_origin_speaks_into_a_beginning(void **state)
 {
@@ -539,6 +562,7 @@ int main(void)
         cmocka_unit_test(other_bytes_meet_a_late_block),
         cmocka_unit_test(after_silence_a_late_hello),
         cmocka_unit_test(after_silence_the_origin_speaks),
+        cmocka_unit_test(after_silence_a_hello_that_is_blocked),
         cmocka_unit_test(an_origin_speaks_into_a_beginning),
         cmocka_unit_test(after_silence_the_origin_cannot_be_had),
         cmocka_unit_test(an_origin_that_left_is_dialled_again),
