@@ -151,6 +151,8 @@ void exchange_over(struct flow *flow, struct effects *fx)
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
     else
         exchange_resume(flow, fx);
+    if (flow->client_left && !flow->closing && !ex->active)
+        http_no_more_requests(flow, fx);
 }
 
 /* One event of the origin; false: the origin's codec is gone or not in charge any more. */

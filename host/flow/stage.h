@@ -103,6 +103,7 @@ void tls_origin_secured(struct flow *flow);                       /* reports suc
 bool tls_origin_failed(struct flow *flow, struct effects *fx);
 bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.1 by ALPN? */
 void http_begin(struct flow *flow, struct effects *fx);
+void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
 /* exchange_head.c, exchange_request.c, exchange_response.c: one exchange, client to origin and back */

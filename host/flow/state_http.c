@@ -102,12 +102,22 @@ static void http_data(struct flow *flow, struct effects *fx, enum side side, con
 
 /* ---- ends ---- */
 
+void http_no_more_requests(struct flow *flow, struct effects *fx)
+{
+    if (between_exchanges(flow)) {
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        return;
+    }
+    flow->phase = PHASE_REQUEST_HEAD;
+    flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
 static void client_ended(struct flow *flow, struct effects *fx, int error)
 {
     const struct exchange *ex = &flow->exchange;
     flow_read(flow, SIDE_CLIENT, false);
     if (between_exchanges(flow) && error <= 0) {
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        http_no_more_requests(flow, fx);
         return;
     }
     if (error <= 0 && ex->active && ex->request == PART_DONE && !flow->client_left) {

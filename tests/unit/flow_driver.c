@@ -36,8 +36,10 @@ static void decide_connect(void *policy, const struct soth_connect *connect, str
         *out = (struct verdict){.action = SOTH_BLOCK, .reason = "blocked_host", .policy_module = "test"};
     if (connect->identity != SOTH_ID_TARGET)
         return;
-    bool go = out->action != SOTH_BLOCK && !out->needs_hello;
-    snprintf(d->cleared, sizeof d->cleared, go ? "%.*s:%u" : "", SOTH_SPAN(connect->host), connect->port);
+    d->refused = false;
+    d->cleared[0] = 0;
+    if (out->action != SOTH_BLOCK && !out->needs_hello)
+        snprintf(d->cleared, sizeof d->cleared, "%.*s:%u", SOTH_SPAN(connect->host), connect->port);
 }
 
 static void decide_request(void *policy, const struct soth_request *request, struct verdict *out)

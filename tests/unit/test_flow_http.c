@@ -702,6 +702,28 @@ static void two_requests_and_the_end(void **state)
     }
 }
 
+/* What came with the end is no request: known when the exchange before it is over. */
+static void a_request_and_something_and_the_end(void **state)
+{
+    static const struct {
+        const char *rest, *code, *detail;
+    } cases[] = {{"", "mitm_http_completed", NULL}, {"\r\n", "mitm_http_completed", NULL}, {"GE", "client_aborted", "request_head"}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct driver d;
+        start(&d);
+        rig_intercepted(&d, "a.test");
+        driver_say(&d, SIDE_CLIENT, GET, sizeof GET - 1);
+        driver_say(&d, SIDE_CLIENT, cases[i].rest, strlen(cases[i].rest));
+        driver_close_notify(&d, SIDE_CLIENT);
+        rig_run(&d);
+        rig_say(&d, SIDE_ORIGIN, OK_2);
+        rig_expect_sent(&d, SIDE_CLIENT, OK_2);
+        rig_expect_closed(&d, cases[i].code, cases[i].detail);
+        rig_fini(&d);
+    }
+}
+
 /* ---- reverse ---- */
 
 static void a_reverse_listener_relays(void **state)
@@ -812,6 +834,7 @@ int main(void)
         cmocka_unit_test(a_dial_that_nobody_waits_for),
         cmocka_unit_test(a_client_leaves),
         cmocka_unit_test(two_requests_and_the_end),
+        cmocka_unit_test(a_request_and_something_and_the_end),
         cmocka_unit_test(a_reverse_listener_relays),
         cmocka_unit_test(host_header_upstream),
         cmocka_unit_test(sni_and_host_differ_behind_a_reverse_listener),
