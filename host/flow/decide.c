@@ -52,7 +52,7 @@ enum decision decide_refuse_by_policy(struct flow *flow, const struct verdict *v
 }
 
 /* false: it waits, or wants bytes of the body. */
-static bool ask(struct flow *flow, const struct question *q, struct verdict *v, enum decision *until)
+__attribute__((warn_unused_result)) static bool ask(struct flow *flow, const struct question *q, struct verdict *v, enum decision *until)
 {
     enum ask_result r = flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, q);
     *v = flow->ask.verdict;
@@ -60,7 +60,7 @@ static bool ask(struct flow *flow, const struct question *q, struct verdict *v, 
     return r == ASK_DONE;
 }
 
-static bool ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
+__attribute__((warn_unused_result)) static bool ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
 {
     struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = connect};
     enum decision until;
@@ -132,7 +132,8 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
         connect.host_addr = other.addr;
         connect.port = other.port;
     }
-    ask_connect(flow, &connect, &v);
+    if (!ask_connect(flow, &connect, &v))
+        return DECISION_WAIT;
     if (v.action == SOTH_BLOCK && !v.is_default)
         return decide_refuse_by_policy(flow, &v);
     /* what was let through unread for the target's sake must be let through for this name too */

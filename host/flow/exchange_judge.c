@@ -97,7 +97,7 @@ static enum decision judge_target(struct flow *flow, struct effects *fx, const s
 {
     struct exchange *ex = &flow->exchange;
     if (ex->step == STEP_TARGET && !ex->told) {
-        ex->told = true;
+        ex->told = flow->decision_due = true;
         emit_connect_received(flow);
         flow->refusal = (struct refusal){0};
         flow->mismatch = NULL;
