@@ -231,6 +231,8 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         return;
     leg_lend_output(flow, fx);
     dispatch(flow, input, fx);
+    if (flow->state == FLOW_STREAM_CLOSING) /* and not because it closes: an event came where the state machine allows none */
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "illegal_transition");
     if (flow->closing) {
         buffer_clear(&flow->env->staged[SIDE_CLIENT]);
         buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
