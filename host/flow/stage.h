@@ -106,9 +106,7 @@ void http_begin(struct flow *flow, struct effects *fx);
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
-/* exchange_head.c, exchange_request.c, exchange_response.c: one exchange, client to origin and back */
-void exchange_head(struct flow *flow, struct effects *fx, const struct message *msg);
-void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault);
+/* exchange_request.c, exchange_response.c: one exchange, client to origin and back */
 bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */
 bool exchange_is_last(const struct flow *flow); /* the client has ended its side and nothing of it is left to read */
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);

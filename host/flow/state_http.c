@@ -5,7 +5,7 @@
  */
 #include "host/flow/stage.h"
 
-#define LEFT_GRACE_MS 1000 /* a client that ended its side may still read a response that is nearly there */
+#define LEFT_GRACE_MS 5000 /* a client that ended its side may still read: it has left when nothing has come for it so long */
 
 static struct h1_limits limits(const struct flow *flow)
 {
@@ -38,11 +38,11 @@ static void arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
-    if (flow->client_left) { /* each piece of the response that comes gives the next one time */
+    flow->phase = now;
+    if (flow->client_left) {
         flow_arm(flow, LEFT_GRACE_MS);
         return;
     }
-    flow->phase = now;
     switch (now) {
     case PHASE_REQUEST_HEAD:
         if (before != now)
@@ -239,7 +239,7 @@ static void response_too_late(struct flow *flow, struct effects *fx)
 static void http_timer(struct flow *flow, struct effects *fx)
 {
     if (flow->client_left) {
-        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(phase_now(flow)));
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
         return;
     }
     switch (flow->phase) {
