@@ -123,11 +123,16 @@ static void response_end(struct flow *flow, struct effects *fx)
     exchange_over(flow, fx);
 }
 
+bool exchange_is_last(const struct flow *flow)
+{
+    return flow->client_left && buffer_size(&flow->held) == 0;
+}
+
 /* The connection to the client ends here, or waits for the next request. */
 void exchange_over(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->plan.close || flow->client_left) {
+    if (ex->plan.close || exchange_is_last(flow)) {
         fx->linger = ex->request != PART_DONE;
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
@@ -146,6 +151,8 @@ void exchange_over(struct flow *flow, struct effects *fx)
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
     else
         exchange_resume(flow, fx);
+    if (flow->client_left && !flow->closing && !ex->active)
+        http_no_more_requests(flow, fx);
 }
 
 /* One event of the origin; false: the origin's codec is gone or not in charge any more. */
@@ -187,6 +194,8 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
         }
         p += used;
         n -= (size_t)used;
+        if (event.type == H1_END && n > 0 && flow->exchange.response == PART_BODY)
+            flow->exchange.origin_keeps = false; /* it says more than it was asked: no answer to whatever comes next */
         if (!take_event(flow, fx, &event))
             return;
         if (flow->exchange.upgraded) {

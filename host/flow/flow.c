@@ -94,6 +94,20 @@ void flow_read(struct flow *flow, enum side side, bool on)
     flow->reading = (uint8_t)(on ? flow->reading | bit : flow->reading & ~bit);
 }
 
+#define DIAL_GRACE_MS 1000 /* the dialler knows better why it failed: it is given time to say so */
+
+uint64_t flow_dial_timeout(const struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    return s->upstream_connect_timeout + s->resolver_timeout + DIAL_GRACE_MS;
+}
+
+void flow_dial(struct flow *flow, struct effects *fx)
+{
+    flow->dialing = true;
+    fx->dial = true;
+}
+
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
 {
     flow_read(flow, SIDE_CLIENT, false);
@@ -104,9 +118,13 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
 {
     if (flow->closing)
         return;
+    if (flow->refusal.status && code != CLOSE_SHUTDOWN_DRAIN) { /* also when its client never came to hear of it */
+        code = flow->refusal.code;
+        detail = flow->refusal.detail;
+    }
     flow->closing = true;
     flow->close_code = code;
-    if (detail)
+    if (detail && *detail)
         snprintf(flow->close_detail, sizeof flow->close_detail, "%s", detail);
     if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
         emit_body(flow, SIDE_CLIENT);
@@ -118,6 +136,7 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
     flow_read(flow, SIDE_CLIENT, false);
     flow_read(flow, SIDE_ORIGIN, false);
     fx->close = true;
+    fx->dial = false;
 }
 
 void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
@@ -193,7 +212,7 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         if (stage->timer)
             stage->timer(flow, fx);
         else
-            flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+            flow_cut(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT, phase_name(flow->phase));
         break;
     case INPUT_DRAIN:
         flow->draining = true;
@@ -212,6 +231,8 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         return;
     leg_lend_output(flow, fx);
     dispatch(flow, input, fx);
+    if (flow->state == FLOW_STREAM_CLOSING) /* and not because it closes: an event came where the state machine allows none */
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "illegal_transition");
     if (flow->closing) {
         buffer_clear(&flow->env->staged[SIDE_CLIENT]);
         buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
@@ -223,8 +244,6 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         emit_body(flow, SIDE_CLIENT);
         emit_body(flow, SIDE_ORIGIN);
     }
-    if (fx->dial)
-        flow->dialing = true;
 }
 
 bool flow_wants(const struct flow *flow, enum side side)

@@ -20,8 +20,6 @@ static void parse_failed(struct flow *flow, struct effects *fx, enum connect_err
 static void refused(struct flow *flow, struct effects *fx, uint8_t minor)
 {
     emit_connect_decision(flow);
-    if (flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
-        emit_budget_denied(flow, flow->refusal.words, (uint64_t)flow->env->settings->max_concurrent_flows);
     answer_write(flow, fx, &flow->refusal, minor, false, true);
     fx->linger = true;
     flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
@@ -45,7 +43,7 @@ static void connect_request(struct flow *flow, struct effects *fx, const struct 
     flow->proxy_requests = false;
     emit_connect_received(flow);
     flow->decision_due = true;
-    flow->client.bytes = buffer_size(&flow->held);
+    flow->client.bytes -= request->head_bytes; /* not the application's */
     switch (judge(flow, request)) {
     case DECISION_REFUSED:
         refused(flow, fx, request->minor);

@@ -54,6 +54,13 @@ static enum decision judge_hello(struct flow *flow)
     return decide_identity(flow, SOTH_ID_SNI, sni);
 }
 
+/* The silence had it dialled, the decision is that it is not to hear anything. */
+static void forget_origin(struct flow *flow, struct effects *fx)
+{
+    if (flow->origin.open || flow->dialing)
+        leg_reset_origin(flow, fx);
+}
+
 static void hello_ready(struct flow *flow, struct effects *fx)
 {
     if (flow->hello->sni_len)
@@ -61,9 +68,10 @@ static void hello_ready(struct flow *flow, struct effects *fx)
     enum decision d = judge_hello(flow);
     flow->decision_due = true;
     emit_connect_decision(flow);
-    if (d == DECISION_REFUSED)
+    if (d == DECISION_REFUSED) {
+        forget_origin(flow, fx);
         tls_client_begin(flow, fx);
-    else if (flow->verdict.action == SOTH_TUNNEL)
+    } else if (flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
     else if (flow->origin_tls)
         tls_origin_begin(flow, fx);
@@ -88,8 +96,8 @@ static void hello_broken(struct flow *flow, struct effects *fx, const char *faul
 
 static void cleartext_ready(struct flow *flow, struct effects *fx)
 {
-    if (flow->verdict.needs_hello)
-        decide_target(flow, true);
+    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED)
+        forget_origin(flow, fx);
     emit_connect_decision(flow);
     if (flow->verdict.action == SOTH_TUNNEL) {
         tunnel_dial(flow, fx, false);
@@ -103,16 +111,18 @@ static void cleartext_ready(struct flow *flow, struct effects *fx)
 static void look_at_hello(struct flow *flow, struct effects *fx)
 {
     const char *fault = "";
-    if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
+    if (!flow->hello) {
+        if (!(flow->hello = calloc(1, sizeof *flow->hello))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return;
+        }
+        flow_arm(flow, flow->env->settings->tls_handshake_timeout); /* for all of it */
     }
     int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
     if (r == HELLO_DONE) {
         hello_ready(flow, fx);
     } else if (r == HELLO_MORE) {
         flow_read(flow, SIDE_CLIENT, true);
-        flow_arm(flow, flow->env->settings->tls_handshake_timeout);
     } else {
         hello_broken(flow, fx, fault);
     }
@@ -190,7 +200,7 @@ static void peek_timer(struct flow *flow, struct effects *fx)
     flow->quiet = true;
     flow_arm(flow, flow->env->settings->idle_timeout);
     if (!flow->verdict.needs_hello) /* a policy still waits: no packet to the origin before it has decided */
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 void peek_begin(struct flow *flow, struct effects *fx)
