@@ -40,6 +40,17 @@ void emit_parse_failed(struct flow *flow, const char *code, const char *detail)
     emit(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
 }
 
+static void emit_budget_denied(struct flow *flow)
+{
+    bool counted = strcmp(flow->limit, "max_concurrent_flows") == 0;
+    struct soth_attr attrs[] = {
+        ATTR_WORD("limit", flow->limit),
+        NUMBER_IF(counted, "limit_value", (uint64_t)flow->env->settings->max_concurrent_flows),
+        ATTR_WORD("what", "flow"),
+    };
+    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
+}
+
 void emit_connect_decision(struct flow *flow)
 {
     static const char *const actions[] = {"intercept", "tunnel", "block"};
@@ -56,6 +67,8 @@ void emit_connect_decision(struct flow *flow)
         v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
     };
     emit(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
+    if (flow->limit && flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
+        emit_budget_denied(flow);
 }
 
 static const char *peer_name(enum side side)
@@ -236,12 +249,6 @@ void emit_request_decision(struct flow *flow, const struct verdict *verdict)
         verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
     };
     emit(flow, SOTH_EV_REQUEST_DECISION, attrs, COUNT(attrs));
-}
-
-void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value)
-{
-    struct soth_attr attrs[] = {ATTR_WORD("limit", limit), ATTR_NUMBER("limit_value", value), ATTR_WORD("what", "flow")};
-    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
 }
 
 void emit_stream_closed(struct flow *flow)

@@ -193,13 +193,20 @@ static bool judge_authority(struct flow *flow, struct effects *fx, const struct 
         return true;
     struct verdict verdict = flow->verdict;
     bool nothing_to_compare = !flow->sni && (reverse || flow->target.addr.family);
+    flow->mismatch = NULL;
     enum decision d = decide_identity(flow, SOTH_ID_AUTHORITY, head->authority);
     struct refusal why = flow->refusal;
     struct verdict judged = flow->verdict;
     flow->verdict = verdict;
     flow->refusal = (struct refusal){0};
-    if (d != DECISION_REFUSED || (nothing_to_compare && !why.is_policy))
+    if (nothing_to_compare && !why.is_policy)
         return true;
+    if (d != DECISION_REFUSED) {
+        struct verdict audited = {.action = SOTH_ALLOW, .reason = "authority_mismatch", .policy_module = ""};
+        if (flow->mismatch) /* connect_decision is past: this is where audit can tell */
+            emit_request_decision(flow, &audited);
+        return true;
+    }
     emit_request_decision(flow, &judged);
     if (why.is_policy)
         why.code = CLOSE_NONE;

@@ -20,8 +20,6 @@ static void parse_failed(struct flow *flow, struct effects *fx, enum connect_err
 static void refused(struct flow *flow, struct effects *fx, uint8_t minor)
 {
     emit_connect_decision(flow);
-    if (flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
-        emit_budget_denied(flow, flow->refusal.words, (uint64_t)flow->env->settings->max_concurrent_flows);
     answer_write(flow, fx, &flow->refusal, minor, false, true);
     fx->linger = true;
     flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);

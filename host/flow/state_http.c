@@ -5,7 +5,7 @@
  */
 #include "host/flow/stage.h"
 
-#define LEFT_GRACE_MS 1000 /* a client that ended its side may still read a response that is nearly there */
+#define LEFT_GRACE_MS 5000 /* a client that ended its side may still read: it has left when nothing has come for it so long */
 
 static struct h1_limits limits(const struct flow *flow)
 {
@@ -32,9 +32,11 @@ static void arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
-    if (flow->client_left)
-        return;
     flow->phase = now;
+    if (flow->client_left) {
+        flow_arm(flow, LEFT_GRACE_MS);
+        return;
+    }
     switch (now) {
     case PHASE_REQUEST_HEAD:
         if (before != now)
@@ -102,8 +104,10 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
     }
     if (error <= 0 && ex->active && ex->request == PART_DONE && !flow->client_left) {
         flow->client_left = true;
-        flow->phase = phase_now(flow);
-        flow_arm(flow, LEFT_GRACE_MS);
+        return;
+    }
+    if (ex->active && ex->response == PART_DONE) { /* it has its answer, and will not send the rest of its request */
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
     }
     if (flow->exchange_no == 0 && flow->refusal.status) {
@@ -128,6 +132,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
     struct h1_event event;
     if (!ex->active || ex->response == PART_DONE) {
         leg_reset_origin(flow, fx);
+        if (ex->active) /* it does not want the rest of the request */
+            exchange_over(flow, fx);
         return;
     }
     if (retry_allowed(flow)) {
@@ -137,7 +143,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         exchange_connect(flow, fx);
         return;
     }
-    if (ex->response_begun && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+    /* RFC 9112 9.8: without a length, only close_notify tells a complete response from one that was cut */
+    if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
         exchange_over(flow, fx);
@@ -253,8 +260,8 @@ static void http_timer(struct flow *flow, struct effects *fx)
 
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (!flow->exchange.active && flow->exchange_no > 0 && h1_idle(flow->client.h1))
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    if (!flow->exchange.active && h1_idle(flow->client.h1))
+        flow_close(flow, fx, flow->exchange_no > 0 ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
 const struct stage stage_http = {

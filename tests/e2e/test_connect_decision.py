@@ -280,13 +280,16 @@ def test_sni_that_differs(proxy, origin, mode):
         assert (p.decision().at("authority_mismatch") is not None) == (mode == "audit")
 
 
-@pytest.mark.parametrize("mode", ["block", "audit", "allow"])
-def test_host_field_inside_tls_that_differs(proxy, origin, mode):
+@pytest.mark.parametrize("mode,action", [("block", "block"), ("audit", "allow"), ("allow", None)])
+def test_host_field_inside_tls_that_differs(proxy, origin, mode, action):
     server, p = origin(tls=True), proxy(authority_mismatch=mode)
     with p.https("origin.test", server.port) as client:
         answer = client.ask("GET", "/hello", "other.test")
     assert answer.status == (403 if mode == "block" else 200)
     assert len(server.requests) == (0 if mode == "block" else 1)
+    p.wait_closed()
+    told = [(e.at("action"), e.at("reason")) for e in p.log.find("request_decision")]
+    assert told == ([(action, "authority_mismatch")] if action else [])
 
 
 def test_host_field_of_the_connect_that_differs(proxy, resolver):
