@@ -40,12 +40,13 @@ void emit_parse_failed(struct flow *flow, const char *code, const char *detail)
     emit(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
 }
 
-static void emit_budget_denied(struct flow *flow)
+/* `limit` is the name of what was reached; max_concurrent_flows is the one of them that is a number. */
+static void emit_budget_denied(struct flow *flow, const char *limit)
 {
-    bool counted = strcmp(flow->limit, "max_concurrent_flows") == 0;
+    bool counted = strcmp(limit, "max_concurrent_flows") == 0;
     struct soth_attr attrs[] = {
-        ATTR_WORD("limit", flow->limit),
-        NUMBER_IF(counted, "limit_value", (uint64_t)flow->env->settings->max_concurrent_flows),
+        ATTR_WORD("limit", limit),
+        NUMBER_IF(counted, "limit_value", flow->env->settings->max_concurrent_flows),
         ATTR_WORD("what", "flow"),
     };
     emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
@@ -67,8 +68,8 @@ void emit_connect_decision(struct flow *flow)
         v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
     };
     emit(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
-    if (flow->limit && flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
-        emit_budget_denied(flow);
+    if (flow->refusal.status && flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
+        emit_budget_denied(flow, flow->limit);
 }
 
 static const char *peer_name(enum side side)

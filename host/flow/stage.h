@@ -60,7 +60,7 @@ const char *flow_state_name(enum flow_state state);
 /* emit.c */
 void emit_connect_received(struct flow *flow);
 void emit_parse_failed(struct flow *flow, const char *code, const char *detail);
-void emit_connect_decision(struct flow *flow);
+void emit_connect_decision(struct flow *flow); /* and budget_denied when that is why */
 void emit_tls_started(struct flow *flow, enum side side);
 void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit);
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure);

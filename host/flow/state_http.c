@@ -143,7 +143,7 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         exchange_connect(flow, fx);
         return;
     }
-    /* RFC 9112 9.8: without a length, only close_notify tells a complete response from one that was cut */
+    /* TLS that ends without close_notify does not say that this is all (RFC 9112 9.8) */
     if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
