@@ -34,7 +34,8 @@ def test_a_flow_too_many_is_told(proxy, origin, how):
     listener = {"addr": "127.0.0.1", "port": 0}
     if how.startswith("reverse"):
         listener |= {"mode": "reverse", "tls": how == "reverse_tls"}
-    p = proxy(listen=[listener], reverse_upstream={"host": "origin.test", "port": server.port}, max_concurrent_flows=1)
+    p = proxy(listen=[listener], reverse_upstream={"host": "origin.test", "port": server.port}, max_concurrent_flows=1,
+              workers=1)  # who comes first is first
     with p.client(), p.client() as second:
         if how == "reverse_tls":
             second.start_tls(p.trust(), "public.test")
