@@ -12,7 +12,6 @@ ANSWERED = [  # name, bytes
     ("plain", records(hello())), ("one_byte_records", records(hello(), 1)), ("padded", records(hello(more=padding(12000)))),
     ("two_records_of_16k", records(hello(more=padding(17000)))), ("no_sni", records(hello(None))),
     ("tls12", records(hello(versions=None))), ("sni_upper_case_and_dot", records(hello(b"ORIGIN.test."))),
-    ("other_name_types", records(hello(names=server_name(b"origin.test", kind=1)))),
     ("grease", records(hello(suites=b"\x0a\x0a\x13\x01", versions=(0x5a5a, 0x0304), more=extension(0xdada, b"\0")))),
     ("ech_outer", records(hello(more=extension(0xfe0d, bytes(200))))), ("h2_alone", records(hello(more=alpn(b"h2")))),
     ("odd_protocols", records(hello(more=alpn(b"\xff\0,", b"x" * 255)))),

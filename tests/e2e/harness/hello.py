@@ -11,8 +11,8 @@ def extension(kind, body):
     return struct.pack("!HH", kind, len(body)) + body
 
 
-def server_name(*names, kind=0):
-    entries = b"".join(bytes([kind]) + struct.pack("!H", len(name)) + name for name in names)
+def server_name(*names):
+    entries = b"".join(b"\0" + struct.pack("!H", len(name)) + name for name in names)
     return extension(0, struct.pack("!H", len(entries)) + entries)
 
 
