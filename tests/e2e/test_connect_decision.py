@@ -232,6 +232,15 @@ def test_deny_upstreams_by_default_is_link_local(proxy, target):
     p.closed_as("blocked", "denied_upstream")
 
 
+@pytest.mark.parametrize("target", ["127.9.9.9", "0.0.0.0", "[::ffff:127.0.0.1]", "[::]", "[0:0:0:0:0:0:0:1]"])
+def test_deny_upstreams_looks_behind_other_spellings(proxy, target):
+    p = proxy(deny_upstreams=["127.0.0.0/8", "::1"])
+    with p.client() as client:
+        answer = client.ask_connect(f"{target}:80")
+    assert answer.status == 403 and answer.proxy_error == "destination_ip_prohibited"
+    p.closed_as("blocked", "denied_upstream")
+
+
 def test_deny_upstreams_by_address_looked_up(proxy, origin):
     """Found before the connection: 403 inside the intercepted TLS."""
     server = origin(tls=True)
