@@ -102,10 +102,12 @@ static void begin(struct flow *flow, const struct message *msg)
     flow->env->counters->exchanges++;
 }
 
-/* RFC 9112 3.2.1: an empty path is sent as "/", also before a query. */
-static void complete_path(struct flow *flow, struct soth_span *origin_form)
+/* RFC 9112 3.2.1, 3.2.4: an empty path is sent as "/", also before a query; OPTIONS without either asks about the server as a whole. */
+static void complete_path(struct flow *flow, const struct message *msg, struct soth_span *origin_form)
 {
     struct buffer *target = &flow->exchange.target;
+    if (soth_span_is(msg->method, "OPTIONS") && msg->target.p[msg->target.n - 1] != '/' && soth_span_is(*origin_form, "/"))
+        *origin_form = soth_span("*");
     if (origin_form->p[0] != '?')
         return;
     buffer_append(target, "/", 1);
@@ -124,7 +126,7 @@ static bool proxy_target(struct flow *flow, struct effects *fx, const struct mes
         bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     bool same = flow->origin.open && target.port == flow->target.port && strcmp(target.host, flow->target.host) == 0;
     flow->target = target;
     if (!same && (flow->origin.open || flow->dialing))
@@ -150,7 +152,7 @@ static bool pinned_target(struct flow *flow, struct effects *fx, const struct me
         bad_request(flow, fx, 400, "invalid_target");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     head->authority = head->host = authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
     return true;
 }
@@ -200,13 +202,20 @@ static bool judge_authority(struct flow *flow, struct effects *fx, const struct 
         return true;
     struct verdict verdict = flow->verdict;
     bool nothing_to_compare = !flow->sni && (reverse || flow->target.addr.family);
+    flow->mismatch = NULL;
     enum decision d = decide_identity(flow, SOTH_ID_AUTHORITY, head->authority);
     struct refusal why = flow->refusal;
     struct verdict judged = flow->verdict;
     flow->verdict = verdict;
     flow->refusal = (struct refusal){0};
-    if (d != DECISION_REFUSED || (nothing_to_compare && !why.is_policy))
+    if (nothing_to_compare && !why.is_policy)
         return true;
+    if (d != DECISION_REFUSED) {
+        struct verdict audited = {.action = SOTH_ALLOW, .reason = "authority_mismatch", .policy_module = ""};
+        if (flow->mismatch) /* connect_decision is past: this is where audit can tell */
+            emit_request_decision(flow, &audited);
+        return true;
+    }
     emit_request_decision(flow, &judged);
     if (why.is_policy)
         why.code = CLOSE_NONE;

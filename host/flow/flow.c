@@ -143,6 +143,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 {
     if (flow->closing)
         return;
+    fx->flush_origin = flow->exchange.request == PART_DONE;
     leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
@@ -254,6 +255,16 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     return flow->deadline_ns;
+}
+
+bool flow_moved(struct flow *flow, uint64_t when_ns)
+{
+    uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
+    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
+    if (!silence || until <= flow->env->bus->monotonic_ns)
+        return false;
+    flow->deadline_ns = until;
+    return true;
 }
 
 void flow_dial_target(const struct flow *flow, struct dial_target *out)

@@ -124,6 +124,10 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
         flow->client_left = true;
         return;
     }
+    if (ex->active && ex->response == PART_DONE) { /* it has its answer, and will not send the rest of its request */
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        return;
+    }
     if (!flow->asked && flow->client.tls && !flow->heard && !flow->refusal.status)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);
@@ -142,6 +146,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
     struct h1_event event;
     if (!ex->active || ex->response == PART_DONE) {
         leg_reset_origin(flow, fx);
+        if (ex->active) /* it does not want the rest of the request */
+            exchange_over(flow, fx);
         return;
     }
     if (retry_allowed(flow)) {
@@ -270,8 +276,8 @@ static void http_timer(struct flow *flow, struct effects *fx)
 
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (between_exchanges(flow))
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    if (!flow->exchange.active && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
 const struct stage stage_http = {
