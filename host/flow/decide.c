@@ -67,6 +67,20 @@ __attribute__((warn_unused_result)) static bool ask_connect(struct flow *flow, c
     return ask(flow, &q, v, &until);
 }
 
+/* A connection to the unspecified address arrives at this machine: it is denied by that name, too. */
+static bool is_denied(const struct settings *s, const struct soth_addr *addr)
+{
+    static const uint8_t nothing[sizeof addr->bytes];
+    struct soth_addr loopback = {.family = addr->family};
+    if (settings_cidr_match(s->deny, s->deny_count, addr))
+        return true;
+    if (memcmp(addr->bytes, nothing, sizeof nothing) != 0)
+        return false;
+    loopback.bytes[0] = addr->family == 4 ? 127 : 0;
+    loopback.bytes[addr->family == 4 ? 3 : 15] = 1;
+    return settings_cidr_match(s->deny, s->deny_count, &loopback);
+}
+
 enum decision decide_target(struct flow *flow, bool has_hello)
 {
     const struct settings *s = flow->env->settings;
@@ -79,7 +93,7 @@ enum decision decide_target(struct flow *flow, bool has_hello)
         flow->refusal.retry_after = true;
         return DECISION_REFUSED;
     }
-    if (flow->target.addr.family && settings_cidr_match(s->deny, s->deny_count, &flow->target.addr))
+    if (flow->target.addr.family && is_denied(s, &flow->target.addr))
         return refuse(flow, "denied_upstream", "destination_ip_prohibited");
     if (flow->target.addr.family && flow->env->is_own(flow->env->dialer, &flow->target.addr, flow->target.port)) {
         flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = "loop", .policy_module = ""};

@@ -108,10 +108,12 @@ static void begin(struct flow *flow, const struct message *msg)
     flow->env->counters->exchanges++;
 }
 
-/* RFC 9112 3.2.1: an empty path is sent as "/", also before a query. */
-static void complete_path(struct flow *flow, struct soth_span *origin_form)
+/* RFC 9112 3.2.1, 3.2.4: an empty path is sent as "/", also before a query; OPTIONS without either asks about the server as a whole. */
+static void complete_path(struct flow *flow, const struct message *msg, struct soth_span *origin_form)
 {
     struct buffer *target = &flow->exchange.target;
+    if (soth_span_is(msg->method, "OPTIONS") && msg->target.p[msg->target.n - 1] != '/' && soth_span_is(*origin_form, "/"))
+        *origin_form = soth_span("*");
     if (origin_form->p[0] != '?')
         return;
     buffer_clear(target);
@@ -141,7 +143,7 @@ static bool proxy_target(struct flow *flow, struct effects *fx, const struct mes
         exchange_bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     head->authority = head->host = exchange_authority_text(&head->target, 80, head->text, sizeof head->text);
     return true;
 }
@@ -166,7 +168,7 @@ static bool pinned_target(struct flow *flow, struct effects *fx, const struct me
         exchange_bad_request(flow, fx, 400, "invalid_target");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     head->authority = exchange_authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
     if (!flow->named)
         head->host = head->authority;

@@ -225,6 +225,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 {
     if (flow->closing)
         return;
+    fx->flush_origin = flow->exchange.request == PART_DONE;
     leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
@@ -313,6 +314,8 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         return;
     leg_lend_output(flow, fx);
     dispatch(flow, input, fx);
+    if (flow->state == FLOW_STREAM_CLOSING) /* and not because it closes: an event came where the state machine allows none */
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "illegal_transition");
     if (flow->closing) {
         buffer_clear(&flow->env->staged[SIDE_CLIENT]);
         buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
@@ -334,6 +337,16 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     return flow->deadline_ns;
+}
+
+bool flow_moved(struct flow *flow, uint64_t when_ns)
+{
+    uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
+    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
+    if (!silence || until <= flow->env->bus->monotonic_ns)
+        return false;
+    flow->deadline_ns = until;
+    return true;
 }
 
 void flow_dial_target(const struct flow *flow, struct dial_target *out)

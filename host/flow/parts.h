@@ -68,6 +68,7 @@ struct exchange {
     enum part request, response;
     bool active;           /* a request head was read and the exchange is not over */
     bool discard;          /* the request's body is read and dropped: it was answered by us */
+    bool ends_early;       /* answered before its end: the rest of the request is not wanted */
     bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
     bool ready;            /* the head for the origin is written: it may be sent */
     bool told;             /* the request's arrival was reported */

@@ -5,7 +5,7 @@
  */
 #include "host/flow/stage.h"
 
-#define LEFT_GRACE_MS 1000 /* a client that ended its side may still read a response that is nearly there */
+#define LEFT_GRACE_MS 5000 /* a client that ended its side may still read: it has left when nothing has come for it so long */
 
 static struct h1_limits limits(const struct flow *flow)
 {
@@ -38,11 +38,11 @@ static void arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
-    if (flow->client_left) { /* each piece of the response that comes gives the next one time */
+    flow->phase = now;
+    if (flow->client_left) {
         flow_arm(flow, LEFT_GRACE_MS);
         return;
     }
-    flow->phase = now;
     switch (now) {
     case PHASE_REQUEST_HEAD:
         if (before != now)
@@ -124,6 +124,10 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
         flow->client_left = true;
         return;
     }
+    if (ex->active && ex->response == PART_DONE) { /* it has its answer, and will not send the rest of its request */
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        return;
+    }
     if (!flow->asked && flow->client.tls && !flow->heard && !flow->refusal.status)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);
@@ -142,6 +146,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
     struct h1_event event;
     if (!ex->active || ex->response == PART_DONE) {
         leg_reset_origin(flow, fx);
+        if (ex->active) /* it does not want the rest of the request */
+            exchange_over(flow, fx);
         return;
     }
     if (retry_allowed(flow)) {
@@ -243,7 +249,7 @@ static void response_too_late(struct flow *flow, struct effects *fx)
 static void http_timer(struct flow *flow, struct effects *fx)
 {
     if (flow->client_left) {
-        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(phase_now(flow)));
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
         return;
     }
     switch (flow->phase) {
@@ -274,8 +280,8 @@ static void http_timer(struct flow *flow, struct effects *fx)
 
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (between_exchanges(flow))
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    if (!flow->exchange.active && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
 const struct stage stage_http = {

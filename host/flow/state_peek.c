@@ -235,6 +235,13 @@ static void peek_timer(struct flow *flow, struct effects *fx)
         flow_dial(flow, fx);
 }
 
+/* A connection that a client keeps for later. */
+static void peek_drain(struct flow *flow, struct effects *fx)
+{
+    if (buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
+}
+
 void peek_begin(struct flow *flow, struct effects *fx)
 {
     bool reverse = flow->listen->mode == LISTEN_REVERSE;
@@ -292,4 +299,5 @@ const struct stage stage_peek = {
     .ended = peek_ended,
     .dialed = peek_dialed,
     .timer = peek_timer,
+    .drain = peek_drain,
 };

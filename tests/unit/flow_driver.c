@@ -123,7 +123,7 @@ void driver_init(struct driver *d, struct world *world)
     d->policy.request = (struct verdict){.action = SOTH_ALLOW, .is_default = true, .policy_module = ""};
 }
 
-void driver_accept(struct driver *d)
+void driver_open(struct driver *d)
 {
     struct flow_origin_of what = {.flow_id = 1, .client = "127.0.0.1:4711", .client_addr = {.family = 4, .bytes = {127, 0, 0, 1}},
                                   .listen = &d->listen, .refused_because = d->refused_because};
@@ -141,6 +141,11 @@ void driver_accept(struct driver *d)
     d->flow = flow_new(&d->env, &what);
     d->accepted = true;
     d->end[SIDE_CLIENT].open = true;
+}
+
+void driver_accept(struct driver *d)
+{
+    driver_open(d);
     driver_step(d, (struct input){.type = INPUT_ACCEPTED});
 }
 
@@ -176,6 +181,8 @@ void driver_fini(struct driver *d)
     buffer_fini(&d->env.staged[SIDE_CLIENT]);
     buffer_fini(&d->env.staged[SIDE_ORIGIN]);
     buffer_fini(&d->log);
+    buffer_fini(&d->told[SIDE_CLIENT]);
+    buffer_fini(&d->told[SIDE_ORIGIN]);
     free(d->env.plain);
     d->env.plain = NULL;
 }
@@ -245,9 +252,12 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
         check_origin_bytes(d);
     promise(d, !end->shut, "bytes for the %s after its end", side == SIDE_CLIENT ? "client" : "origin");
     struct buffer *to = end->tls ? &end->to_tls : &end->got;
+    size_t had = buffer_size(to);
     buffer_append(to, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
     if (fx->direct_size[side])
         buffer_append(to, fx->direct[side], fx->direct_size[side]);
+    if (!end->tls)
+        buffer_append(&d->told[side], buffer_data(to) + had, n);
     d->sent += n;
 }
 
@@ -304,6 +314,8 @@ bool driver_step(struct driver *d, struct input input)
     size_t had = buffer_size(&d->end[SIDE_ORIGIN].got);
     if (!d->flow)
         return false;
+    if (d->on_input)
+        d->on_input(d->on_input_arg, d, &input);
     flow_step(d->flow, &input, &fx);
     take_events(d);
     run(d, &fx);

@@ -43,9 +43,12 @@ struct driver {
     struct driver_end end[2];
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */
+    struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
     unsigned dials, origin_closes, retried_dials;
     bool dialing, accepted, closed, aborted, lingers;
     uint64_t received, sent; /* wire bytes of both sides */
+    void (*on_input)(void *arg, const struct driver *driver, const struct input *input); /* sees every input first; may be NULL */
+    void *on_input_arg;
     char cleared[TARGET_MAX_HOST + 8]; /* host:port that the policy let through last, "" = none */
     uint64_t pause;                    /* the number of the last one */
     bool refused;                      /* it blocked the last request that it was asked about */
@@ -55,6 +58,7 @@ struct driver {
 /* An explicit listener, the settings as shipped (time-outs of some seconds); change what you need before driver_accept. */
 void driver_init(struct driver *driver, struct world *world);
 void driver_accept(struct driver *driver);
+void driver_open(struct driver *driver); /* makes the flow alone: its first input is the caller's */
 /* Frees the flow if it still lives: as when a worker ends. */
 void driver_fini(struct driver *driver);
 

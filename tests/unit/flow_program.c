@@ -239,14 +239,16 @@ size_t program_next(const uint8_t *p, size_t n, size_t at)
     return end < n ? end : n;
 }
 
-bool program_run(struct driver *d, struct world *world, const uint8_t *p, size_t n, bool tls)
+void program_begin(struct driver *d, struct world *world, const uint8_t *p, size_t n)
 {
-    bool reset = world_reset(world);
+    world_reset(world);
     driver_init(d, world);
-    if (!reset || n < PROGRAM_HEAD)
-        return true;
-    choose_settings(d, p[0], p[1]);
-    driver_accept(d);
+    if (n >= PROGRAM_HEAD)
+        choose_settings(d, p[0], p[1]);
+}
+
+bool program_go_on(struct driver *d, const uint8_t *p, size_t n, bool tls)
+{
     for (size_t at = PROGRAM_HEAD, next; at < n && d->flow && !d->fault[0]; at = next) {
         next = program_next(p, n, at);
         operate(d, p[at], p + at + 1, next - at - 1, tls);
@@ -255,6 +257,13 @@ bool program_run(struct driver *d, struct world *world, const uint8_t *p, size_t
     if (!d->closed && !d->fault[0])
         snprintf(d->fault, sizeof d->fault, "an abort does not end it");
     return !d->fault[0];
+}
+
+bool program_run(struct driver *d, struct world *world, const uint8_t *p, size_t n, bool tls)
+{
+    program_begin(d, world, p, n);
+    driver_accept(d);
+    return program_go_on(d, p, n, tls);
 }
 
 /* ---- for people ---- */

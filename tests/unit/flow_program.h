@@ -50,9 +50,12 @@ enum program_special {
 
 /* Where the operation at `at` ends; at most n. */
 size_t program_next(const uint8_t *program, size_t n, size_t at);
-/* Runs it from accept to the end, which is an abort when nothing else was. false: a promise was broken, *driver->fault says which. The driver is
- * finished in any case; its log is kept for driver_log, call driver_fini for it. */
+/* Runs it from accept to the end, which is an abort when nothing else was. false: a promise was broken, *driver->fault says which. The flow is
+ * closed in any case; the driver keeps its log, call driver_fini for it. */
 bool program_run(struct driver *driver, struct world *world, const uint8_t *program, size_t n, bool tls);
+/* Its parts: the driver as the head wants it, and the operations after driver_accept. */
+void program_begin(struct driver *driver, struct world *world, const uint8_t *program, size_t n);
+bool program_go_on(struct driver *driver, const uint8_t *program, size_t n, bool tls);
 /* A line an operation. */
 void program_print(const uint8_t *program, size_t n, struct buffer *out);
 

@@ -25,6 +25,7 @@
 #define SHAKE_MS 1500
 #define IDLE_MS 60000
 #define SILENCE_MS 300
+#define LEFT_MS 5000 /* for a client that has ended its side, from piece to piece of its response */
 
 static void start(struct driver *d)
 {
@@ -397,7 +398,7 @@ static void a_client_that_hears_only(void **state)
     asked(&d, GET_A);
     rig_hang_up(&d, SIDE_CLIENT, 0);
     rig_expect_open(&d);
-    rig_deadline(&d, 1000);
+    rig_deadline(&d, LEFT_MS);
     rig_expect_closed(&d, "client_aborted", "response_head");
     rig_fini(&d);
 }
@@ -408,14 +409,14 @@ static void what_flows_to_it_goes_on(void **state)
     (void)state;
     asked(&d, GET_A);
     rig_hang_up(&d, SIDE_CLIENT, 0);
-    rig_time(&d, 999);
+    rig_time(&d, LEFT_MS - 1);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nhal");
     for (int i = 0; i < 3; i++) {
-        rig_time(&d, 999);
+        rig_time(&d, LEFT_MS - 1);
         rig_say(&d, SIDE_ORIGIN, "lo");
     }
     rig_expect_open(&d);
-    rig_deadline(&d, 1000);
+    rig_deadline(&d, LEFT_MS);
     rig_expect_closed(&d, "client_aborted", "response_body");
     assert_true(d.aborted);
     rig_fini(&d);
