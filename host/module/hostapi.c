@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/chain/chain.h"
 #include "host/event/bus.h"
 #include "host/log.h"
 #include "host/module/instance.h"
@@ -123,4 +124,9 @@ const struct soth_host hostapi = {
     .count = api_count,
     .hold_flows = api_hold_flows,
     .stream_key = event_stream_key,
+    .pass = cursor_pass,
+    .drop = cursor_drop,
+    .put = cursor_put,
+    .frame = chain_frame,
+    .timer = chain_set_timer,
 };

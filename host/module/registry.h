@@ -14,6 +14,7 @@
 
 #include <soth/sdk.h>
 
+#include "host/chain/chain.h"
 #include "host/conf/settings.h"
 #include "host/flow/ask.h"
 
@@ -37,6 +38,11 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
 void registry_forget(struct registry *registry, struct ask *ask);
 /* Lets the rewrite hooks change target and fields. A hook that failed and is closed on error makes it a block, like a policy. */
 void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
+
+/* The decoders for a flow's chains; borrowed, live as long as the registry. */
+void registry_chain_env(struct registry *registry, struct chain_env *out);
+/* Prometheus text of what went through the decoders. */
+void registry_print_decoders(const struct registry *registry, FILE *out);
 
 /* For `module check` and `module doc`: loads DIR/NAME.so with every check of a run and prints its description and options as Markdown.
  * 0, -SOTH_ENOENT or -SOTH_EABI with a sentence. */
