@@ -191,11 +191,10 @@ uint64_t chain_deadline(const struct chain *chain)
         for (unsigned d = 0; d < 2; d++) {
             struct pause *pause = waiting(&place->lane[d]);
             sooner(&deadline, pause ? pause->deadline_ns : 0);
-            if (place->gone && place->lane[d].todo) /* left behind the back of a direction that waits for it */
-                sooner(&deadline, 1);
         }
     }
-    return deadline;
+    bool due = chain && !chain->broken && (chain->ways[0].due || chain->ways[1].due);
+    return due ? 1 : deadline;
 }
 
 bool chain_resumed(struct chain *chain, uint64_t number, uint64_t arg)

@@ -35,7 +35,7 @@ struct chain_env {
 enum chain_result {
     CHAIN_GO,    /* all of the input was taken; when its end was given: all of it is relayed, now its FIN or last chunk may follow */
     CHAIN_WAIT,  /* the direction waits: give it nothing, call chain_resume after chain_resumed or chain_timer */
-    CHAIN_FULL,  /* relay->room is used up: give it nothing, call chain_resume when there is room again */
+    CHAIN_FULL,  /* relay->room is used up, or too little: give it nothing, call chain_resume when there is more */
     CHAIN_BROKEN /* relay nothing more in either direction and close; chain_end says why */
 };
 

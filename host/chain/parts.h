@@ -11,6 +11,7 @@
 #include "host/mem/buffer.h"
 
 #define CHAIN_ROOM 65536u   /* most that a decoder passes and puts in one call */
+#define CHAIN_ROOM_LEAST 4096u /* with so much of it, who takes nothing does not want more room */
 #define CHAIN_WINDOW 65536u /* most that a frame may be long, and be held */
 #define CHAIN_FRAME_COPY (1024u * 1024u) /* most of a frame's payload and attributes that is kept while a policy waits */
 #define WINDOW_PRESET 16384u
@@ -35,6 +36,7 @@ struct lane {
     bool end, ended;     /* nothing comes after `kept`; the next one knows */
     bool finished;       /* TRANSFORM: it saw the end and has made everything */
     bool stalled;        /* the next call must take something */
+    bool cramped;        /* it took nothing, with less room than usual */
     bool changed;        /* it dropped or put something */
     struct pause pause;  /* of a TRANSFORM */
     /* gated */
@@ -74,6 +76,7 @@ struct way {
     unsigned count, transforms;
     uint64_t relayed; /* bytes that came out of the TRANSFORMs */
     bool end;         /* was given */
+    bool due;         /* somebody has left while nobody was looking: it can go on */
     struct gate gate;
 };
 
@@ -160,6 +163,8 @@ void cursor_init(struct cursor *cursor, const struct run *run, struct place *pla
 /* What the call has made of what it took. Valid until the lane's next call. */
 struct soth_span cursor_output(const struct cursor *cursor);
 void cursor_pass_all(struct cursor *cursor); /* a TAP that touched nothing */
+/* A policy has blocked the frame that the call has found. */
+static inline bool cursor_blocked(const struct cursor *cursor) { return cursor->stopped == -SOTH_EPERM; }
 
 /* fault.c */
 const char *fault_code(int result);

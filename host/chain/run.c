@@ -70,7 +70,9 @@ enum chain_result chain_data(struct chain *chain, unsigned direction, const void
             return before;
     }
     run.way->end = end;
-    return run_feed(&run, 0, p, n, end);
+    enum chain_result result = run_feed(&run, 0, p, n, end);
+    run.way->due = false;
+    return result;
 }
 
 static enum chain_result resume_taps(struct run *run)
@@ -92,5 +94,6 @@ enum chain_result chain_resume(struct chain *chain, unsigned direction, struct r
     for (unsigned i = run.way->transforms; i-- > 0 && result == CHAIN_GO;)
         if (run.way->line[i]->lane[direction].todo)
             result = transform_resume(&run, i);
+    run.way->due = false;
     return result;
 }

@@ -13,11 +13,11 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     struct lane *lane = &place->lane[run->direction];
     const char *fault = c->no_memory ? "nomem" : lane->fault;
     lane->fault = NULL;
-    lane->idle = c->taken > 0 ? 0 : lane->idle + 1;
+    lane->idle = c->taken > 0 ? 0 : lane->idle + (c->made > 0);
     if (!fault && lane->idle > IDLE_MOST)
         fault = "no_progress";
     bool waits = lane->ask.hook != 0 && !fault;
-    if (chain->broken)
+    if (cursor_blocked(c))
         return CHAIN_BROKEN;
     if (fault || r < 0 || (!waits && r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_PAUSE && r != SOTH_BUSY))
         return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
@@ -82,8 +82,11 @@ enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t
         if (!work || lane->ended)
             return CHAIN_GO;
     }
-    lane->ended = end && place->gone;
-    return place->gone && (n > 0 || end) ? tap_feed(run, i + 1, p, n, end) : CHAIN_GO;
+    if (!place->gone)
+        return CHAIN_GO;
+    lane->todo = false;
+    lane->ended = end;
+    return n > 0 || end ? tap_feed(run, i + 1, p, n, end) : CHAIN_GO;
 }
 
 enum chain_result tap_resume(struct run *run, unsigned i)

@@ -42,6 +42,7 @@ struct rest {
 struct offer {
     size_t old, added; /* in the window before; of the rest now. Without an old one the rest is offered where it is */
     bool more, end;    /* not all of the rest; nothing comes after it */
+    size_t room;
     struct cursor cursor;
 };
 
@@ -62,6 +63,7 @@ static bool offer_make(struct run *run, struct place *place, struct offer *offer
     offer->end = lane->end && !offer->more;
     uint32_t flags = (offer->end ? SOTH_CUR_END : 0) | (lane->stalled ? SOTH_CUR_STALLED : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0);
     cursor_init(&offer->cursor, run, place, (const uint8_t *)in.p, in.n, flags);
+    offer->room = offer->cursor.room;
     return true;
 }
 
@@ -82,32 +84,32 @@ static void offer_account(const struct offer *offer, struct lane *lane, struct r
     rest->n -= used;
 }
 
-/* CONTINUE: is it to be called again at once? A fault when it stands still. */
+/* CONTINUE: is it to be called again at once? A fault when it stands still. One that has made something may have left the rest because it
+ * needs more room in one piece than was left: it is called again. */
 static const char *go_on(const struct place *place, struct lane *lane, const struct offer *offer)
 {
     const struct cursor *c = &offer->cursor;
-    bool progress = c->taken > 0 || c->made > 0, full = c->left >= window(place) || offer->end;
-    bool was_stalled = lane->stalled;
-    lane->idle = c->taken > 0 ? 0 : lane->idle + 1;
+    bool full = c->left >= window(place) || offer->end, was_stalled = lane->stalled;
+    lane->idle = c->taken > 0 ? 0 : lane->idle + (c->made > 0);
     lane->stalled = false;
-    lane->again = c->room == 0;
     if (lane->idle > IDLE_MOST)
         return "no_progress";
-    if (lane->again)
+    lane->again = c->room == 0 || (c->left == 0 && offer->more);
+    if (lane->again || c->left == 0)
         return NULL;
-    if (c->left == 0) {
-        lane->again = offer->more;
+    if (c->taken > 0 || c->made > 0) {
+        lane->again = full || offer->more || c->made > 0;
         return NULL;
     }
-    if (progress) {
-        lane->again = full || offer->more;
+    if (offer->room < CHAIN_ROOM_LEAST) {
+        lane->again = lane->cramped = true;
         return NULL;
     }
     lane->again = lane->stalled = full;
     return full && was_stalled ? "stalled" : NULL;
 }
 
-/* What its verdict means. GO, also when it is gone now; WAIT; BROKEN. */
+/* What its verdict means. GO, also when it is gone now; WAIT; FULL: it took nothing with little room; BROKEN. */
 static enum chain_result outcome(struct run *run, struct place *place, const struct offer *offer, int r)
 {
     struct chain *chain = run->chain;
@@ -116,12 +118,14 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     bool asks = lane->ask.hook != 0;
     lane->fault = NULL;
     lane->again = true;
-    if (chain->broken)
+    if (cursor_blocked(&offer->cursor))
         return CHAIN_BROKEN;
     if (!fault && r >= 0 && r != SOTH_DETACH && asks) {
         wait_end(chain, place, lane); /* the policy's pause is in the question */
         return CHAIN_WAIT;
     }
+    if (offer->cursor.taken > 0 || offer->cursor.made > 0)
+        lane->pause.busy = 0;
     if (!fault && (r == SOTH_PAUSE || r == SOTH_BUSY)) {
         if (wait_begin(chain, lane, r))
             return CHAIN_WAIT;
@@ -130,11 +134,13 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     wait_end(chain, place, lane);
     if (!fault && r == SOTH_CONTINUE)
         fault = go_on(place, lane, offer);
-    if (r == SOTH_DETACH && !fault)
-        fault_detach(chain, place, true);
-    else if (fault || r != SOTH_CONTINUE)
+    if (fault || (r != SOTH_CONTINUE && r != SOTH_DETACH))
         return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
-    return CHAIN_GO;
+    if (r == SOTH_DETACH)
+        fault_detach(chain, place, true);
+    bool cramped = lane->cramped;
+    lane->cramped = false;
+    return cramped ? CHAIN_FULL : CHAIN_GO;
 }
 
 static enum chain_result call_once(struct run *run, unsigned i, struct rest *rest)
@@ -152,7 +158,7 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
     int r = call_data(run, place, &offer.cursor);
     offer_account(&offer, lane, rest);
     enum chain_result result = outcome(run, place, &offer, r);
-    if (result == CHAIN_BROKEN)
+    if (result == CHAIN_BROKEN && !cursor_blocked(&offer.cursor)) /* the frames before a blocked one may go */
         return result;
     lane->finished = offer.end && result == CHAIN_GO && !lane->again && !place->gone;
     enum chain_result next = pass_on(run, i, cursor_output(&offer.cursor), lane->finished || place->gone);
@@ -160,7 +166,7 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
         buffer_fini(&lane->made);
     if (next == CHAIN_GO && result == CHAIN_GO && !place->gone && buffer_size(&lane->unjudged) > CHAIN_WINDOW)
         return fault_failed(run->chain, place, run->direction, "data", "window");
-    return next != CHAIN_GO ? next : result;
+    return next != CHAIN_GO && result != CHAIN_BROKEN ? next : result;
 }
 
 /* ---- bytes in ---- */
@@ -184,7 +190,7 @@ static enum chain_result pass_by(struct run *run, unsigned i, struct rest *rest)
         lane->ended = true;
         result = run_feed(run, i + 1, NULL, 0, true);
     }
-    lane->again = false;
+    lane->again = lane->todo = false;
     return result;
 }
 

@@ -348,7 +348,7 @@ struct soth_signal {
 
 /*
  * What a decoder works on, made by the host for one call. pass, drop and put say what becomes of `in` and move it on; put and pass take no
- * more than room, and who uses it up is called again. What a TRANSFORM leaves in `in` is offered again with what follows it, at least
+ * more than room, and who uses it up is called again; 4096 bytes of it must be enough to go on. What a TRANSFORM leaves in `in` is offered again with what follows it, at least
  * min_window bytes in all; who then takes nothing is STALLED and fails the next time. A TAP never holds bytes: with what it leaves it is called
  * again at once, and a call that passes, drops and puts nothing lets everything pass. What it does shapes what later stages see, never what
  * is relayed.
