@@ -325,10 +325,9 @@ static int with_attrs(void *self, struct soth_flow *flow, struct soth_cursor *cu
     assert_non_null(text);
     struct soth_attr attrs[] = {{"number", SOTH_U64(7)}, {"text", SOTH_TEXT(soth_span(text))}, {"absent", SOTH_TEXT(((struct soth_span){NULL, 0}))}};
     struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_REQUEST_BODY_CHUNK, .attr_count = 3, .attrs = attrs, .payload = soth_span("P")};
-    if (cur->in.n == 0)
-        return SOTH_CONTINUE;
+    bool resumed = cur->in.n == 0;
     cursor_pass(cur, cur->in.n);
-    int r = chain_frame(self, flow, &frame);
+    int r = resumed ? SOTH_CONTINUE : chain_frame(self, flow, &frame);
     memset(text, 0, 6);
     free(text);
     memset(attrs, 0, sizeof attrs);
