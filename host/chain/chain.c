@@ -42,13 +42,6 @@ static enum chain_result take_part(struct chain *chain, size_t i)
     return fault_failed(chain, place, 2, "open", fault_code(r));
 }
 
-static uint8_t watched(const struct soth_message *message, int answer)
-{
-    uint8_t here = (uint8_t)(1u << message->direction);
-    bool both = answer == SOTH_WATCH_BOTH && (message->direction == SOTH_TO_SERVER || message->status == 101);
-    return both ? 3 : here;
-}
-
 /* One decoder is asked about one head. */
 static enum chain_result ask_one(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, size_t i, const struct soth_message *message)
 {
@@ -72,7 +65,7 @@ static enum chain_result ask_one(struct chain **chain, const struct chain_env *e
     enum chain_result result = place ? CHAIN_GO : take_part(*chain, i);
     place = (*chain)->places[i];
     if (place && result == CHAIN_GO)
-        place->watches |= watched(message, r);
+        place->watches |= r == SOTH_WATCH_BOTH ? 3 : (uint8_t)(1u << message->direction);
     return result;
 }
 
@@ -135,7 +128,7 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
         result = ask_one(chain, env, flow, i, message);
     if (!*chain || result != CHAIN_GO)
         return result;
-    /* a direction whose bytes have begun stays as it is */
+    /* a direction whose bytes may have begun stays as it is */
     for (unsigned d = 0; d < 2; d++)
         if (d == message->direction || message->direction == SOTH_TO_SERVER || message->status == 101)
             line_up(*chain, d);

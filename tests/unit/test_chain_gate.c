@@ -421,6 +421,173 @@ static void the_other_direction_does_not_wait_for_ever(void **state)
     assert_int_equal(chain_deadline(play.chain), 0);
 }
 
+/* Its half frame is held in one direction, it fails in the other. */
+static void what_it_held_goes_on_soon(void **state)
+{
+    (void)state;
+    struct actor *a = FRAMES();
+    a->answer = SOTH_WATCH_BOTH;
+    a->fail_at = 2;
+    a->data_result = -SOTH_EINVALID;
+    IS(GO, play_match(&play, SOTH_TO_SERVER, 0));
+    IS(GO, play_text(&play, SOTH_TO_SERVER, "half"));
+    assert_int_equal(chain_deadline(play.chain), 0);
+    IS(GO, play_text(&play, SOTH_TO_CLIENT, "abc"));
+    assert_int_equal(chain_deadline(play.chain), 1);
+    IS(GO, chain_timer(play.chain));
+    IS(GO, play_resume(&play, SOTH_TO_SERVER));
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "half");
+    assert_int_equal(chain_deadline(play.chain), 0);
+}
+
+/* Bytes come for it before anybody has looked. */
+static void what_it_held_goes_before_what_comes(void **state)
+{
+    (void)state;
+    struct actor *a = FRAMES();
+    a->answer = SOTH_WATCH_BOTH;
+    a->fail_at = 2;
+    a->data_result = -SOTH_EINVALID;
+    IS(GO, play_match(&play, SOTH_TO_SERVER, 0));
+    IS(GO, play_text(&play, SOTH_TO_SERVER, "half"));
+    IS(GO, play_text(&play, SOTH_TO_CLIENT, "abc"));
+    IS(GO, play_bytes(&play, SOTH_TO_SERVER, " whole", 6, true));
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "half whole");
+}
+
+/* It lets go, and another one, closed on error, fails over the same bytes. */
+static void what_breaks_it_is_not_relayed(void **state)
+{
+    (void)state;
+    struct actor *a = FRAMES(), *b = play_add(&play, "w", SOTH_TAP, SOTH_STAGE_SANITIZE, tap_watch);
+    a->fail_at = b->fail_at = 2;
+    a->data_result = b->data_result = -SOTH_EINVALID;
+    play.decoders[1].closed = true;
+    HEAD();
+    GIVES("half");
+    IS(BROKEN, play_text(&play, SOTH_TO_CLIENT, " more"));
+    RELAYED("");
+}
+
+/* Passes two bytes, drops two, and only then says that it was a frame. */
+static int drops_inside(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct actor *a = self;
+    struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_REQUEST_BODY_CHUNK, .payload = soth_span("it")};
+    a->calls++;
+    cursor_pass(cur, 2);
+    cursor_drop(cur, cur->in.n);
+    return a->calls == 2 ? chain_frame(self, flow, &frame) : SOTH_CONTINUE;
+}
+
+static void what_is_dropped_inside_a_frame_waits_with_it(void **state)
+{
+    (void)state;
+    play_add(&play, "d", SOTH_TAP, SOTH_STAGE_FRAME, drops_inside);
+    HEAD();
+    GIVES("abcd");
+    RELAYED("");
+    GIVES("efgh");
+    RELAYED("abcdefgh");
+}
+
+/* ---- two of them ---- */
+
+/* Two decoders of frames, of which the policy keeps the one named by the payload's first letter waiting. */
+static const struct ask *first_asked;
+
+static enum ask_result one_of_two(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
+{
+    (void)policy;
+    first_asked = first_asked ? first_asked : ask;
+    bool waits = q->frame->payload.p[0] == (ask == first_asked ? '1' : '2');
+    if (ask->hook) {
+        ask->hook = 0;
+        return ASK_DONE;
+    }
+    *ask = (struct ask){.hook = q->hook, .verdict = {.action = SOTH_ALLOW, .policy_module = ""}};
+    ask->pause = (struct pause){.state = PAUSE_WAITING, .token = {1, 1, flow->pauses + 1}};
+    if (waits)
+        flow->pauses++;
+    else
+        ask->hook = 0;
+    return waits ? ASK_WAIT : ASK_DONE;
+}
+
+static void the_slower_of_two_counts(void **state)
+{
+    (void)state;
+    for (unsigned decoded = 0; decoded < 2; decoded++) {
+        if (decoded)
+            play_add(&play, "d", SOTH_TAP, SOTH_STAGE_CONTENT, tap_odd); /* drops spaces */
+        FRAMES();
+        play_add(&play, "g", SOTH_TAP, SOTH_STAGE_FRAME, tap_frames);
+        play.env.ask = one_of_two;
+        first_asked = NULL;
+        IS(GO, play_match(&play, SOTH_TO_SERVER, 0));
+        IS(GO, play_text(&play, SOTH_TO_SERVER, "a b\n"));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), "a b\n");
+        IS(WAIT, play_text(&play, SOTH_TO_SERVER, "1\n"));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), "a b\n");
+        assert_true(chain_resumed(play.chain, 1, 0));
+        IS(GO, play_resume(&play, SOTH_TO_SERVER));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), "a b\n1\n");
+        IS(WAIT, play_text(&play, SOTH_TO_SERVER, "c\n2\nrest"));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), decoded ? "a b\n1\n" : "a b\n1\nc\n");
+        assert_true(chain_resumed(play.chain, 2, 0));
+        IS(GO, play_resume(&play, SOTH_TO_SERVER));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), decoded ? "a b\n1\n" : "a b\n1\nc\n2\n");
+        IS(GO, play_end(&play, SOTH_TO_SERVER));
+        assert_string_equal(play_out(&play, SOTH_TO_SERVER), "a b\n1\nc\n2\nrest");
+        again();
+    }
+}
+
+/* The view comes in two pieces; the second decoder waits in the first piece, the first one in the second. */
+static void a_piece_is_judged_when_all_have_seen_it(void **state)
+{
+    static char body[40005];
+    (void)state;
+    for (size_t i = 0; i < sizeof body - 1; i += 2)
+        memcpy(body + i, "x\n", 2);
+    body[0] = '2';
+    body[sizeof body - 3] = '1';
+    play_add(&play, "d", SOTH_TAP, SOTH_STAGE_CONTENT, tap_double);
+    FRAMES();
+    play_add(&play, "g", SOTH_TAP, SOTH_STAGE_FRAME, tap_frames);
+    play.env.ask = one_of_two;
+    first_asked = NULL;
+    IS(GO, play_match(&play, SOTH_TO_SERVER, 0));
+    IS(WAIT, play_text(&play, SOTH_TO_SERVER, body));
+    assert_true(chain_resumed(play.chain, 1, 0));
+    IS(WAIT, play_resume(&play, SOTH_TO_SERVER));
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "");
+    assert_true(chain_resumed(play.chain, 2, 0));
+    IS(GO, play_resume(&play, SOTH_TO_SERVER));
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), body);
+}
+
+/* One that has seen the end leaves while the other still waits for a verdict. */
+static void the_end_is_told_once(void **state)
+{
+    (void)state;
+    struct actor *first = play_add(&play, "d", SOTH_TAP, SOTH_STAGE_CONTENT, tap_pass), *a = FRAMES();
+    struct actor *last = play_add(&play, "w", SOTH_TAP, SOTH_STAGE_SANITIZE, tap_watch);
+    first->timer_ms = 10;
+    first->timer_result = SOTH_DETACH;
+    IS(GO, play_match(&play, SOTH_TO_SERVER, 0));
+    IS(WAIT, play_bytes(&play, SOTH_TO_SERVER, "P\nrest", 6, true));
+    play_later(&play, 10);
+    IS(GO, chain_timer(play.chain));
+    IS(WAIT, play_resume(&play, SOTH_TO_SERVER));
+    assert_true(chain_resumed(play.chain, 1, 0));
+    IS(GO, play_resume(&play, SOTH_TO_SERVER));
+    assert_int_equal(a->calls, 2);
+    assert_int_equal(last->calls, 2);
+    assert_int_equal(last->flags, SOTH_CUR_END);
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "P\nrest");
+}
+
 /* ---- behind a stage that changes the view ---- */
 
 static void behind_a_decoder_whole_pieces_go_on(void **state)
@@ -547,6 +714,13 @@ int main(void)
         TEST(who_fails_lets_go),
         TEST(who_leaves_by_its_timer_lets_go),
         TEST(the_other_direction_does_not_wait_for_ever),
+        TEST(what_it_held_goes_on_soon),
+        TEST(what_it_held_goes_before_what_comes),
+        TEST(what_breaks_it_is_not_relayed),
+        TEST(what_is_dropped_inside_a_frame_waits_with_it),
+        TEST(the_slower_of_two_counts),
+        TEST(a_piece_is_judged_when_all_have_seen_it),
+        TEST(the_end_is_told_once),
         TEST(behind_a_decoder_whole_pieces_go_on),
         TEST(a_transform_is_judged_by_what_it_makes),
         TEST(a_transform_has_bounds_too),

@@ -240,8 +240,10 @@ static void after_too_many_failures_it_is_left_alone(void **state)
     }
     assert_int_equal(a->calls, 3);
     a->fail_at = 0;
+    play_events(&play);
     REQUEST();
     assert_null(play.chain);
+    assert_string_equal(play_events(&play), "");
     assert_int_equal(a->opened, 3);
     /* closed on error: what it wants to see does not pass unseen, what it does not want passes */
     play.decoders[0].closed = true;

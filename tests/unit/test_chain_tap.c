@@ -115,6 +115,36 @@ static void the_view_has_bounds_and_goes_on(void **state)
     free(much);
 }
 
+/* Takes all of its input at once and makes `number` bytes of it, as much as there is room for. */
+static int makes_much(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    static const char bytes[1000];
+    struct actor *a = self;
+    (void)flow;
+    a->calls++;
+    cursor_drop(cur, cur->in.n);
+    while (a->number > 0 && cur->room > 0)
+        a->number -= cursor_put(cur, (struct soth_span){bytes, a->number < sizeof bytes ? a->number : sizeof bytes});
+    return SOTH_CONTINUE;
+}
+
+static void who_used_up_its_room_is_called_again(void **state)
+{
+    (void)state;
+    struct actor *a = TAP("a", CONTENT, makes_much), *b = TAP("b", SANITIZE, tap_watch);
+    a->number = 200000;
+    TO_CLIENT(200);
+    GIVES("x");
+    assert_int_equal(a->calls, 4);
+    assert_int_equal(buffer_size(&b->seen), 200000);
+    a->number = 65536; /* exactly its room: once more, in vain */
+    ENDS();
+    assert_int_equal(a->calls, 6);
+    assert_int_equal(b->flags, SOTH_CUR_END);
+    assert_int_equal(buffer_size(&b->seen), 265536);
+    RELAYED("x");
+}
+
 /* A TAP that passes a part and then no more lets the rest pass. */
 static int passes_two(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
@@ -346,6 +376,7 @@ int main(void)
         TEST(the_end_may_come_with_bytes),
         TEST(what_it_makes_is_the_view_of_the_next),
         TEST(the_view_has_bounds_and_goes_on),
+        TEST(who_used_up_its_room_is_called_again),
         TEST(what_it_leaves_it_sees_again_at_once),
         TEST(order_is_kept),
         TEST(a_cursor_is_not_believed),

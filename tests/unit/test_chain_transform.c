@@ -215,6 +215,35 @@ static void at_the_end_everything_must_be_taken(void **state)
     assert_int_equal(a->failures, 1);
 }
 
+/* Takes four bytes at a time and makes nothing of them. */
+static int drops_four(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct actor *a = self;
+    (void)flow;
+    a->calls++;
+    if (cur->in.n >= 4)
+        assert_int_equal(cursor_drop(cur, 4), 4);
+    else if (cur->flags & SOTH_CUR_END)
+        cursor_drop(cur, cur->in.n);
+    return SOTH_CONTINUE;
+}
+
+static void a_window_is_filled_as_long_as_there_is_more(void **state)
+{
+    (void)state;
+    struct actor *a = TRANSFORM("d", drops_four);
+    HEAD();
+    GIVES("ab");
+    assert_int_equal(a->calls, 1);
+    GIVES("0123456789012345678901"); /* 24 bytes with what waits in its window of sixteen */
+    assert_int_equal(a->calls, 4);
+    ENDS();
+    assert_int_equal(atomic_load(&play.decoders[0].counts.bytes_in), 0);
+    play_free(&play, true);
+    assert_int_equal(atomic_load(&play.decoders[0].counts.bytes_in), 24);
+    assert_int_equal(play.failures, 0);
+}
+
 static void a_pause_holds_what_was_given(void **state)
 {
     (void)state;
@@ -236,6 +265,7 @@ static void a_pause_holds_what_was_given(void **state)
     RESUME(GO);
     RELAYED("abcdefg");
     ENDS();
+    assert_int_equal(a->flags, SOTH_CUR_END);
     assert_int_equal(a->cancelled, 0);
     assert_int_equal(play.stale, 0);
 }
@@ -278,6 +308,7 @@ static void an_open_deadline_lets_pass(void **state)
     play_free(&play, false); /* the flow is gone */
     assert_int_equal(a->cancelled, 2);
     assert_int_equal(a->closed, 1);
+    assert_int_equal(atomic_load(&play.decoders[0].counts.bytes_out), 4);
 }
 
 static int pauses_closed(void *self, struct soth_flow *flow, struct soth_cursor *cur)
@@ -535,6 +566,7 @@ int main(void)
         TEST(who_takes_nothing_from_a_full_window_fails),
         TEST(who_waits_for_the_end_in_time_is_fine),
         TEST(at_the_end_everything_must_be_taken),
+        TEST(a_window_is_filled_as_long_as_there_is_more),
         TEST(a_pause_holds_what_was_given),
         TEST(the_end_follows_the_last_byte),
         TEST(an_open_deadline_lets_pass),
