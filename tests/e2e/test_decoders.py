@@ -91,6 +91,7 @@ def test_large_bodies_byte_by_byte_right(decoding, origin, extra):
         assert json.loads(client.ask("POST", "/echo", "origin.test", body=body).body)["sha256"] == changed
 
 
+@pytest.mark.slow
 def test_little_that_becomes_much_costs_no_memory(decoding, origin):
     """2 MB become 400 MB for a client that reads slowly: what waits is bounded."""
     server, p = origin(routes={"/a": said(b"a" * 2000000)}), decoding(transform(**{"from": "a", "to": "x" * 200, "requests": False}))
