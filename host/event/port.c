@@ -8,6 +8,8 @@
 
 #include "host/event/private.h"
 
+#define PENDING_MOST (1u << 20) /* bytes that wait for the end of a turn; with payload a turn may bring many times that */
+
 static void *carve(struct bus_port *port, size_t n)
 {
     struct bus_port_private *p = port->private;
@@ -46,21 +48,38 @@ static struct soth_span copy(char **at, struct soth_span text)
     return out;
 }
 
-static bool has_text(const struct soth_attr *attr)
+static bool has_text(uint32_t type)
 {
-    return attr->type == SOTH_ATTR_TEXT || attr->type == SOTH_ATTR_BYTES;
+    type &= ~(SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL | EVENT_ATTR_WHOLE);
+    return type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES;
 }
 
-/* Absent values are left out; emitters name them in order nearly always, so this is one pass. */
-static uint32_t copy_attrs(struct soth_attr *to, const struct soth_attr *attrs, size_t n, char **at)
+static bool is_flagged(uint32_t type)
+{
+    return (type & (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)) != 0;
+}
+
+/* Is there a value that somebody wants? *text is as much of it as the sink gets that wants most. */
+static bool admit(const struct bus_port *port, unsigned kind, const struct soth_attr *attr, struct soth_span *text)
+{
+    *text = attr->text;
+    if (attr->text.p == NULL || !is_flagged(attr->type))
+        return attr->text.p != NULL;
+    return bus_captures(port, kind) && view_cut(attr, port->payload, text);
+}
+
+/* Emitters name attributes in order nearly always, so this is one pass. Returns whether any carries payload. */
+static bool copy_attrs(const struct bus_port *port, struct soth_event *event, struct soth_attr *to, const struct soth_attr *attrs, size_t n, char **at)
 {
     uint32_t count = 0;
+    bool flagged = false;
     for (size_t i = 0; i < n; i++) {
-        if (attrs[i].text.p == NULL)
-            continue;
         struct soth_attr attr = attrs[i];
-        if (has_text(&attr))
+        if (!admit(port, event->kind, &attrs[i], &attr.text))
+            continue;
+        if (has_text(attr.type))
             attr.text = copy(at, attr.text);
+        flagged |= is_flagged(attr.type);
         uint32_t k = count++;
         while (k > 0 && by_name(&attr, &to[k - 1]) < 0) {
             to[k] = to[k - 1];
@@ -68,7 +87,9 @@ static uint32_t copy_attrs(struct soth_attr *to, const struct soth_attr *attrs, 
         }
         to[k] = attr;
     }
-    return count;
+    event->attrs = to;
+    event->attr_count = count;
+    return flagged;
 }
 
 static bool remember(struct bus_port_private *p, struct queued *q)
@@ -91,10 +112,11 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
     struct bus_port_private *p = port->private;
     size_t text = source->client_addr.n + source->server_host.n, present = 0;
     for (size_t i = 0; i < n; i++) {
-        if (attrs[i].text.p == NULL)
+        struct soth_span value;
+        if (!admit(port, kind, &attrs[i], &value))
             continue;
         present++;
-        text += has_text(&attrs[i]) ? attrs[i].text.n : 0;
+        text += has_text(attrs[i].type) ? value.n : 0;
     }
     size_t size = sizeof(struct queued) + present * sizeof *attrs + text;
     struct queued *q = carve(port, size);
@@ -119,20 +141,30 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
         .client_addr = copy(&at, source->client_addr),
         .server_host = copy(&at, source->server_host),
         .server_port = source->server_port,
-        .attrs = to,
     };
-    q->event.attr_count = copy_attrs(to, attrs, n, &at);
+    q->flagged = copy_attrs(port, &q->event, to, attrs, n, &at);
     port->pending = true;
+    p->bytes += size;
+    if (p->bytes > PENDING_MOST)
+        bus_flush(port);
 }
 
 /* ---- publishing ---- */
+
+void bus_port_learn(struct bus_port *port)
+{
+    port->mask = port->bus->kinds;
+    port->payload_kinds = port->bus->payload_kinds;
+    port->payload = port->bus->payload;
+    port->congested = port->bus->full_sinks > 0;
+}
 
 void bus_flush(struct bus_port *port)
 {
     struct bus *bus = port->bus;
     pthread_mutex_lock(&bus->lock);
     bus_publish(bus, port);
-    port->congested = bus->full_sinks > 0;
+    bus_port_learn(port);
     pthread_mutex_unlock(&bus->lock);
     /* when no queue has an event of the slab any more it is filled again from its beginning, warm in the cache as it is */
     struct bus_port_private *p = port->private;
@@ -143,7 +175,7 @@ void bus_flush(struct bus_port *port)
 void bus_port_woken(struct bus_port *port)
 {
     pthread_mutex_lock(&port->bus->lock);
-    port->congested = port->bus->full_sinks > 0;
+    bus_port_learn(port);
     pthread_mutex_unlock(&port->bus->lock);
 }
 
@@ -163,7 +195,7 @@ struct bus_port *bus_port_new(struct bus *bus, void (*wake)(void *arg), void *ar
     p->wake = wake;
     p->arg = arg;
     pthread_mutex_lock(&bus->lock);
-    port->mask = bus->kinds;
+    bus_port_learn(port);
     p->next = bus->ports;
     bus->ports = port;
     pthread_mutex_unlock(&bus->lock);
