@@ -30,7 +30,7 @@ const struct soth_opt conf_module_options[] = {
     SOTH_OPT_MAP(M, queue, queue_options, "sinks: the queue in front of it"),
     SOTH_OPT_STRINGS(M, events, "[]", "sinks: event kinds or groups (all, connect, tls, http, body, stream, grpc, decoder, system)"),
     SOTH_OPT_STRING_DEF(M, payload, "none",
-                        "sinks: content of messages in events: none, sample:N (the first N bytes of each body, a size) or full; secrets are left out"),
+                        "sinks: content of messages in events: none, sample:N (first N bytes of each body, a size) or full; secrets are redacted"),
     {"config", OPT_T_NODE, 0, offsetof(M, config), "", 0, 0, NULL, NULL, 0, "what the module itself takes, by its own table"},
     SOTH_OPT_END,
 };

@@ -69,7 +69,8 @@ static bool admit(const struct bus_port *port, unsigned kind, const struct soth_
 }
 
 /* Emitters name attributes in order nearly always, so this is one pass. Returns whether any carries payload. */
-static bool copy_attrs(const struct bus_port *port, struct soth_event *event, struct soth_attr *to, const struct soth_attr *attrs, size_t n, char **at)
+static bool copy_attrs(const struct bus_port *port, struct soth_event *event, struct soth_attr *to, const struct soth_attr *attrs, size_t n,
+                       char **at)
 {
     uint32_t count = 0;
     bool flagged = false;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/flow/payload.h"
 #include "host/flow/stage.h"
 
 static struct soth_span target_name(const struct flow *flow)
@@ -297,7 +298,7 @@ static bool may_run(const struct flow *flow)
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
-    ex->request_chunk += data.n;
+    payload_body(flow, SIDE_CLIENT, data);
     if (ex->discard || !flow->origin.open)
         return;
     if (ex->request_framing != FRAMING_CHUNKED) {

@@ -3,6 +3,7 @@
  * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades, and
  * what happens when an exchange is over. A response's bytes leave in the step in which they came.
  */
+#include "host/flow/payload.h"
 #include "host/flow/stage.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
@@ -85,7 +86,7 @@ static void response_head(struct flow *flow, struct effects *fx, const struct me
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
-    ex->response_chunk += data.n;
+    payload_body(flow, SIDE_ORIGIN, data);
     if (ex->plan.framing != REWRITE_CHUNKED) {
         leg_write(flow, fx, SIDE_CLIENT, data.p, data.n);
         return;
