@@ -20,12 +20,7 @@ static void instance_free(struct instance *instance)
         return;
     if (instance->created && instance->module.destroy)
         instance->module.destroy(instance->self);
-    for (int i = 0; i < instance->counter_count; i++) {
-        free(instance->counters[i]->name);
-        free(instance->counters[i]->label);
-        free(instance->counters[i]);
-    }
-    free(instance->counters);
+    metrics_fini(&instance->metrics);
     options_fini(instance->owned);
     free(instance);
 }
