@@ -2,6 +2,8 @@
 """A sink that takes its time: pause_flow makes the client wait and the memory stay, drop_oldest lets it go and says exactly what is
 missing; what a sink acknowledges late is waited for at the end."""
 import hashlib
+import re
+import signal
 import threading
 
 import pytest
@@ -130,3 +132,23 @@ def test_flows_wait_for_acknowledgements(proxy, origin, tmp_path):
     assert watch.seconds > 0.5
     p.stop()
     assert len(journal(path)) == len(p.events())
+
+
+def test_metrics_of_modules_are_printed_on_sigusr2(proxy, origin, slow, tmp_path):
+    path, server = tmp_path / "journal", origin()
+    p = proxy(extra_modules=[sink(path), sink(tmp_path / "second") | {"name": "second"}], modules_dir=with_modules(slow))
+    download(p, server, 1000)
+    until(lambda: all(any(kind == "stream_closed" for _, kind, _ in journal(tmp_path / name)) for name in ("journal", "second")), 10, "the flow's end")
+    p.signal(signal.SIGUSR2)
+    until(lambda: 'soth_slow_batch_events_count{instance="second"}' in p.stderr(), 10, "the metrics")
+    text = p.stderr()
+    count = len(journal(path))
+    for line in ("# TYPE soth_slow_events_total counter", "# TYPE soth_slow_last gauge", "# TYPE soth_slow_batch_events histogram"):
+        assert text.count(line + "\n") == 1
+    for name in ("slow", "second"):
+        assert f'soth_slow_events_total{{instance="{name}",label="all"}} {count}\n' in text
+        assert f'soth_slow_last{{instance="{name}"}} {count}\n' in text
+        assert f'soth_slow_batch_events_sum{{instance="{name}"}} {count}\n' in text
+        buckets = [int(n) for n in re.findall(f'soth_slow_batch_events_bucket{{instance="{name}",le="[^"]*"}} ([0-9]+)\n', text)]
+        assert buckets == sorted(buckets) and len(buckets) == 4 and buckets[-1] > 0
+        assert f'soth_slow_batch_events_count{{instance="{name}"}} {buckets[-1]}\n' in text
