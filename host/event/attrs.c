@@ -76,10 +76,14 @@ static const struct name *find(uint32_t kind, const char *text, size_t n)
     return NULL;
 }
 
+static bool is_text(uint32_t type)
+{
+    return (type & 3u) == SOTH_ATTR_TEXT || (type & 3u) == SOTH_ATTR_BYTES;
+}
+
 static bool is_absent(const struct soth_attr *attr)
 {
-    uint32_t type = attr->type & 3u;
-    return attr->text.p == NULL || (attr->text.n == 0 && (type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES));
+    return attr->text.p == NULL || (attr->text.n == 0 && is_text(attr->type));
 }
 
 static bool given(const struct soth_attr *out, int count, const struct name *name)
@@ -110,6 +114,8 @@ int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, st
         }
         out[count] = attrs[i];
         out[count].name = name->text;
+        if (!is_text(attrs[i].type))
+            out[count].text = (struct soth_span){"", 0};
         out[count++].name_len = name->n;
     }
     return count;

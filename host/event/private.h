@@ -8,6 +8,12 @@
 
 #include "host/event/bus.h"
 
+/* ---- kind.c ---- */
+
+#define EVENT_PROTOCOLS 6u
+extern const char *const event_kind_names[SOTH_EV_COUNT];
+extern const char *const event_protocol_names[EVENT_PROTOCOLS];
+
 /* ---- slab.c: memory of events ---- */
 
 #define SLAB_SIZE 65536u
@@ -22,7 +28,7 @@ struct slab_pool {
 /* Events are carved from slabs; a slab lives while its port fills it, has unpublished events in it, or an event of it waits in a queue. */
 struct slab {
     atomic_uint refs;
-    uint32_t used, size;
+    uint32_t size;
     struct slab_pool *pool;
     struct slab *next; /* in the pool; among a port's retired ones */
     _Alignas(16) uint8_t data[];
@@ -41,10 +47,12 @@ struct queued {
 };
 
 struct bus_port_private {
-    struct slab *slab;    /* being filled */
+    struct slab *slab;    /* being filled, */
+    uint8_t *at, *end;    /* from here to there */
     struct slab *retired; /* full, with events that are not published yet */
+    unsigned retired_count;
     struct queued **pending;
-    size_t count, room, bytes;
+    size_t count, room;
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
@@ -101,7 +109,22 @@ struct sink {
 };
 
 /* (lock) All of them. */
-bool queue_put(struct sink *sink, struct queued *q); /* false: the event is lost, and counted */
+static inline bool queue_over(const struct sink *sink, const struct queued *q)
+{
+    return sink->count + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
+}
+bool queue_put_special(struct sink *sink, struct queued *q);
+/* False: the event is lost, and counted. Nearly always there is nothing to think about. */
+static inline bool queue_put(struct sink *sink, struct queued *q)
+{
+    bool special = sink->off | (sink->losses.n == LOSSES) | (q->event.kind == SOTH_EV_EVENTS_LOST);
+    if (special || sink->count >= sink->room || queue_over(sink, q))
+        return queue_put_special(sink, q);
+    sink->ring[(sink->head + sink->count++) & (sink->room - 1)] = q;
+    sink->bytes += q->bytes;
+    sink->queued_last = q->event.sequence_id;
+    return true;
+}
 uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max);
 void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived); /* see losses_add */
 void queue_clear(struct sink *sink);    /* all of it is lost, and what is not acknowledged */

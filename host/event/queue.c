@@ -8,15 +8,10 @@
 
 #include "host/event/private.h"
 
-static bool over(const struct sink *sink, const struct queued *q)
-{
-    return sink->count + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
-}
-
 /* Is this the report of this sink's own losses? Its attributes are count, first_sequence_id, last_sequence_id, sink. */
-static bool is_own_report(const struct sink *sink, const struct soth_event *event)
+static inline bool is_own_report(const struct sink *sink, const struct soth_event *event)
 {
-    return event->kind == SOTH_EV_EVENTS_LOST && event->attr_count == 4 && soth_span_is(event->attrs[3].text, sink->name);
+    return __builtin_expect(event->kind == SOTH_EV_EVENTS_LOST, 0) && event->attr_count == 4 && soth_span_is(event->attrs[3].text, sink->name);
 }
 
 void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived)
@@ -38,10 +33,8 @@ static struct queued **slot(const struct sink *sink, size_t i)
     return &sink->ring[(sink->head + i) & (sink->room - 1)];
 }
 
-static bool ring_room(struct sink *sink)
+static bool ring_grow(struct sink *sink)
 {
-    if (sink->count < sink->room)
-        return true;
     size_t room = sink->room ? sink->room * 2 : 1024;
     struct queued **bigger = malloc(room * sizeof *bigger);
     if (!bigger)
@@ -53,6 +46,11 @@ static bool ring_room(struct sink *sink)
     sink->room = room;
     sink->head = 0;
     return true;
+}
+
+static inline bool ring_room(struct sink *sink)
+{
+    return sink->count < sink->room || ring_grow(sink);
 }
 
 static void lose_head(struct sink *sink)
@@ -92,11 +90,11 @@ static bool must_go_on_losing(const struct sink *sink)
 
 static bool make_room(struct sink *sink, const struct queued *q)
 {
-    if (!over(sink, q) || is_own_report(sink, &q->event))
+    if (!queue_over(sink, q) || is_own_report(sink, &q->event))
         return ring_room(sink);
     switch (sink->config.on_full) {
     case QUEUE_DROP_OLDEST:
-        while (over(sink, q))
+        while (queue_over(sink, q))
             if (!drop_oldest(sink))
                 return false;
         return ring_room(sink);
@@ -111,7 +109,7 @@ static bool make_room(struct sink *sink, const struct queued *q)
     }
 }
 
-bool queue_put(struct sink *sink, struct queued *q)
+bool queue_put_special(struct sink *sink, struct queued *q)
 {
     if (sink->off || must_go_on_losing(sink) || !make_room(sink, q)) {
         queue_lost(sink, &q->event, sink->queued_last);

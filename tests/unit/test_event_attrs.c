@@ -8,7 +8,7 @@ static void attributes_of_the_kind_are_taken(void **state)
 {
     char name[] = "offset"; /* of the module; what comes out is ours */
     const struct soth_attr attrs[] = {
-        {"bytes", {"", 0}, 7, SOTH_ATTR_U64, 0},
+        {"bytes", {"garbage", 7}, 7, SOTH_ATTR_U64, 0},
         {name, {"", 0}, 9, SOTH_ATTR_U64, 6},
         {"payload", {"abc", 3}, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0},
     };
@@ -21,6 +21,7 @@ static void attributes_of_the_kind_are_taken(void **state)
     assert_string_equal(out[0].name, "bytes");
     assert_int_equal(out[0].name_len, 5);
     assert_int_equal(out[0].number, 7);
+    assert_int_equal(out[0].text.n, 0);
     assert_string_equal(out[1].name, "offset");
     assert_int_equal(out[2].type, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD);
     assert_int_equal(out[2].text.n, 3);
