@@ -138,21 +138,17 @@ static void give_back(const struct batch *batch)
 void batch_release(struct sink *sink, const struct batch *batch, uint32_t taken)
 {
     uint64_t bytes = 0;
-    bool acks = sink->config.acks && !sink->off; /* only this thread switches it off */
-    if (acks)
-        pthread_mutex_lock(&sink->bus->lock);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        const struct queued *q = batch->queued[i];
-        if (acks && i < taken)
-            acks_taken(sink, q->event.sequence_id, q->bytes);
-        else
-            bytes += q->bytes;
-    }
-    if (acks)
-        pthread_mutex_unlock(&sink->bus->lock);
-    give_back(batch);
+    uint32_t waiting = sink->config.acks && !sink->off ? taken : 0; /* only this thread switches it off */
+    for (uint32_t i = waiting; i < batch->count; i++)
+        bytes += batch->queued[i]->bytes;
     pthread_mutex_lock(&sink->bus->lock);
-    sink->written += acks ? 0 : taken;
+    for (uint32_t i = 0; i < waiting; i++)
+        acks_taken(sink, batch->queued[i]->event.sequence_id, batch->queued[i]->bytes);
+    sink->at_hand = sink->acks.at_hand = 0;
+    sink->written += taken - waiting;
     sink->bytes -= bytes;
     queue_relieved(sink);
+    pthread_mutex_unlock(&sink->bus->lock);
+    give_back(batch);
+    pthread_mutex_lock(&sink->bus->lock);
 }

@@ -232,7 +232,7 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max)
     pthread_mutex_lock(&bus->lock);
     for (; n < bus->sink_count && n < max; n++) {
         const struct sink *s = bus->sinks[n];
-        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count + s->acks.count, s->bytes};
+        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count + s->at_hand + s->acks.count, s->bytes};
     }
     pthread_mutex_unlock(&bus->lock);
     return n;

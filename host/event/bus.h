@@ -78,7 +78,7 @@ struct bus_sink_stats {
     const char *name;
     uint64_t written;        /* with acks: acknowledged */
     uint64_t lost;
-    uint64_t queued_events, queued_bytes; /* with acks: what is not acknowledged yet counts too */
+    uint64_t queued_events, queued_bytes; /* with what is being written, and with acks what is not acknowledged yet */
 };
 size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
 

@@ -81,7 +81,7 @@ struct unacked {
 };
 struct acks {
     struct unacked *ring;
-    size_t room, head, count;
+    size_t room, head, count, at_hand; /* at_hand: in the batch; may be taken any moment */
     uint64_t offered, upto; /* the last number offered to the sink, the last that it acknowledged */
 };
 
@@ -96,7 +96,7 @@ struct sink {
     struct bus_queue_config config;
     /* (lock) a ring of pointers; bytes counts what is in it, in the batch at hand and not acknowledged */
     struct queued **ring;
-    size_t room, head, count;
+    size_t room, head, count, at_hand; /* at_hand: in the batch, does not wait any more */
     uint64_t bytes, queued_last, taken_last; /* the last numbers that went in and came out, reports of own losses aside */
     struct acks acks;
     bool sleeping, full, off, reopen, running;
@@ -111,7 +111,7 @@ struct sink {
 /* (lock) All of them. */
 static inline bool queue_over(const struct sink *sink, const struct queued *q)
 {
-    return sink->count + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
+    return sink->count + sink->acks.at_hand + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
 }
 bool queue_put_special(struct sink *sink, struct queued *q);
 /* False: the event is lost, and counted. Nearly always there is nothing to think about. */

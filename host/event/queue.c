@@ -132,6 +132,8 @@ uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max)
     memcpy(out + straight, sink->ring, (n - straight) * sizeof *out);
     sink->head = (sink->head + n) & (sink->room - 1);
     sink->count -= n;
+    sink->at_hand = n;
+    sink->acks.at_hand = sink->config.acks ? n : 0;
     sink->acks.offered = out[n - 1]->event.sequence_id;
     for (uint32_t i = n; i > 0; i--)
         if (!is_own_report(sink, &out[i - 1]->event)) {
@@ -151,7 +153,7 @@ void queue_clear(struct sink *sink)
 
 void queue_relieved(struct sink *sink)
 {
-    size_t count = sink->count + sink->acks.count;
+    size_t count = sink->count + sink->acks.at_hand + sink->acks.count;
     if (!sink->full || count > sink->config.max_events / 2 || sink->bytes > sink->config.max_bytes / 2)
         return;
     sink->full = false;
