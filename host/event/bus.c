@@ -178,15 +178,16 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
     pthread_mutex_lock(&bus->lock);
     bus->stopping = true;
     bus->stop_deadline_ns = bus_now_ns() + deadline_ms * UINT64_C(1000000);
+    bus->stop_wait_ns = bus->stop_deadline_ns - deadline_ms * UINT64_C(500000);
     for (size_t i = 0; i < bus->sink_count; i++)
         pthread_cond_signal(&bus->sinks[i]->ready);
     pthread_mutex_unlock(&bus->lock);
+    for (size_t i = 0; i < bus->sink_count; i++)
+        if (bus->sinks[i]->running)
+            pthread_join(bus->sinks[i]->thread, NULL);
     for (size_t i = 0; i < bus->sink_count; i++) {
-        struct sink *sink = bus->sinks[i];
-        if (sink->running)
-            pthread_join(sink->thread, NULL);
-        sink->running = false;
-        undelivered += sink->undelivered + sink->count;
+        bus->sinks[i]->running = false;
+        undelivered += bus->sinks[i]->undelivered + bus->sinks[i]->count;
     }
     return undelivered;
 }

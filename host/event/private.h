@@ -178,7 +178,7 @@ struct bus {
     uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
     bool stopping;       /* (lock) */
-    uint64_t stop_deadline_ns;
+    uint64_t stop_deadline_ns, stop_wait_ns; /* the end of all; until when sinks wait for each other */
     char run_id[33];
     struct slab_pool pool;
     struct bus_port *ports;  /* (lock) */

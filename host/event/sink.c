@@ -109,6 +109,30 @@ static void finish(struct sink *sink)
     pthread_mutex_unlock(&bus->lock);
 }
 
+static bool is_busy(const struct sink *sink)
+{
+    return sink->running && (sink->count > 0 || sink->at_hand > 0 || (sink->fresh_losses && !sink->off));
+}
+
+/* (lock held) At the end: those that are still at work may lose something, and this sink wants to know. It does not wait for them all the
+ * time that there is, since it has to flush. False: look again. */
+static bool others_are_done(struct sink *sink)
+{
+    struct bus *bus = sink->bus;
+    bool busy = false;
+    for (size_t i = 0; i < bus->sink_count; i++)
+        busy |= is_busy(bus->sinks[i]);
+    if (busy && bus_now_ns() < bus->stop_wait_ns) {
+        sink->sleeping = true;
+        sink_doze(sink, bus->stop_wait_ns);
+        sink->sleeping = false;
+        return false;
+    }
+    for (size_t i = 0; i < bus->sink_count; i++)
+        pthread_cond_signal(&bus->sinks[i]->ready);
+    return true;
+}
+
 void *sink_main(void *arg)
 {
     struct sink *sink = arg;
@@ -124,9 +148,10 @@ void *sink_main(void *arg)
         bool reopen = sink->reopen;
         sink->reopen = false;
         take(sink, &batch);
-        if (bus->stopping && batch.count == 0 && sink->count == 0)
+        if (bus->stopping && batch.count == 0 && sink->count == 0 && others_are_done(sink))
             break;
-        wake_ns = turn(sink, &batch, reopen);
+        if (!bus->stopping || batch.count > 0 || reopen)
+            wake_ns = turn(sink, &batch, reopen);
         if (sink_out_of_time(bus))
             break;
     }

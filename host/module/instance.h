@@ -40,7 +40,7 @@ struct registry {
     struct instance **v; /* in order */
     size_t n;
     uint32_t hooks;
-    struct bus *bus; /* for module_fault; NULL until there is one */
+    struct bus *_Atomic bus; /* NULL until there is one; threads of modules look here for it */
     atomic_int held; /* reasons of sinks to hold flows */
 };
 

@@ -96,8 +96,8 @@ static int probe_write(void *instance, const struct soth_batch *batch, uint32_t 
 static int probe_flush(void *instance, uint32_t deadline_ms)
 {
     struct probe *p = instance;
-    (void)deadline_ms;
     pthread_mutex_lock(&p->lock);
+    p->flush_ms = deadline_ms;
     p->flushes++;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);

@@ -6,6 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One sink with these answers gets all events but module_fault, another one gets that. */
+struct pair {
+    struct probe bad, good;
+    struct bus *bus;
+    struct bus_port *port;
+    struct event_source source;
+};
+
+static void pair_init(struct pair *pair, bool acks)
+{
+    struct bus_queue_config queue = {.max_events = 1024, .max_bytes = 1 << 20, .on_full = QUEUE_PAUSE_FLOW, .acks = acks};
+    probe_init(&pair->bad);
+    probe_init(&pair->good);
+    pair->bus = bus_new();
+    pair->source = (struct event_source){.flow_id = 1, .next_sequence = 1};
+    bus_add_sink(pair->bus, "bad", &pair->bad, &probe_ops, KINDS(SOTH_EV_REQUEST_HEADERS), &queue);
+    queue.acks = false;
+    bus_add_sink(pair->bus, "good", &pair->good, &probe_ops, KINDS(SOTH_EV_MODULE_FAULT), &queue);
+    bus_start(pair->bus);
+    pair->port = bus_port_new(pair->bus, NULL, NULL);
+}
+
+static void pair_emit(struct pair *pair, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        bus_emit(pair->port, &pair->source, SOTH_EV_REQUEST_HEADERS, NULL, 0);
+    bus_flush(pair->port);
+}
+
+static void pair_fini(struct pair *pair)
+{
+    bus_free(pair->bus);
+    probe_fini(&pair->bad);
+    probe_fini(&pair->good);
+}
+
 /* ---- what a sink answers ---- */
 
 static void retry_loses_nothing(void **state)
@@ -149,6 +185,54 @@ static void what_was_published_is_written_before_the_end(void **state)
     probe_fini(&rig.probe);
 }
 
+/* What one sink loses at the very end another one is still told. */
+static void sinks_wait_for_each_other_at_the_end(void **state)
+{
+    struct bus_queue_config queue = {.max_events = 1024, .max_bytes = 1 << 20, .on_full = QUEUE_DROP_NEWEST};
+    struct probe quick, slow;
+    struct bus *bus = bus_new();
+    (void)state;
+    probe_init(&quick);
+    probe_init(&slow);
+    for (unsigned i = 0; i < 3; i++)
+        slow.answers[slow.answer_count++] = SOTH_RETRY;
+    slow.answers[slow.answer_count++] = SOTH_DROP;
+    slow.retry_ms = 20;
+    bus_add_sink(bus, "quick", &quick, &probe_ops, KINDS(SOTH_EV_EVENTS_LOST), &queue);
+    bus_add_sink(bus, "slow", &slow, &probe_ops, KINDS(SOTH_EV_REQUEST_HEADERS), &queue);
+    bus_start(bus);
+    struct bus_port *port = bus_port_new(bus, NULL, NULL);
+    struct event_source source = {.flow_id = 1, .next_sequence = 1};
+    bus_emit(port, &source, SOTH_EV_REQUEST_HEADERS, NULL, 0);
+    bus_port_free(port);
+    assert_int_equal(bus_stop(bus, 20000), 1); /* the one that was dropped */
+    assert_int_equal(quick.n, 1);
+    assert_int_equal(quick.seen[0].count, 1);
+    assert_int_equal(quick.flushes, 1);
+    bus_free(bus);
+    probe_fini(&quick);
+    probe_fini(&slow);
+}
+
+/* One that never comes to an end leaves the others time to flush. */
+static void a_sink_does_not_wait_for_the_deadline_of_another(void **state)
+{
+    struct pair pair;
+    struct timespec begin, end;
+    (void)state;
+    pair_init(&pair, false);
+    pair.bad.always = SOTH_RETRY;
+    pair_emit(&pair, 10);
+    PROBE_WAIT(&pair.bad, writes, 2);
+    bus_port_free(pair.port);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    assert_int_equal(bus_stop(pair.bus, 1000), 10);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - begin.tv_sec < 5);
+    assert_in_range(pair.good.flush_ms, 1, 500);
+    pair_fini(&pair);
+}
+
 static void the_end_comes_at_its_deadline(void **state)
 {
     struct rig rig;
@@ -199,42 +283,6 @@ static void a_refusal_with_nothing_left_is_the_end_of_a_batch(void **state)
 }
 
 /* ---- the end of a sink ---- */
-
-/* One sink with these answers gets all events but module_fault, another one gets that. */
-struct pair {
-    struct probe bad, good;
-    struct bus *bus;
-    struct bus_port *port;
-    struct event_source source;
-};
-
-static void pair_init(struct pair *pair, bool acks)
-{
-    struct bus_queue_config queue = {.max_events = 1024, .max_bytes = 1 << 20, .on_full = QUEUE_PAUSE_FLOW, .acks = acks};
-    probe_init(&pair->bad);
-    probe_init(&pair->good);
-    pair->bus = bus_new();
-    pair->source = (struct event_source){.flow_id = 1, .next_sequence = 1};
-    bus_add_sink(pair->bus, "bad", &pair->bad, &probe_ops, KINDS(SOTH_EV_REQUEST_HEADERS), &queue);
-    queue.acks = false;
-    bus_add_sink(pair->bus, "good", &pair->good, &probe_ops, KINDS(SOTH_EV_MODULE_FAULT), &queue);
-    bus_start(pair->bus);
-    pair->port = bus_port_new(pair->bus, NULL, NULL);
-}
-
-static void pair_emit(struct pair *pair, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        bus_emit(pair->port, &pair->source, SOTH_EV_REQUEST_HEADERS, NULL, 0);
-    bus_flush(pair->port);
-}
-
-static void pair_fini(struct pair *pair)
-{
-    bus_free(pair->bus);
-    probe_fini(&pair->bad);
-    probe_fini(&pair->good);
-}
 
 static void a_dead_sink_is_never_called_again(void **state)
 {
@@ -457,6 +505,8 @@ int main(void)
         cmocka_unit_test(a_sink_is_called_again_when_it_asked_for_it),
         cmocka_unit_test(sinks_reopen_also_while_they_retry),
         cmocka_unit_test(what_was_published_is_written_before_the_end),
+        cmocka_unit_test(sinks_wait_for_each_other_at_the_end),
+        cmocka_unit_test(a_sink_does_not_wait_for_the_deadline_of_another),
         cmocka_unit_test(the_end_comes_at_its_deadline),
         cmocka_unit_test(refusals_come_at_growing_intervals),
         cmocka_unit_test(a_refusal_with_nothing_left_is_the_end_of_a_batch),
