@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "path.h"
-#include "pattern.h"
+#include "../match/path.h"
+#include "../match/pattern.h"
 
 enum rule_action { ACTION_INTERCEPT, ACTION_TUNNEL, ACTION_BLOCK, ACTION_ALLOW };
 
