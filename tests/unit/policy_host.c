@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "policy_host.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+
+/* The module under test. */
+extern const struct soth_module soth_mitm_module;
+
+#define COUNTERS 64
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t resumed = PTHREAD_COND_INITIALIZER;
+static struct {
+    char wrong[4096], log[16384];
+    char names[COUNTERS][80];
+    uint64_t values[COUNTERS];
+    int counters;
+    uint64_t last_flow;
+    uint32_t last_pause;
+    struct soth_flow *flows[1024]; /* by slot */
+} host;
+static const struct policy *opening;
+
+uint64_t policy_clock_skew_ns;
+int policy_no_token;
+
+/* ---- services ---- */
+
+static void append(char *to, size_t size, const char *first, const char *format, va_list args)
+{
+    size_t n = strlen(to);
+    n += (size_t)snprintf(to + n, size - n, "%s", first);
+    if (n < size)
+        n += (size_t)vsnprintf(to + n, size - n, format, args);
+    if (n < size)
+        snprintf(to + n, size - n, "\n");
+}
+
+static void host_log(void *self, int level, const char *format, ...)
+{
+    static const char *const levels[] = {"error ", "warn ", "info ", "debug "};
+    va_list args;
+    (void)self;
+    va_start(args, format);
+    pthread_mutex_lock(&lock);
+    append(host.log, sizeof host.log, levels[level & 3], format, args);
+    pthread_mutex_unlock(&lock);
+    va_end(args);
+}
+
+static int host_cfg_err(void *self, const char *key, const char *format, ...)
+{
+    char text[1024] = "", *said = NULL;
+    size_t size = 0;
+    va_list args;
+    (void)self;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    FILE *out = open_memstream(&said, &size);
+    options_error(conf_file_document(opening->yaml, 0), key, out, text);
+    fclose(out);
+    size_t n = strlen(host.wrong);
+    snprintf(host.wrong + n, sizeof host.wrong - n, "%s", said);
+    free(said);
+    return -SOTH_ECONFIG;
+}
+
+static uint64_t host_monotonic_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec + policy_clock_skew_ns;
+}
+
+static const char *host_name(void *self)
+{
+    (void)self;
+    return "tested";
+}
+
+static int host_counter(void *self, const char *name, const char *label, const char *help)
+{
+    char full[80];
+    (void)self;
+    (void)help;
+    snprintf(full, sizeof full, label ? "%s{%s}" : "%s", name, label);
+    for (int i = 0; i < host.counters; i++)
+        if (strcmp(host.names[i], full) == 0)
+            return i;
+    if (host.counters == COUNTERS)
+        return -SOTH_ENOMEM;
+    memcpy(host.names[host.counters], full, sizeof full);
+    return host.counters++;
+}
+
+static void host_count(void *self, int counter, uint64_t amount)
+{
+    (void)self;
+    pthread_mutex_lock(&lock);
+    if (counter >= 0 && counter < host.counters)
+        host.values[counter] += amount;
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- pauses ---- */
+
+static struct soth_token host_token(void *self, struct soth_flow *flow, uint32_t deadline_ms, uint32_t on_timeout)
+{
+    (void)self;
+    if (policy_no_token)
+        return (struct soth_token){0, 0, 0};
+    pthread_mutex_lock(&lock);
+    flow->token = (struct soth_token){(uint32_t)(flow->id % 1024), 1, ++host.last_pause};
+    flow->deadline_ms = deadline_ms;
+    flow->on_timeout = on_timeout;
+    host.flows[flow->token.slot] = flow;
+    pthread_mutex_unlock(&lock);
+    return flow->token;
+}
+
+static int host_resume(struct soth_token token, uint64_t arg)
+{
+    pthread_mutex_lock(&lock);
+    struct soth_flow *flow = host.flows[token.slot];
+    int stale = !flow || flow->token.pause != token.pause || flow->state == FLOW_RESUMED;
+    if (!stale) {
+        flow->state = FLOW_RESUMED;
+        flow->arg = arg;
+        pthread_cond_broadcast(&resumed);
+    }
+    pthread_mutex_unlock(&lock);
+    return stale ? -SOTH_ESTALE : SOTH_OK;
+}
+
+static int host_resumed(struct soth_flow *flow, uint64_t *arg)
+{
+    pthread_mutex_lock(&lock);
+    int yes = flow->state == FLOW_RESUMED;
+    if (yes)
+        *arg = flow->arg;
+    pthread_mutex_unlock(&lock);
+    return yes;
+}
+
+static uint64_t host_flow_id(const struct soth_flow *flow)
+{
+    return flow->id;
+}
+
+/* ---- heads ---- */
+
+static unsigned find(const struct soth_flow *flow, const char *name, uint32_t nth)
+{
+    unsigned i = 0;
+    for (; i < flow->field_count; i++)
+        if (strcasecmp(flow->fields[i].name, name) == 0 && nth-- == 0)
+            break;
+    return i;
+}
+
+static int refuses(const char *name, struct soth_span value)
+{
+    if (strcasecmp(name, "host") == 0 || strcasecmp(name, "content-length") == 0 || strcasecmp(name, "transfer-encoding") == 0)
+        return -SOTH_EPERM;
+    return memchr(value.p, '\n', value.n) || !*name ? -SOTH_EINVALID : SOTH_OK;
+}
+
+static struct soth_span host_hdr_get(struct soth_flow *flow, const char *name, uint32_t nth)
+{
+    unsigned i = find(flow, name, nth);
+    return i < flow->field_count ? soth_span(flow->fields[i].value) : (struct soth_span){NULL, 0};
+}
+
+static int host_hdr_add(struct soth_flow *flow, const char *name, struct soth_span value)
+{
+    int r = refuses(name, value);
+    if (r < 0)
+        return r;
+    if (flow->field_count == FLOW_FIELDS)
+        return -SOTH_ENOMEM;
+    snprintf(flow->fields[flow->field_count].name, sizeof flow->fields[0].name, "%s", name);
+    snprintf(flow->fields[flow->field_count].value, sizeof flow->fields[0].value, "%.*s", SOTH_SPAN(value));
+    flow->field_count++;
+    return SOTH_OK;
+}
+
+static int host_hdr_del(struct soth_flow *flow, const char *name)
+{
+    int n = 0;
+    for (unsigned i; (i = find(flow, name, 0)) < flow->field_count; n++) {
+        memmove(&flow->fields[i], &flow->fields[i + 1], (flow->field_count - i - 1) * sizeof flow->fields[0]);
+        flow->field_count--;
+    }
+    return n;
+}
+
+static int host_hdr_set(struct soth_flow *flow, const char *name, struct soth_span value)
+{
+    int r = refuses(name, value);
+    if (r == SOTH_OK)
+        host_hdr_del(flow, name);
+    return r < 0 ? r : host_hdr_add(flow, name, value);
+}
+
+static int host_set_target(struct soth_flow *flow, struct soth_span name, uint32_t port, struct soth_span path)
+{
+    flow->targets++;
+    if (name.n)
+        snprintf(flow->host, sizeof flow->host, "%.*s", SOTH_SPAN(name));
+    if (port)
+        flow->port = port;
+    if (path.n)
+        snprintf(flow->path, sizeof flow->path, "%.*s", SOTH_SPAN(path));
+    return SOTH_OK;
+}
+
+const struct soth_host policy_host = {
+    .size = sizeof policy_host,
+    .abi_minor = SOTH_ABI_MINOR,
+    .log = host_log,
+    .cfg_err = host_cfg_err,
+    .monotonic_ns = host_monotonic_ns,
+    .name = host_name,
+    .counter = host_counter,
+    .count = host_count,
+    .token = host_token,
+    .resume = host_resume,
+    .resumed = host_resumed,
+    .flow_id = host_flow_id,
+    .hdr_get = host_hdr_get,
+    .hdr_set = host_hdr_set,
+    .hdr_add = host_hdr_add,
+    .hdr_del = host_hdr_del,
+    .set_target = host_set_target,
+};
+
+/* ---- instances ---- */
+
+static int fill(struct policy *policy, const char *config)
+{
+    char *said = NULL;
+    size_t size = 0;
+    FILE *errors = open_memstream(&said, &size);
+    policy->yaml = conf_file_from_text("t.yaml", config, errors);
+    int wrong = !policy->yaml || options_fill(policy->module->options, conf_file_document(policy->yaml, 0), policy->self, &policy->owned,
+                                              errors, "");
+    fclose(errors);
+    snprintf(host.wrong, sizeof host.wrong, "%s", said);
+    free(said);
+    return wrong ? -SOTH_ECONFIG : SOTH_OK;
+}
+
+int policy_open(struct policy *policy, const char *config)
+{
+    *policy = (struct policy){.module = &soth_mitm_module, .self = calloc(1, soth_mitm_module.self_size)};
+    if (!policy->self)
+        abort();
+    host.log[0] = 0;
+    host.counters = 0;
+    memset(host.values, 0, sizeof host.values);
+    opening = policy;
+    int r = fill(policy, config);
+    if (r == SOTH_OK && policy->module->check)
+        r = policy->module->check(&policy_host, policy->self);
+    if (r == SOTH_OK && policy->module->create)
+        r = policy->module->create(&policy_host, policy->self);
+    policy->created = r == SOTH_OK;
+    return r;
+}
+
+void policy_close(struct policy *policy)
+{
+    if (policy->created && policy->module->destroy)
+        policy->module->destroy(policy->self);
+    options_fini(policy->owned);
+    conf_file_free(policy->yaml);
+    free(policy->self);
+    memset(policy, 0, sizeof *policy);
+}
+
+const char *policy_wrong(void)
+{
+    return host.wrong;
+}
+
+const char *policy_log(void)
+{
+    static char copy[sizeof host.log];
+    pthread_mutex_lock(&lock);
+    memcpy(copy, host.log, sizeof copy);
+    pthread_mutex_unlock(&lock);
+    return copy;
+}
+
+unsigned policy_log_count(const char *text)
+{
+    unsigned n = 0;
+    for (const char *at = policy_log(); (at = strstr(at, text)); at++)
+        n++;
+    return n;
+}
+
+uint64_t policy_counted(const char *name)
+{
+    uint64_t value = 0;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < host.counters; i++)
+        if (strcmp(host.names[i], name) == 0)
+            value = host.values[i];
+    pthread_mutex_unlock(&lock);
+    return value;
+}
+
+/* ---- flows ---- */
+
+struct soth_flow *flow_new(void)
+{
+    struct soth_flow *flow = calloc(1, sizeof *flow);
+    if (!flow)
+        abort();
+    flow->id = ++host.last_flow;
+    return flow;
+}
+
+static void forget(struct soth_flow *flow)
+{
+    pthread_mutex_lock(&lock);
+    if (host.flows[flow->token.slot] == flow)
+        host.flows[flow->token.slot] = NULL;
+    flow->state = FLOW_RUNS;
+    pthread_mutex_unlock(&lock);
+}
+
+void flow_free(struct soth_flow *flow)
+{
+    forget(flow);
+    free(flow);
+}
+
+void flow_cancel(struct policy *policy, struct soth_flow *flow)
+{
+    struct soth_token token = flow->token;
+    forget(flow);
+    policy->module->cancel(policy->self, token);
+}
+
+/* What the hook has said: a pause is waited for, anything else ends what was resumed. */
+static int said(struct soth_flow *flow, int verdict, int again)
+{
+    pthread_mutex_lock(&lock);
+    if (again)
+        flow->state = FLOW_RUNS;
+    if (verdict == SOTH_PAUSE && flow->state == FLOW_RUNS)
+        flow->state = FLOW_PAUSED;
+    pthread_mutex_unlock(&lock);
+    return verdict;
+}
+
+int ask_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
+{
+    int again = flow->state == FLOW_RESUMED;
+    *out = (struct soth_decision){.size = sizeof *out};
+    return said(flow, policy->module->connect(policy->self, flow, connect, out), again);
+}
+
+int ask_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
+{
+    int again = flow->state == FLOW_RESUMED;
+    *out = (struct soth_decision){.size = sizeof *out};
+    return said(flow, policy->module->request(policy->self, flow, request, out), again);
+}
+
+int ask_rewrite(struct policy *policy, struct soth_flow *flow, const struct soth_message *message)
+{
+    return policy->module->rewrite(policy->self, flow, message);
+}
+
+void flow_wait(struct soth_flow *flow)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 60;
+    pthread_mutex_lock(&lock);
+    while (flow->state != FLOW_RESUMED)
+        if (pthread_cond_timedwait(&resumed, &lock, &end) != 0)
+            abort(); /* nobody resumes it */
+    pthread_mutex_unlock(&lock);
+}
+
+int answer_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
+{
+    int r;
+    while ((r = ask_connect(policy, flow, connect, out)) == SOTH_PAUSE)
+        flow_wait(flow);
+    return r;
+}
+
+int answer_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
+{
+    int r;
+    while ((r = ask_request(policy, flow, request, out)) == SOTH_PAUSE)
+        flow_wait(flow);
+    return r;
+}
+
+void flow_field(struct soth_flow *flow, const char *name, const char *value)
+{
+    host_hdr_add(flow, name, soth_span(value));
+}
+
+const char *flow_fields(const struct soth_flow *flow)
+{
+    static char text[FLOW_FIELDS * sizeof flow->fields[0] + 1];
+    size_t n = 0;
+    text[0] = 0;
+    for (unsigned i = 0; i < flow->field_count; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s: %s\n", flow->fields[i].name, flow->fields[i].value);
+    return text;
+}
+
+/* ---- what is judged ---- */
+
+static struct soth_addr address(const char *text)
+{
+    struct soth_addr a = {0};
+    if (inet_pton(AF_INET, text, a.bytes) == 1)
+        a.family = 4;
+    else if (inet_pton(AF_INET6, text, a.bytes) == 1)
+        a.family = 6;
+    return a;
+}
+
+struct soth_connect connect_to(const char *name, uint32_t port)
+{
+    return (struct soth_connect){.size = sizeof(struct soth_connect), .identity = SOTH_ID_TARGET, .host = soth_span(name), .port = port,
+                                 .client = soth_span("192.0.2.7:4711"), .client_addr = address("192.0.2.7"), .host_addr = address(name)};
+}
+
+struct soth_message request_on(const struct soth_connect *connect, const char *method, const char *target)
+{
+    return (struct soth_message){.size = sizeof(struct soth_message), .direction = SOTH_TO_SERVER, .connect = connect,
+                                 .target_host = connect->host, .method = soth_span(method), .scheme = soth_span("https"),
+                                 .target = soth_span(target)};
+}

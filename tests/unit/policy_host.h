@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A host for tests of a policy's inside: the module is linked into the test, gets its configuration from YAML text, and is asked about
+ * flows that can pause, be resumed from another thread, run out of time and go away. The head of a message is a list of fields.
+ */
+#ifndef TESTS_UNIT_POLICY_HOST_H
+#define TESTS_UNIT_POLICY_HOST_H
+
+#include <soth/sdk.h>
+
+#include "host/conf/options.h"
+
+extern const struct soth_host policy_host;
+/* The one clock, and how far it is ahead of the real one. Set between calls only. */
+extern uint64_t policy_clock_skew_ns;
+/* The token of the next pauses is refused (no memory). */
+extern int policy_no_token;
+
+struct policy {
+    const struct soth_module *module;
+    void *self;
+    struct conf_file *yaml;
+    struct options_owned *owned;
+    int created;
+};
+
+/* Fills, checks and creates; the first result that is not SOTH_OK, or SOTH_OK. What was wrong with the configuration is in policy_wrong.
+ * The module is the one that is linked into the test. policy_close in either case. */
+int policy_open(struct policy *policy, const char *config);
+void policy_close(struct policy *policy);
+
+const char *policy_wrong(void);   /* "file:line:col: key: text\n" ... of the last policy_open */
+const char *policy_log(void);     /* "level text\n" ... since the last policy_open */
+unsigned policy_log_count(const char *text); /* how often this text stands in it */
+uint64_t policy_counted(const char *name); /* of "name{label}" or "name"; 0 when there is none */
+
+/* ---- flows ---- */
+
+enum flow_state { FLOW_RUNS, FLOW_PAUSED, FLOW_RESUMED };
+
+#define FLOW_FIELDS 32
+
+struct soth_flow {
+    uint64_t id;
+    enum flow_state state;
+    struct soth_token token; /* of the pause */
+    uint32_t deadline_ms, on_timeout;
+    uint64_t arg;
+    /* the head, and the target that was wished for */
+    struct {
+        char name[64], value[256];
+    } fields[FLOW_FIELDS];
+    unsigned field_count;
+    char host[256], path[1024];
+    uint32_t port;
+    unsigned targets; /* how often set_target was called */
+};
+
+struct soth_flow *flow_new(void);
+void flow_free(struct soth_flow *flow); /* cancels a pause, like a client that leaves */
+
+/* Calls the hook. After SOTH_PAUSE: flow_wait, then the same again. */
+int ask_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
+int ask_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
+int ask_rewrite(struct policy *policy, struct soth_flow *flow, const struct soth_message *message);
+/* Until the flow is resumed; fails the test when that takes too long. */
+void flow_wait(struct soth_flow *flow);
+/* The deadline of its pause passes, or its client leaves: the module's cancel is called. */
+void flow_cancel(struct policy *policy, struct soth_flow *flow);
+/* Calls the hook until it has an answer. */
+int answer_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
+int answer_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
+
+/* Fields of the flow's head. flow_fields prints "name: value\n" ... */
+void flow_field(struct soth_flow *flow, const char *name, const char *value);
+const char *flow_fields(const struct soth_flow *flow);
+
+/* ---- what is judged ---- */
+
+struct soth_connect connect_to(const char *host, uint32_t port);
+/* A request on a connection; `connect` must outlive it. */
+struct soth_message request_on(const struct soth_connect *connect, const char *method, const char *target);
+
+#endif
