@@ -9,6 +9,7 @@
 #include <soth/sdk.h>
 
 #include "host/conf/options.h"
+#include "judged.h"
 
 extern const struct soth_host policy_host;
 /* The one clock, and how far it is ahead of the real one. Set between calls only. */
@@ -74,11 +75,5 @@ int answer_request(struct policy *policy, struct soth_flow *flow, const struct s
 /* Fields of the flow's head. flow_fields prints "name: value\n" ... */
 void flow_field(struct soth_flow *flow, const char *name, const char *value);
 const char *flow_fields(const struct soth_flow *flow);
-
-/* ---- what is judged ---- */
-
-struct soth_connect connect_to(const char *host, uint32_t port);
-/* A request on a connection; `connect` must outlive it. */
-struct soth_message request_on(const struct soth_connect *connect, const char *method, const char *target);
 
 #endif
