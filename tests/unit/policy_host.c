@@ -26,7 +26,7 @@ static struct {
 } host;
 static const struct policy *opening;
 
-uint64_t policy_clock_skew_ns;
+_Atomic uint64_t policy_clock_skew_ns;
 int policy_no_token;
 
 /* ---- services ---- */
@@ -324,7 +324,9 @@ struct soth_flow *flow_new(void)
     struct soth_flow *flow = calloc(1, sizeof *flow);
     if (!flow)
         abort();
+    pthread_mutex_lock(&lock);
     flow->id = ++host.last_flow;
+    pthread_mutex_unlock(&lock);
     return flow;
 }
 

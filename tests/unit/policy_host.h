@@ -12,8 +12,8 @@
 #include "judged.h"
 
 extern const struct soth_host policy_host;
-/* The one clock, and how far it is ahead of the real one. Set between calls only. */
-extern uint64_t policy_clock_skew_ns;
+/* The one clock, and how far it is ahead of the real one. */
+extern _Atomic uint64_t policy_clock_skew_ns;
 /* The token of the next pauses is refused (no memory). */
 extern int policy_no_token;
 
