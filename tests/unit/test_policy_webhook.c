@@ -13,6 +13,7 @@
 
 #include "conf_text.h"
 #include "decider.h"
+#include "names.h"
 #include "policy_host.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -187,26 +188,48 @@ static void over_a_unix_socket(void **state)
     scratch_free(folder);
 }
 
-/* localhost is ::1, where nobody listens, and 127.0.0.1. */
+/* ---- names ---- */
+
+static char *named(const char *host)
+{
+    static char url[64];
+    snprintf(url, sizeof url, "http://%s%s", host, strrchr(decider_url(decider), ':'));
+    return url;
+}
+
 static void by_name(void **state)
 {
     (void)state;
-    char url[64];
-    snprintf(url, sizeof url, "http://localhost%s", strrchr(decider_url(decider), ':'));
     decider_says(decider, "{\"action\":\"block\",\"reason\":\"named\"}");
-    open_with(url, "");
+    open_with(named("two.test"), "");
     is_blocked(ask_path("/"), "rule", "named");
     is_blocked(ask_path("/x"), "rule", "named");
     assert_int_equal(decider_connections(decider), 1);
+    assert_int_equal(outcome("error"), 0); /* its first address refuses, the second does not */
 }
 
 static void a_name_without_addresses(void **state)
 {
     (void)state;
-    open_with("http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/", "");
+    open_with("http://none.test/", "");
     is_blocked(ask_path("/"), "module_fault", "");
     is_blocked(ask_path("/"), "module_fault", "");
     assert_int_equal(policy_log_count("its name does not resolve: "), 1);
+}
+
+/* Nobody waits for a look-up longer than for an answer, and closing does not wait for it at all. */
+static void a_look_up_that_hangs(void **state)
+{
+    (void)state;
+    char config[128];
+    snprintf(config, sizeof config, "url: %s\ntimeout: 20ms", named("late.test"));
+    assert_int_equal(policy_open(&policy, config), SOTH_OK);
+    is_blocked(ask_path("/"), "module_timeout", "");
+    policy_close(&policy);
+    open_with(named("late.test"), "");
+    struct soth_flow *flow = asking("/", SOTH_PAUSE);
+    names_release();
+    assert_int_equal(answered(flow, "/"), SOTH_CONTINUE);
 }
 
 /* ---- one answer for many ---- */
@@ -663,6 +686,7 @@ int main(void)
         TEST(over_a_unix_socket),
         TEST(by_name),
         TEST(a_name_without_addresses),
+        TEST(a_look_up_that_hangs),
         TEST(kept_answers),
         TEST(the_service_says_how_long),
         TEST(nothing_is_kept_unless_asked_for),
