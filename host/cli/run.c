@@ -76,7 +76,9 @@ static int open_tls(struct run *run)
         .use_system_store = 1,
     };
     shared->trust = trust_new(&trust, err, sizeof err);
-    if (!shared->trust)
+    struct trust_config any = {.skip_verify = 1, .session_cache = SESSION_CACHE};
+    shared->trust_any = shared->trust ? trust_new(&any, err, sizeof err) : NULL;
+    if (!shared->trust || !shared->trust_any)
         return fail(EXIT_CLASS_HOST_INIT_FAILED, "%s", err);
     if (s->upstream_tls_insecure_skip_verify)
         log_at(SOTH_LOG_WARN, "upstream_tls_insecure_skip_verify is on: certificates of origins are NOT verified");
@@ -204,6 +206,7 @@ static uint64_t stop(struct run *run)
             leaf_put(shared->fixed_leaves[i]);
     free(shared->fixed_leaves);
     trust_free(shared->trust);
+    trust_free(shared->trust_any);
     authority_free(shared->authority);
     session_tickets_free(shared->tickets);
     tls_failure_stats_free(shared->failures);

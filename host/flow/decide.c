@@ -35,7 +35,7 @@ static enum decision refuse(struct flow *flow, const char *reason, const char *e
     return DECISION_REFUSED;
 }
 
-static enum decision refuse_by_policy(struct flow *flow, const struct verdict *v)
+enum decision decide_refuse_by_policy(struct flow *flow, const struct verdict *v)
 {
     flow->verdict = *v;
     refusal_set(&flow->refusal, 403, "http_request_denied", v->reason, CLOSE_BLOCKED, v->reason);
@@ -49,11 +49,20 @@ static enum decision refuse_by_policy(struct flow *flow, const struct verdict *v
     return DECISION_REFUSED;
 }
 
-static void ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
+/* false: it waits, or wants bytes of the body. */
+static bool ask(struct flow *flow, const struct question *q, struct verdict *v, enum decision *until)
+{
+    enum ask_result r = flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, q);
+    *v = flow->ask.verdict;
+    *until = r == ASK_BODY ? DECISION_BODY : DECISION_WAIT;
+    return r == ASK_DONE;
+}
+
+static bool ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
 {
     struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = connect};
-    flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, &q);
-    *v = flow->ask.verdict;
+    enum decision until;
+    return ask(flow, &q, v, &until);
 }
 
 enum decision decide_target(struct flow *flow, bool has_hello)
@@ -78,9 +87,10 @@ enum decision decide_target(struct flow *flow, bool has_hello)
     struct soth_connect connect;
     struct verdict v = {.policy_module = ""};
     connect_input(flow, &connect, has_hello);
-    ask_connect(flow, &connect, &v);
+    if (!ask_connect(flow, &connect, &v))
+        return DECISION_WAIT;
     if (v.action == SOTH_BLOCK)
-        return refuse_by_policy(flow, &v);
+        return decide_refuse_by_policy(flow, &v);
     flow->verdict = v;
     return v.needs_hello && !has_hello ? DECISION_HELLO : DECISION_GO;
 }
@@ -120,7 +130,7 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
     }
     ask_connect(flow, &connect, &v);
     if (v.action == SOTH_BLOCK && !v.is_default)
-        return refuse_by_policy(flow, &v);
+        return decide_refuse_by_policy(flow, &v);
     /* what was let through unread for the target's sake must be let through for this name too */
     if (flow->verdict.action == SOTH_TUNNEL && !flow->verdict.is_default && v.action == SOTH_TUNNEL && !v.is_default)
         return DECISION_GO;
@@ -130,38 +140,91 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
     return mismatch(flow, identity);
 }
 
-bool decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why)
+/* ---- messages ---- */
+
+void decide_describe(const struct flow *flow, const struct message *msg, struct soth_message *out, struct soth_connect *connect,
+                     struct target *authority)
 {
-    if (!(flow->env->hooks & SOTH_HOOK_REQUEST))
-        return true;
-    struct soth_connect connect;
-    struct verdict v = {.policy_module = ""};
-    struct target authority;
     const char *detail;
-    connect_input(flow, &connect, true);
-    if (msg->host.p && target_parse(msg->host, true, flow->target.port, &authority, &detail) == CONNECT_OK) {
-        connect.host = (struct soth_span){authority.host, authority.host_len};
-        connect.host_addr = authority.addr;
-    }
-    struct soth_message request = {
-        .size = sizeof request,
-        .field_count = msg->field_count,
-        .connect = &connect,
+    connect_input(flow, connect, true);
+    *out = (struct soth_message){
+        .size = sizeof *out,
+        .direction = msg->is_request ? SOTH_TO_SERVER : SOTH_TO_CLIENT,
+        .connect = connect,
         .target_host = {flow->target.host, flow->target.host_len},
         .method = msg->method,
         .scheme = soth_span(flow->client.tls ? "https" : "http"),
-        .target = origin_form,
+        .status = msg->status,
+        .field_count = msg->field_count,
         .fields = msg->fields,
     };
-    struct question q = {.hook = SOTH_HOOK_REQUEST, .message = &request};
-    flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, &q);
-    v = flow->ask.verdict;
-    if (*v.policy_module)
-        emit_request_decision(flow, &v);
-    if (v.action != SOTH_BLOCK)
-        return true;
-    refusal_set(why, 403, "http_request_denied", v.reason, CLOSE_NONE, NULL);
+    if (msg->is_request && msg->host.p && target_parse(msg->host, true, flow->target.port, authority, &detail) == CONNECT_OK) {
+        connect->host = (struct soth_span){authority->host, authority->host_len};
+        connect->host_addr = authority->addr;
+    }
+}
+
+void decide_refuse_message(const struct verdict *v, struct refusal *why)
+{
+    refusal_set(why, 403, "http_request_denied", v->reason, CLOSE_NONE, NULL);
     why->is_policy = true;
-    why->rule_id = v.rule_id;
-    return false;
+    why->rule_id = v->rule_id;
+}
+
+enum decision decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why)
+{
+    struct exchange *ex = &flow->exchange;
+    struct soth_connect connect;
+    struct soth_message request;
+    struct target authority;
+    struct verdict v;
+    enum decision until;
+    if (!(flow->env->hooks & SOTH_HOOK_REQUEST))
+        return DECISION_GO;
+    decide_describe(flow, msg, &request, &connect, &authority);
+    request.target = origin_form;
+    request.body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
+    request.body_complete = ex->peek.complete || msg->framing == FRAMING_NONE;
+    struct question q = {.hook = SOTH_HOOK_REQUEST, .message = &request};
+    flow->hooks.message = msg;
+    flow->hooks.edit = &ex->edit;
+    bool done = ask(flow, &q, &v, &until);
+    flow->hooks.message = NULL;
+    if (!done)
+        return until;
+    if (*v.policy_module)
+        emit_decision(flow, SOTH_EV_REQUEST_DECISION, &v);
+    if (v.action != SOTH_BLOCK)
+        return DECISION_GO;
+    decide_refuse_message(&v, why);
+    return DECISION_REFUSED;
+}
+
+enum decision decide_response(struct flow *flow, const struct message *msg, struct refusal *why)
+{
+    struct exchange *ex = &flow->exchange;
+    struct soth_connect connect;
+    struct soth_message response;
+    struct target authority;
+    struct verdict v;
+    enum decision until;
+    if (!(flow->env->hooks & SOTH_HOOK_RESPONSE))
+        return DECISION_GO;
+    decide_describe(flow, msg, &response, &connect, &authority);
+    exchange_of_response(flow, &response);
+    response.body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
+    response.body_complete = ex->peek.complete || msg->framing == FRAMING_NONE || ex->head_method;
+    struct question q = {.hook = SOTH_HOOK_RESPONSE, .message = &response};
+    flow->hooks.message = msg;
+    flow->hooks.edit = &ex->edit;
+    bool done = ask(flow, &q, &v, &until);
+    flow->hooks.message = NULL;
+    if (!done)
+        return until;
+    if (*v.policy_module)
+        emit_decision(flow, SOTH_EV_RESPONSE_DECISION, &v);
+    if (v.action != SOTH_BLOCK)
+        return DECISION_GO;
+    decide_refuse_message(&v, why);
+    return DECISION_REFUSED;
 }

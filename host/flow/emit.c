@@ -7,6 +7,7 @@
 
 #include "host/flow/stage.h"
 
+#define MODULE_ATTRS_MOST 64
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define ABSENT ((struct soth_attr){"", {NULL, 0}, 0, SOTH_ATTR_TEXT, 0})
 #define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)
@@ -47,10 +48,19 @@ void emit_connect_decision(struct flow *flow)
     flow->decision_due = false;
     flow->decided = true;
     flow->env->counters->decisions[v->action <= SOTH_BLOCK ? v->action : SOTH_BLOCK]++;
+    uint32_t o = v->action == SOTH_BLOCK ? 0 : v->overrides;
     struct soth_attr attrs[] = {
         ATTR_WORD("action", v->action <= SOTH_BLOCK ? actions[v->action] : "block"),
         WORD_OR_ABSENT("authority_mismatch", flow->mismatch),
         exchange_attr(flow),
+        o & SOTH_OVERRIDE_DISABLE_H2 ? ATTR_BOOL("override_disable_h2", true) : ABSENT,
+        o & SOTH_OVERRIDE_FORCE_TUNNEL ? ATTR_BOOL("override_force_tunnel", true) : ABSENT,
+        o && v->override_pattern.n ? ATTR_TEXT("override_host_pattern", v->override_pattern) : ABSENT,
+        o && v->override_rule_id.n ? ATTR_TEXT("override_rule_id", v->override_rule_id) : ABSENT,
+        o & SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY ? ATTR_BOOL("override_skip_upstream_verify", true) : ABSENT,
+        o & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS)
+            ? ATTR_BOOL("override_strict_header_mode", o & SOTH_OVERRIDE_STRICT_HEADERS)
+            : ABSENT,
         WORD_OR_ABSENT("policy_module", v->policy_module),
         WORD_OR_ABSENT("reason", v->reason),
         v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
@@ -226,7 +236,7 @@ void emit_body(struct flow *flow, enum side side)
     emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK, attrs, COUNT(attrs));
 }
 
-void emit_request_decision(struct flow *flow, const struct verdict *verdict)
+void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict)
 {
     struct soth_attr attrs[] = {
         ATTR_WORD("action", verdict->action == SOTH_BLOCK ? "block" : "allow"),
@@ -235,7 +245,18 @@ void emit_request_decision(struct flow *flow, const struct verdict *verdict)
         WORD_OR_ABSENT("reason", verdict->reason),
         verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
     };
-    emit(flow, SOTH_EV_REQUEST_DECISION, attrs, COUNT(attrs));
+    emit(flow, kind, attrs, COUNT(attrs));
+}
+
+/* What a module publishes; exchange_no is added where there is one. */
+void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    struct flow *flow = (struct flow *)(void *)((char *)view - offsetof(struct flow, hooks));
+    struct soth_attr with[MODULE_ATTRS_MOST + 1];
+    n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
+    memcpy(with, attrs, n * sizeof *attrs);
+    with[n] = exchange_attr(flow);
+    emit(flow, kind, with, n + 1);
 }
 
 void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value)

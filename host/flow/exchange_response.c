@@ -17,6 +17,8 @@ void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *e
     exchange_answer(flow, fx, &why);
 }
 
+static void response_peeked(struct flow *flow, struct effects *fx);
+
 static void switching(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
@@ -47,14 +49,30 @@ static void interim(struct flow *flow, struct effects *fx, const struct message 
     buffer_fini(&head);
 }
 
-static void final_head(struct flow *flow, struct effects *fx, const struct message *msg)
+void exchange_of_response(const struct flow *flow, struct soth_message *out)
+{
+    const struct exchange *ex = &flow->exchange;
+    const char *line = (const char *)buffer_data(&ex->line);
+    if (buffer_size(&ex->line) == 0)
+        return;
+    out->method = (struct soth_span){line, ex->method_size};
+    out->target = (struct soth_span){line + ex->method_size, buffer_size(&ex->line) - ex->method_size};
+}
+
+/* A policy does not let the response through: its client gets our answer instead, the origin's connection is of no use any more. */
+static void response_refused(struct flow *flow, struct effects *fx, const struct refusal *why)
+{
+    struct refusal answer = *why;
+    exchange_drop_head(&flow->exchange);
+    flow->exchange.response = PART_HEAD;
+    leg_reset_origin(flow, fx);
+    exchange_answer(flow, fx, &answer);
+}
+
+static void final_go(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    ex->response = PART_BODY;
     ex->response_begun = true;
-    ex->origin_keeps = msg->keep_alive && msg->framing != FRAMING_UNTIL_CLOSE;
-    buffer_clear(&ex->head);
-    emit_response_headers(flow, msg, false);
     /* an answer before the request's end: what is left of the request may never come, so this connection ends with it */
     bool early = ex->request != PART_DONE;
     ex->plan = (struct rewrite_response){
@@ -65,11 +83,71 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
     };
     rewrite_plan_response(msg, &ex->plan);
     struct buffer head = {0};
-    if (rewrite_response_head(&head, msg, &ex->plan) < 0)
+    if (rewrite_response_head(&head, ex->edit ? head_edit_message(ex->edit) : msg, &ex->plan) < 0)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
     else
         leg_write(flow, fx, SIDE_CLIENT, buffer_data(&head), buffer_size(&head));
     buffer_fini(&head);
+    exchange_drop_head(ex);
+}
+
+static void response_again(struct flow *flow, struct effects *fx);
+static void response_goes_on(struct flow *flow, struct effects *fx);
+
+static void response_waits(struct flow *flow, struct effects *fx, const struct message *msg, enum decision d)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->asked && !(ex->asked = message_copy(msg)))
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    else if (d == DECISION_WAIT)
+        flow_wait(flow, response_goes_on);
+    else
+        ex->peek.need = flow->ask.need_bytes;
+}
+
+static void response_judge(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct refusal why;
+    enum decision d = decide_response(flow, msg, &why);
+    if (d == DECISION_WAIT || d == DECISION_BODY)
+        response_waits(flow, fx, msg, d);
+    else if (d == DECISION_REFUSED)
+        response_refused(flow, fx, &why);
+    else
+        final_go(flow, fx, msg);
+}
+
+static void response_again(struct flow *flow, struct effects *fx)
+{
+    response_judge(flow, fx, flow->exchange.asked);
+    if (!flow->closing && !flow->go_on)
+        response_peeked(flow, fx);
+}
+
+/* After a wait: the codec may have an end that needs no further byte. */
+static void response_goes_on(struct flow *flow, struct effects *fx)
+{
+    response_again(flow, fx);
+    if (!flow->closing && !flow->go_on)
+        exchange_origin(flow, fx, (const uint8_t *)"", 0);
+}
+
+static void final_head(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct exchange *ex = &flow->exchange;
+    struct verdict v;
+    struct refusal why;
+    ex->response = PART_BODY;
+    ex->origin_keeps = msg->keep_alive && msg->framing != FRAMING_UNTIL_CLOSE;
+    buffer_clear(&ex->head);
+    emit_response_headers(flow, msg, false);
+    if (remap_response(flow, msg, &v) == DECISION_REFUSED) {
+        emit_decision(flow, SOTH_EV_RESPONSE_DECISION, &v);
+        decide_refuse_message(&v, &why);
+        response_refused(flow, fx, &why);
+        return;
+    }
+    response_judge(flow, fx, msg);
 }
 
 static void response_head(struct flow *flow, struct effects *fx, const struct message *msg)
@@ -82,9 +160,28 @@ static void response_head(struct flow *flow, struct effects *fx, const struct me
         final_head(flow, fx, msg);
 }
 
+/* A policy wants to see the beginning of the body before it judges the head. */
+static void peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
+{
+    struct peek *peek = &flow->exchange.peek;
+    if (buffer_append(&peek->bytes, data.p, data.n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    peek->complete = complete;
+    if (!complete && buffer_size(&peek->bytes) < peek->need)
+        return;
+    peek->need = 0;
+    response_again(flow, fx);
+}
+
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
+    if (ex->peek.need) {
+        peek(flow, fx, data, false);
+        return;
+    }
     ex->response_chunk += data.n;
     if (ex->plan.framing != REWRITE_CHUNKED) {
         leg_write(flow, fx, SIDE_CLIENT, data.p, data.n);
@@ -101,6 +198,10 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 static void last_chunk(struct flow *flow, struct effects *fx, const struct message *trailers)
 {
     struct exchange *ex = &flow->exchange;
+    if (ex->peek.need) {
+        ex->trailers = message_copy(trailers);
+        return;
+    }
     emit_body(flow, SIDE_ORIGIN);
     if (trailers)
         emit_trailers(flow, SIDE_ORIGIN, trailers);
@@ -118,9 +219,37 @@ static void response_end(struct flow *flow, struct effects *fx)
     struct exchange *ex = &flow->exchange;
     if (ex->response != PART_BODY)
         return; /* the end of an interim reply */
+    if (ex->peek.need) {
+        peek(flow, fx, (struct soth_span){"", 0}, true);
+        return;
+    }
     last_chunk(flow, fx, NULL);
     ex->response = PART_DONE;
     exchange_over(flow, fx);
+}
+
+/* The body, or its beginning, that was kept until the head was judged. */
+static void response_peeked(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    struct buffer bytes = ex->peek.bytes;
+    bool complete = ex->peek.complete;
+    if (ex->peek.need || ex->response != PART_BODY)
+        return; /* more of it is wanted; it was refused */
+    ex->peek = (struct peek){0};
+    if (buffer_size(&bytes) > 0)
+        body(flow, fx, (struct soth_span){(const char *)buffer_data(&bytes), buffer_size(&bytes)});
+    buffer_fini(&bytes);
+    if (!complete || flow->closing)
+        return;
+    if (ex->trailers)
+        last_chunk(flow, fx, ex->trailers);
+    response_end(flow, fx);
+}
+
+void exchange_peek_ended(struct flow *flow, struct effects *fx)
+{
+    peek(flow, fx, (struct soth_span){"", 0}, true);
 }
 
 /* The connection to the client ends here, or waits for the next request. */
@@ -136,8 +265,7 @@ void exchange_over(struct flow *flow, struct effects *fx)
         return;
     ex->active = false;
     ex->discard = false;
-    buffer_fini(&ex->head);
-    buffer_fini(&ex->target);
+    exchange_fini(ex);
     if (flow->origin.open && ex->origin_keeps)
         flow->origin.used = true;
     else if (flow->origin.open && ex->request_sent)
@@ -178,6 +306,11 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
         if (!flow->exchange.active || !flow->exchange.request_sent || !flow->origin.h1) {
             if (n > 0)
                 leg_reset_origin(flow, fx); /* it speaks without being asked */
+            return;
+        }
+        if (flow->go_on) {
+            if (n > 0)
+                leg_deliver(flow, fx, SIDE_ORIGIN, p, n); /* held */
             return;
         }
         ssize_t used = h1_take(flow->origin.h1, p, n, &event);

@@ -45,7 +45,7 @@ struct flow *flow_new(struct flow_env *env, const struct flow_origin_of *what)
     flow->fixed_leaf = what->fixed_leaf;
     flow->client_addr = what->client_addr;
     flow->source = (struct event_source){.flow_id = what->flow_id, .next_sequence = 1, .client_addr = {flow->client_text, text - 1}};
-    flow->hooks = (struct soth_flow){.bus = env->bus, .source = &flow->source};
+    flow->hooks = (struct soth_flow){.bus = env->bus, .source = &flow->source, .owner = what->owner, .mailbox = env->mailbox, .emit = emit_for_module};
     flow->started_ns = env->bus->monotonic_ns;
     flow->client.open = true;
     flow->state = FLOW_ACCEPTED;
@@ -60,6 +60,7 @@ void flow_free(struct flow *flow)
 {
     if (!flow)
         return;
+    flow->env->forget(flow->env->policy, &flow->hooks, &flow->ask);
     if (flow->decision_due)
         emit_connect_decision(flow);
     if (flow->close_code == CLOSE_NONE)
@@ -70,8 +71,11 @@ void flow_free(struct flow *flow)
     leg_fini(&flow->client);
     leg_fini(&flow->origin);
     buffer_fini(&flow->held);
-    buffer_fini(&flow->exchange.head);
-    buffer_fini(&flow->exchange.target);
+    buffer_fini(&flow->held_origin);
+    exchange_fini(&flow->exchange);
+    free(flow->wish.path);
+    free(flow->named);
+    free(flow->pinned);
     free(flow->hello);
     free(flow->sni);
     free(flow);
@@ -79,7 +83,11 @@ void flow_free(struct flow *flow)
 
 void flow_arm(struct flow *flow, uint64_t timeout_ms)
 {
-    flow->deadline_ns = flow->env->bus->monotonic_ns + timeout_ms * UINT64_C(1000000);
+    uint64_t ns = timeout_ms * UINT64_C(1000000);
+    if (flow->go_on) /* counts from the end of the wait */
+        flow->left_ns = ns;
+    else
+        flow->deadline_ns = flow->env->bus->monotonic_ns + ns;
 }
 
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms)
@@ -92,7 +100,77 @@ void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_
 void flow_read(struct flow *flow, enum side side, bool on)
 {
     uint8_t bit = (uint8_t)(1u << side);
-    flow->reading = (uint8_t)(on ? flow->reading | bit : flow->reading & ~bit);
+    uint8_t *reading = flow->go_on ? &flow->read_then : &flow->reading;
+    *reading = (uint8_t)(on ? *reading | bit : *reading & ~bit);
+}
+
+/* ---- waiting for a module ---- */
+
+void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx))
+{
+    uint64_t now = flow->env->bus->monotonic_ns;
+    flow->go_on = go_on;
+    flow->read_then = flow->reading;
+    flow->reading = 0;
+    flow->left_ns = flow->deadline_ns > now ? flow->deadline_ns - now : flow->deadline_ns ? 1 : 0;
+    flow->deadline_ns = flow->ask.pause.deadline_ns;
+}
+
+/* What came while the flow waited, of the side whose bytes no stage has taken over by itself. */
+static void deliver_held(struct flow *flow, struct effects *fx)
+{
+    struct buffer held = flow->held_origin;
+    flow->held_origin = (struct buffer){0};
+    if (buffer_size(&held) > 0)
+        leg_deliver(flow, fx, SIDE_ORIGIN, buffer_data(&held), buffer_size(&held));
+    buffer_fini(&held);
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
+        struct leg *leg = leg_of(flow, side);
+        if (flow->closing || flow->go_on || !leg->end_held)
+            continue;
+        leg->end_held = false;
+        leg_deliver_end(flow, fx, side, leg->end_error);
+    }
+}
+
+static void wait_over(struct flow *flow, struct effects *fx)
+{
+    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
+    flow->go_on = NULL;
+    flow->reading = flow->read_then;
+    flow->deadline_ns = flow->left_ns ? flow->env->bus->monotonic_ns + flow->left_ns : 0;
+    go_on(flow, fx);
+    if (!flow->closing && !flow->go_on)
+        deliver_held(flow, fx);
+}
+
+static void resumed(struct flow *flow, struct effects *fx, const struct input *in)
+{
+    struct pause *pause = &flow->ask.pause;
+    if (!flow->go_on || pause->state != PAUSE_WAITING || pause->token.pause != in->pause) {
+        flow->env->counters->stale_resumes++;
+        return;
+    }
+    pause->state = PAUSE_RESUMED;
+    pause->arg = in->arg;
+    wait_over(flow, fx);
+}
+
+static void timed_out(struct flow *flow, struct effects *fx)
+{
+    if (flow->go_on) {
+        flow->ask.pause.state = flow->ask.pause.state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
+        wait_over(flow, fx);
+    } else if (flow->stage->timer) {
+        flow->stage->timer(flow, fx);
+    } else {
+        flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+    }
+}
+
+bool flow_waits(const struct flow *flow)
+{
+    return flow->go_on != NULL;
 }
 
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
@@ -106,6 +184,7 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
     if (flow->closing)
         return;
     flow->closing = true;
+    flow->go_on = NULL;
     flow->close_code = code;
     if (detail)
         snprintf(flow->close_detail, sizeof flow->close_detail, "%s", detail);
@@ -191,10 +270,10 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
             stage->dial_failed(flow, fx, in);
         break;
     case INPUT_TIMER:
-        if (stage->timer)
-            stage->timer(flow, fx);
-        else
-            flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+        timed_out(flow, fx);
+        break;
+    case INPUT_RESUMED:
+        resumed(flow, fx, in);
         break;
     case INPUT_DRAIN:
         flow->draining = true;

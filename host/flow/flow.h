@@ -25,7 +25,7 @@ const char *close_code_name(enum close_code code);
 
 /* Counted per worker, summed by the reader; SIGUSR2 prints them. */
 struct flow_counters {
-    uint64_t flows, active, illegal_transitions, decisions[3], exchanges, origin_reused, origin_retries, leaf_hits, leaf_misses;
+    uint64_t flows, active, illegal_transitions, decisions[3], exchanges, origin_reused, origin_retries, stale_resumes, leaf_hits, leaf_misses;
     uint64_t closed[CLOSE_CODE_COUNT];
 };
 
@@ -35,6 +35,7 @@ struct flow_env {
     struct bus_port *bus;
     struct authority *authority;
     struct trust *trust;
+    struct trust *trust_any; /* verifies nothing: for hosts that an override says so of */
     struct session_tickets *tickets;
     struct tls_failure_stats *failures;
     struct flow_counters *counters;
@@ -46,7 +47,7 @@ struct flow_env {
     uint32_t hooks;          /* SOTH_HOOK_... any policy takes part in */
     void *policy;            /* of the functions below: module/registry.h has their contracts */
     enum ask_result (*ask)(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q);
-    void (*forget)(void *policy, struct ask *ask);
+    void (*forget)(void *policy, struct soth_flow *flow, struct ask *ask);
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
 };
@@ -54,6 +55,7 @@ struct flow_env {
 /* What is known of a connection when it is accepted; strings are copied. */
 struct flow_origin_of {
     uint64_t flow_id;
+    void *owner;                 /* whom the mailbox gives resumes for this flow to */
     const char *client;
     struct soth_addr client_addr;
     const struct settings_listen *listen;
@@ -79,5 +81,7 @@ struct dial_target {
 };
 void flow_dial_target(const struct flow *flow, struct dial_target *out);
 uint64_t flow_id(const struct flow *flow);
+/* A module keeps it waiting: nothing is read until INPUT_RESUMED or INPUT_TIMER. */
+bool flow_waits(const struct flow *flow);
 
 #endif

@@ -23,6 +23,7 @@ enum input_type {
     INPUT_DIALED,      /* the origin's connection exists */
     INPUT_DIAL_FAILED, /* failure, detail */
     INPUT_TIMER,       /* the flow's deadline has passed */
+    INPUT_RESUMED,     /* pause, arg: a module lets the flow go on */
     INPUT_DRAIN,       /* finish what you are doing and end */
     INPUT_ABORT        /* end now: shutdown_drain */
 };
@@ -47,6 +48,7 @@ struct input {
     int error;
     enum dial_failure failure;
     const char *detail; /* static text */
+    uint64_t pause, arg;
 };
 
 /* The driver lends one, emptied, with every step. */

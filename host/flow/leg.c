@@ -68,11 +68,26 @@ void leg_lend_output(struct flow *flow, struct effects *fx)
         session_output(flow->origin.tls, fx->out[SIDE_ORIGIN]);
 }
 
-static void deliver_end(struct flow *flow, struct effects *fx, enum side side, int error)
+void leg_deliver(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
+{
+    if (flow->go_on) {
+        if (buffer_append(side == SIDE_CLIENT ? &flow->held : &flow->held_origin, p, n) < 0)
+            leg_broken(flow, fx);
+    } else if (flow->stage->data) {
+        flow->stage->data(flow, fx, side, p, n);
+    }
+}
+
+void leg_deliver_end(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     struct leg *leg = leg_of(flow, side);
     if (leg->ended)
         return;
+    if (flow->go_on && error <= 0) { /* after what is held; a broken connection is told at once */
+        leg->end_held = true;
+        leg->end_error = error;
+        return;
+    }
     leg->ended = true;
     if (flow->stage->ended)
         flow->stage->ended(flow, fx, side, error);
@@ -104,14 +119,13 @@ static void read_plaintext(struct flow *flow, struct effects *fx, enum side side
         ssize_t n = session_read(tls, flow->env->plain, flow->env->plain_size);
         if (n > 0) {
             leg->bytes += (uint64_t)n;
-            if (flow->stage->data)
-                flow->stage->data(flow, fx, side, flow->env->plain, (size_t)n);
+            leg_deliver(flow, fx, side, flow->env->plain, (size_t)n);
             continue;
         }
         if (n == 0)
-            deliver_end(flow, fx, side, 0);
+            leg_deliver_end(flow, fx, side, 0);
         else if (n == -SOTH_ETLS)
-            deliver_end(flow, fx, side, ENDED_WITHOUT_NOTIFY);
+            leg_deliver_end(flow, fx, side, ENDED_WITHOUT_NOTIFY);
         return;
     }
 }
@@ -121,8 +135,7 @@ void leg_receive(struct flow *flow, struct effects *fx, enum side side, const ui
     struct leg *leg = leg_of(flow, side);
     if (!leg->tls) {
         leg->bytes += n;
-        if (flow->stage->data)
-            flow->stage->data(flow, fx, side, p, n);
+        leg_deliver(flow, fx, side, p, n);
         return;
     }
     struct session *tls = leg->tls;
@@ -145,7 +158,7 @@ void leg_transport_ended(struct flow *flow, struct effects *fx, enum side side, 
         }
         return;
     }
-    deliver_end(flow, fx, side, error ? error : leg->tls ? ENDED_WITHOUT_NOTIFY : 0);
+    leg_deliver_end(flow, fx, side, error ? error : leg->tls ? ENDED_WITHOUT_NOTIFY : 0);
 }
 
 void leg_finish(struct flow *flow, struct effects *fx, enum side side)

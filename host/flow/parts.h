@@ -7,6 +7,7 @@
 #define HOST_FLOW_PARTS_H
 
 #include "host/flow/flow.h"
+#include "host/http/edit.h"
 #include "host/http/h1.h"
 #include "host/http/rewrite.h"
 #include "host/tls/hello.h"
@@ -35,6 +36,8 @@ struct leg {
     bool ended;          /* the peer will send nothing more */
     bool shut;           /* we have sent our end */
     bool used;           /* origin: an exchange was completed on this connection */
+    bool end_held;       /* its end came while a module kept the flow waiting */
+    int end_error;
     uint64_t bytes;      /* application bytes received */
 };
 
@@ -52,19 +55,37 @@ struct refusal {
 
 enum part { PART_HEAD, PART_BODY, PART_DONE };
 
+enum decision { DECISION_GO, DECISION_HELLO, DECISION_BODY, DECISION_WAIT, DECISION_REFUSED };
+
+struct peek {
+    uint32_t need;       /* bytes; 0 = nobody peeks */
+    bool complete;       /* all of the body is here */
+    struct buffer bytes;
+};
+
 /* One request and its response. */
 struct exchange {
     enum part request, response;
     bool active;           /* a request head was read and the exchange is not over */
     bool discard;          /* the request's body is read and dropped: it was answered by us */
     bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
+    bool told;             /* the request's arrival was reported */
+    bool remapped;         /* a module sends it elsewhere than its connection */
     uint8_t client_minor;
+    uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
+    enum decision judged;  /* what its last finished step said */
     enum framing request_framing;
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct buffer head;    /* the request's head as sent, kept until a response begins (retry) */
+    struct buffer line;    /* method and target as sent, for those who judge the response; method_size bytes are the method */
+    size_t method_size;
+    struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
+    struct head_edit *edit; /* what modules changed in the head at hand */
+    struct message *trailers; /* of a request whose whole body was peeked at */
+    struct peek peek;      /* the beginning of a body that a policy wants to see before it judges the head */
 };
 
 struct stage; /* see stage.h */
@@ -77,12 +98,20 @@ struct flow {
     struct event_source source;
     struct soth_flow hooks;    /* what modules get as this flow */
     struct ask ask;            /* the question that is open */
+    void (*go_on)(struct flow *flow, struct effects *fx); /* NULL, or: a module keeps the flow waiting; this goes on */
+    uint64_t left_ns;          /* of the stage's deadline, meanwhile; 0 = none */
+    uint8_t step;              /* how far the judgement of the connection has come */
+    enum decision judged;      /* what its last finished step said */
+    struct target_wish wish;   /* of rewrite hooks, while they run */
+    char *named;               /* the host that the client named, when a module has mapped it to another; NULL = target.host */
+    struct target *pinned;     /* the connection's target while one request goes elsewhere; NULL = it does not */
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;
     struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
     struct hello *hello;       /* while it is needed: from peek to the client's handshake */
     struct buffer held;        /* client bytes not yet processed (bounded by one read) */
+    struct buffer held_origin; /* the same of the origin, while a module keeps the flow waiting */
     struct exchange exchange;
     uint32_t exchange_no;
     struct verdict verdict;
@@ -101,6 +130,7 @@ struct flow {
     const char *limit;         /* a limit refuses this flow: its name */
     const char *mismatch;      /* authority_mismatch attribute of connect_decision: "audit", "allow" or NULL */
     uint8_t reading;           /* bit per side */
+    uint8_t read_then;         /* the same, for when the wait is over */
     char client_text[];
 };
 

@@ -41,11 +41,15 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 /* The same, but nothing more is sent: the client must not take what it has for complete. */
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
 void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code code); /* detail = phase */
+/* A module keeps the flow waiting (flow->ask): nothing is read until go_on is called. */
+void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx));
 
 /* leg.c */
 void leg_write(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n);
 void leg_flush(struct flow *flow, struct effects *fx, enum side side); /* what was staged becomes records */
 void leg_receive(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n);
+void leg_deliver(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n);
+void leg_deliver_end(struct flow *flow, struct effects *fx, enum side side, int error);
 void leg_transport_ended(struct flow *flow, struct effects *fx, enum side side, int error);
 void leg_finish(struct flow *flow, struct effects *fx, enum side side); /* close_notify */
 void leg_reset_origin(struct flow *flow, struct effects *fx);           /* forgets the origin connection, closes it */
@@ -68,18 +72,36 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
 void emit_response_headers(struct flow *flow, const struct message *msg, bool interim);
 void emit_trailers(struct flow *flow, enum side side, const struct message *msg);
 void emit_body(struct flow *flow, enum side side); /* reports the bytes relayed since the last call */
-void emit_request_decision(struct flow *flow, const struct verdict *verdict);
+void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict); /* request_decision, response_decision */
+void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
 void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value);
 void emit_stream_closed(struct flow *flow);
 
 /* decide.c */
-enum decision { DECISION_GO, DECISION_HELLO, DECISION_REFUSED };
+/* All of them: WAIT means that a module keeps the flow waiting; the caller ends its step with flow_wait and asks the same again then. */
 /* Judges flow->target (allow_clients, limits, deny_upstreams, policies). REFUSED: flow->refusal and flow->verdict are set. */
 enum decision decide_target(struct flow *flow, bool has_hello);
 /* Judges a second name of the connection (SOTH_ID_SNI, SOTH_ID_AUTHORITY) that differs from the target. */
 enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_span name);
-/* Judges one request. false: refused, *why is set. */
-bool decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why);
+/* What hooks see of a head; `connect` and `authority` are what *out leads to. Left to the caller: target, body, a response's request. */
+void decide_describe(const struct flow *flow, const struct message *msg, struct soth_message *out, struct soth_connect *connect,
+                     struct target *authority);
+/* A block of one message. */
+void decide_refuse_message(const struct verdict *v, struct refusal *why);
+enum decision decide_refuse_by_policy(struct flow *flow, const struct verdict *v); /* of the connection; REFUSED */
+/* Judges one request or response. REFUSED: *why is set. BODY: flow->ask.need_bytes of the body are wanted first. */
+enum decision decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why);
+enum decision decide_response(struct flow *flow, const struct message *msg, struct refusal *why);
+
+/* remap.c: modules with a rewrite hook change targets and heads before anybody judges them */
+/* REFUSED: the hook failed and is closed on error; *v is a block. */
+enum decision remap_connect(struct flow *flow, struct verdict *v);
+/* A request's head; flow->wish has the target that was wished for. */
+enum decision remap_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct verdict *v);
+enum decision remap_response(struct flow *flow, const struct message *msg, struct verdict *v);
+/* What the client calls its peer: the name it asked for, whatever it was mapped to. */
+struct soth_span remap_named(const struct flow *flow);
+bool remap_parse(const struct target_wish *wish, const struct target *from, struct target *out);
 
 /* answer.c */
 void refusal_set(struct refusal *refusal, int status, const char *error, const char *words, enum close_code code, const char *detail);
@@ -110,6 +132,10 @@ void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin 
 void exchange_origin_ready(struct flow *flow, struct effects *fx); /* dialled and, where wanted, secured */
 void exchange_resume(struct flow *flow, struct effects *fx);       /* client bytes that were held go on */
 void exchange_over(struct flow *flow, struct effects *fx);         /* both directions are done */
+void exchange_of_response(const struct flow *flow, struct soth_message *out); /* method and target of the request it answers */
+void exchange_peek_ended(struct flow *flow, struct effects *fx); /* a response that ends with its connection, peeked at, is complete */
+void exchange_drop_head(struct exchange *ex); /* what was kept of the head at hand */
+void exchange_fini(struct exchange *ex);
 /* Answers the request in hand without an origin. The connection goes on when its framing allows, else it is closed with `code`. */
 void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why);
 /* The origin broke the exchange: 502 when nothing was relayed yet, else the response is cut. */

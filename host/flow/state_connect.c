@@ -27,26 +27,56 @@ static void refused(struct flow *flow, struct effects *fx, uint8_t minor)
     flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
 }
 
-/* CONNECT's own Host field is one more name of the connection (contract section 5, Identity). */
-static enum decision judge(struct flow *flow, const struct connect_request *request)
-{
-    enum decision d = decide_target(flow, false);
-    if (d == DECISION_REFUSED || request->host.host_len == 0)
-        return d;
-    struct soth_span host = {request->host.host, request->host.host_len};
-    if (target_same_host(host, (struct soth_span){flow->target.host, flow->target.host_len}))
-        return d;
-    return decide_identity(flow, SOTH_ID_AUTHORITY, host) == DECISION_REFUSED ? DECISION_REFUSED : d;
-}
+enum { STEP_RECEIVED, STEP_TARGET, STEP_HOST, STEP_JUDGED };
 
-static void connect_request(struct flow *flow, struct effects *fx, const struct connect_request *request)
+static void received(struct flow *flow, const struct connect_request *request)
 {
     flow->target = request->target;
     flow->proxy_requests = false;
     emit_connect_received(flow);
     flow->decision_due = true;
+    struct verdict v;
+    flow->judged = remap_connect(flow, &v);
+    if (flow->judged == DECISION_REFUSED)
+        decide_refuse_by_policy(flow, &v);
+    flow->step = flow->judged == DECISION_REFUSED ? STEP_JUDGED : STEP_TARGET;
+}
+
+/* CONNECT's own Host field is one more name of the connection (contract section 5, Identity). */
+static enum decision judge_host(struct flow *flow, const struct connect_request *request)
+{
+    struct soth_span host = {request->host.host, request->host.host_len};
+    if (host.n == 0 || target_same_host(host, remap_named(flow)))
+        return DECISION_GO;
+    return decide_identity(flow, SOTH_ID_AUTHORITY, host);
+}
+
+/* Goes on where it was when a module has kept it waiting. */
+static enum decision judge(struct flow *flow, const struct connect_request *request)
+{
+    if (flow->step == STEP_RECEIVED)
+        received(flow, request);
+    if (flow->step == STEP_TARGET) {
+        flow->judged = decide_target(flow, false);
+        if (flow->judged == DECISION_WAIT)
+            return DECISION_WAIT;
+        flow->step = flow->judged == DECISION_REFUSED ? STEP_JUDGED : STEP_HOST;
+    }
+    if (flow->step == STEP_HOST) {
+        enum decision d = judge_host(flow, request);
+        if (d == DECISION_WAIT)
+            return d;
+        flow->judged = d == DECISION_REFUSED ? d : flow->judged;
+        flow->step = STEP_JUDGED;
+    }
+    flow->step = STEP_RECEIVED;
+    return flow->judged;
+}
+
+static void connect_decided(struct flow *flow, struct effects *fx, const struct connect_request *request, enum decision d)
+{
     flow->client.bytes = buffer_size(&flow->held);
-    switch (judge(flow, request)) {
+    switch (d) {
     case DECISION_REFUSED:
         refused(flow, fx, request->minor);
         return;
@@ -56,7 +86,7 @@ static void connect_request(struct flow *flow, struct effects *fx, const struct 
             return;
         }
         break;
-    case DECISION_HELLO:
+    default:
         break;
     }
     static const char established[] = "HTTP/1.1 200 Connection Established\r\n\r\n";
@@ -64,7 +94,25 @@ static void connect_request(struct flow *flow, struct effects *fx, const struct 
     peek_begin(flow, fx);
 }
 
-/* Looks at everything that came so far; true when the head is dealt with. */
+static void head_bytes(struct flow *flow, struct effects *fx, bool ended);
+
+static void head_again(struct flow *flow, struct effects *fx)
+{
+    head_bytes(flow, fx, flow->client.ended);
+}
+
+static void connect_request(struct flow *flow, struct effects *fx, const struct connect_request *request)
+{
+    enum decision d = judge(flow, request);
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, head_again); /* the head stays where it is and is parsed once more */
+        return;
+    }
+    buffer_consume(&flow->held, request->head_bytes);
+    connect_decided(flow, fx, request, d);
+}
+
+/* Looks at everything that came so far. */
 static void head_bytes(struct flow *flow, struct effects *fx, bool ended)
 {
     const struct settings *s = flow->env->settings;
@@ -78,7 +126,6 @@ static void head_bytes(struct flow *flow, struct effects *fx, bool ended)
         flow_read(flow, SIDE_CLIENT, true);
         break;
     case CONNECT_DONE:
-        buffer_consume(&flow->held, request.head_bytes);
         connect_request(flow, fx, &request);
         break;
     case CONNECT_IS_HTTP:

@@ -137,6 +137,10 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         exchange_connect(flow, fx);
         return;
     }
+    if (ex->peek.need && ex->response == PART_BODY && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+        exchange_peek_ended(flow, fx);
+        return;
+    }
     if (ex->response_begun && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);

@@ -11,15 +11,33 @@
 
 #define SILENCE_MS 300 /* then the origin may have something to say */
 
-static struct soth_span target_host(const struct flow *flow)
+static void not_tls(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
+
+/* A policy waited for the hello; there is one now, or there will be none. */
+static enum decision judge_late(struct flow *flow)
 {
-    return (struct soth_span){flow->target.host, flow->target.host_len};
+    return flow->verdict.needs_hello ? decide_target(flow, true) : DECISION_GO;
+}
+
+static void not_tls_again(struct flow *flow, struct effects *fx)
+{
+    struct buffer spoken = flow->held_origin;
+    flow->held_origin = (struct buffer){0};
+    not_tls(flow, fx, buffer_size(&spoken) ? buffer_data(&spoken) : NULL, buffer_size(&spoken));
+    buffer_fini(&spoken);
 }
 
 /* Not TLS and not HTTP: relayed unread or cut. `p` are bytes of an origin that spoke first, else NULL. */
 static void not_tls(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
 {
-    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED) {
+    enum decision d = judge_late(flow);
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, not_tls_again);
+        if (p)
+            leg_deliver(flow, fx, SIDE_ORIGIN, p, n);
+        return;
+    }
+    if (d == DECISION_REFUSED) {
         emit_connect_decision(flow);
         flow_cut(flow, fx, flow->refusal.code, flow->refusal.detail);
         return;
@@ -46,19 +64,28 @@ static enum decision judge_hello(struct flow *flow)
 {
     if (flow->refusal.status)
         return DECISION_REFUSED;
-    if (flow->verdict.needs_hello && decide_target(flow, true) == DECISION_REFUSED)
-        return DECISION_REFUSED;
+    if (flow->step == 0) {
+        enum decision d = judge_late(flow);
+        if (d == DECISION_WAIT || d == DECISION_REFUSED)
+            return d;
+        flow->step = 1;
+    }
     struct soth_span sni = {flow->hello->sni, flow->hello->sni_len};
-    if (sni.n == 0 || target_same_host(sni, target_host(flow)))
+    if (sni.n == 0 || target_same_host(sni, remap_named(flow)))
         return DECISION_GO;
     return decide_identity(flow, SOTH_ID_SNI, sni);
 }
 
 static void hello_ready(struct flow *flow, struct effects *fx)
 {
-    if (flow->hello->sni_len)
+    if (flow->hello->sni_len && !flow->sni)
         flow->sni = strdup(flow->hello->sni);
     enum decision d = judge_hello(flow);
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, hello_ready);
+        return;
+    }
+    flow->step = 0;
     flow->decision_due = true;
     emit_connect_decision(flow);
     if (d == DECISION_REFUSED)
@@ -88,8 +115,10 @@ static void hello_broken(struct flow *flow, struct effects *fx, const char *faul
 
 static void cleartext_ready(struct flow *flow, struct effects *fx)
 {
-    if (flow->verdict.needs_hello)
-        decide_target(flow, true);
+    if (judge_late(flow) == DECISION_WAIT) {
+        flow_wait(flow, cleartext_ready);
+        return;
+    }
     emit_connect_decision(flow);
     if (flow->verdict.action == SOTH_TUNNEL) {
         tunnel_dial(flow, fx, false);
@@ -203,6 +232,8 @@ void peek_begin(struct flow *flow, struct effects *fx)
         look(flow, fx);
 }
 
+static void reverse_judge(struct flow *flow, struct effects *fx);
+
 /* A connection to a reverse listener has its target from the configuration and is decided like a CONNECT to it. */
 void reverse_begin(struct flow *flow, struct effects *fx)
 {
@@ -213,13 +244,21 @@ void reverse_begin(struct flow *flow, struct effects *fx)
     flow->origin_tls = up->tls;
     emit_connect_received(flow);
     flow->decision_due = true;
-    enum decision d = decide_target(flow, false);
+    reverse_judge(flow, fx);
+}
+
+static void reverse_judge(struct flow *flow, struct effects *fx)
+{
+    const struct settings_upstream *up = &flow->env->settings->reverse_upstream;
+    enum decision d = decide_target(flow, !flow->listen->tls); /* in cleartext there will be no hello */
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, reverse_judge);
+        return;
+    }
     if (flow->listen->tls) {
         peek_begin(flow, fx);
         return;
     }
-    if (d == DECISION_HELLO)
-        d = decide_target(flow, true);
     emit_connect_decision(flow);
     if (d == DECISION_GO && flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);

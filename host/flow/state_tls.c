@@ -33,17 +33,21 @@ static struct soth_span target_name(const struct flow *flow)
     return (struct soth_span){flow->target.host, flow->target.host_len};
 }
 
-/* Whose certificate we expect: the name the client asked for; behind a reverse listener the configured upstream. */
+/* Is the origin whom the client named, or has the configuration or a module put another in its place? */
+static bool is_replaced(const struct flow *flow)
+{
+    return flow->listen->mode == LISTEN_REVERSE || flow->named || flow->pinned;
+}
+
+/* Whose certificate we expect: the name the client asked for, or who is in its place. */
 static struct soth_span origin_name(const struct flow *flow)
 {
-    if (flow->listen->mode == LISTEN_REVERSE || !flow->sni)
-        return target_name(flow);
-    return soth_span(flow->sni);
+    return is_replaced(flow) || !flow->sni ? target_name(flow) : soth_span(flow->sni);
 }
 
 static struct soth_span origin_sni(const struct flow *flow)
 {
-    if (flow->sni && flow->listen->mode != LISTEN_REVERSE)
+    if (flow->sni && !is_replaced(flow))
         return soth_span(flow->sni);
     return flow->target.addr.family ? (struct soth_span){"", 0} : target_name(flow);
 }
@@ -51,7 +55,8 @@ static struct soth_span origin_sni(const struct flow *flow)
 void tls_origin_handshake(struct flow *flow, struct effects *fx)
 {
     struct soth_span alpn = tls_offers_alpn(flow) ? soth_span(HTTP11) : (struct soth_span){"", 0};
-    flow->origin.tls = session_client_new(flow->env->trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
+    struct trust *trust = flow->verdict.overrides & SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY ? flow->env->trust_any : flow->env->trust;
+    flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
     if (!flow->origin.tls) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
@@ -185,7 +190,7 @@ static struct leaf *pick_leaf(struct flow *flow)
 {
     if (flow->fixed_leaf)
         return flow->fixed_leaf;
-    struct soth_span host = flow->sni ? soth_span(flow->sni) : target_name(flow);
+    struct soth_span host = flow->sni ? soth_span(flow->sni) : remap_named(flow);
     struct leaf *leaf = leaf_get(flow->env->authority, host, (int64_t)(flow->env->bus->unix_ms / 1000), &flow->cache_hit);
     if (flow->cache_hit)
         flow->env->counters->leaf_hits++;

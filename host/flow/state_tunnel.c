@@ -97,10 +97,16 @@ const struct stage stage_dial_tunnel = {
 static bool judge_sni(struct flow *flow, struct effects *fx)
 {
     struct soth_span sni = {flow->hello->sni, flow->hello->sni_len};
-    if (sni.n == 0 || target_same_host(sni, (struct soth_span){flow->target.host, flow->target.host_len}))
+    if (sni.n == 0 || target_same_host(sni, remap_named(flow)))
         return true;
-    flow->sni = strdup(flow->hello->sni);
-    if (decide_identity(flow, SOTH_ID_SNI, sni) != DECISION_REFUSED)
+    if (!flow->sni)
+        flow->sni = strdup(flow->hello->sni);
+    enum decision d = decide_identity(flow, SOTH_ID_SNI, sni);
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, look_first);
+        return false;
+    }
+    if (d != DECISION_REFUSED)
         return true;
     leg_reset_origin(flow, fx);
     emit_connect_decision(flow);

@@ -7,6 +7,7 @@
 #include "host/flow/hook.h"
 #include "host/log.h"
 #include "host/module/instance.h"
+#include "host/module/mailbox.h"
 #include "host/module/registry.h"
 
 /* SOTH_ALLOW < SOTH_INTERCEPT < SOTH_TUNNEL < SOTH_BLOCK */
@@ -138,12 +139,21 @@ static bool allowed(uint32_t hook, const struct soth_decision *d)
     return d->action == SOTH_ALLOW || d->action == SOTH_BLOCK;
 }
 
-/* The deadline of its pause has passed. */
+/* The pause is over. Was it not ended by a resume, its module hears that the token is dead. */
+static void end_pause(struct ask *ask, struct instance *instance, struct soth_flow *flow)
+{
+    struct pause *pause = &ask->pause;
+    bool waited = pause->state == PAUSE_WAITING || pause->state == PAUSE_LATE;
+    if (waited || pause->state == PAUSE_TAKEN)
+        mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
+    if (waited && instance->module.cancel)
+        instance->module.cancel(instance->self, pause->token);
+    *pause = (struct pause){PAUSE_NONE};
+}
+
 static void too_late(struct ask *ask, struct instance *instance)
 {
     struct soth_decision closed = {.size = sizeof closed, .action = SOTH_BLOCK, .reason = "module_timeout"};
-    if (ask->pause.state == PAUSE_LATE && instance->module.cancel && ask->pause.token.generation)
-        instance->module.cancel(instance->self, ask->pause.token);
     if (!ask->pause.on_timeout)
         take(&ask->verdict, instance, &closed);
 }
@@ -158,12 +168,13 @@ static bool wait_over(struct ask *ask, struct instance *instance, struct soth_fl
     struct pause *pause = &ask->pause;
     if (r == SOTH_PAUSE && pause->state == PAUSE_TAKEN) {
         pause->state = PAUSE_WAITING;
-        pause->busy = 0;
         pause->deadline_ns = flow->bus->monotonic_ns + pause->deadline_ms * UINT64_C(1000000);
         return false;
     }
     if (r == SOTH_BUSY && pause->busy < BUSY_TIMES) {
         uint64_t ms = pause->busy < 6 ? (uint64_t)BUSY_FIRST_MS << pause->busy : BUSY_MOST_MS;
+        if (pause->state == PAUSE_TAKEN) /* it has changed its mind */
+            mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
         pause->state = PAUSE_BUSY;
         pause->busy++;
         pause->deadline_ns = flow->bus->monotonic_ns + ms * UINT64_C(1000000);
@@ -174,6 +185,20 @@ static bool wait_over(struct ask *ask, struct instance *instance, struct soth_fl
 }
 
 #define PEEK_MOST 65536u
+
+static bool peeks_well(const struct soth_message *m, const struct soth_decision *d)
+{
+    return !m->body_complete && d->need_bytes > m->body.n && d->need_bytes <= PEEK_MOST;
+}
+
+static bool is_proper(const struct question *q, int r, const struct soth_decision *d)
+{
+    if (r == SOTH_DECIDED)
+        return allowed(q->hook, d);
+    if (r == SOTH_PEEK)
+        return q->connect || (q->message && peeks_well(q->message, d));
+    return r == SOTH_CONTINUE || r == SOTH_DETACH;
+}
 
 /* false: the question waits, *result says for what. */
 static bool one(struct ask *ask, struct instance *instance, struct soth_flow *flow, const struct question *q, enum ask_result *result)
@@ -190,7 +215,7 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         *result = ASK_WAIT;
         return wait_over(ask, instance, flow, q->hook, r);
     }
-    if (r < 0 || r > SOTH_DETACH || (r == SOTH_DECIDED && !allowed(q->hook, &d))) {
+    if (!is_proper(q, r, &d)) {
         failed(&ask->verdict, instance, hook_name(q->hook));
         return true;
     }
@@ -201,7 +226,7 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         take(&ask->verdict, instance, &d);
     else if (r == SOTH_PEEK && q->connect && !q->connect->has_hello)
         ask->verdict.needs_hello = true;
-    else if (r == SOTH_PEEK && q->message && !q->message->body_complete && q->message->body.n < d.need_bytes && d.need_bytes <= PEEK_MOST) {
+    else if (r == SOTH_PEEK && q->message) {
         ask->need_bytes = d.need_bytes;
         *result = ASK_BODY;
         return false;
@@ -233,22 +258,21 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
             continue;
         if (!one(ask, instance, flow, q, &result))
             return result;
-        ask->pause = (struct pause){PAUSE_NONE};
+        end_pause(ask, instance, flow);
     }
     settle_hello(&ask->verdict);
     ask->hook = 0;
     return ASK_DONE;
 }
 
-void registry_forget(struct registry *registry, struct ask *ask)
+void registry_forget(struct registry *registry, struct soth_flow *flow, struct ask *ask)
 {
-    if (ask->hook && ask->pause.state == PAUSE_WAITING && ask->next < registry->n) {
-        struct instance *instance = registry->v[ask->next];
-        if (instance->module.cancel)
-            instance->module.cancel(instance->self, ask->pause.token);
-    }
+    if (ask->hook && ask->next < registry->n)
+        end_pause(ask, registry->v[ask->next], flow);
     ask->hook = 0;
-    ask->pause.state = PAUSE_NONE;
+    if (flow->generation)
+        mailbox_leave(flow->mailbox, flow->slot);
+    flow->generation = 0;
 }
 
 void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)

@@ -8,7 +8,9 @@
 
 #include "host/event/bus.h"
 #include "host/log.h"
+#include "host/module/hostapi.h"
 #include "host/module/instance.h"
+#include "host/module/mailbox.h"
 
 static void api_log(void *self, int level, const char *format, ...)
 {
@@ -123,4 +125,17 @@ const struct soth_host hostapi = {
     .count = api_count,
     .hold_flows = api_hold_flows,
     .stream_key = event_stream_key,
+    .token = api_token,
+    .resume = mailbox_post,
+    .resumed = api_resumed,
+    .flow_id = api_flow_id,
+    .flow_state = api_flow_state,
+    .emit = api_emit,
+    .wanted = api_wanted,
+    .protocol = api_protocol,
+    .hdr_get = api_hdr_get,
+    .hdr_set = api_hdr_set,
+    .hdr_add = api_hdr_add,
+    .hdr_del = api_hdr_del,
+    .set_target = api_set_target,
 };

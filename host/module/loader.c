@@ -54,8 +54,8 @@ static int check_operations(const struct soth_module *m, const char *path, char 
         return refuse(err, err_size, path, "wants more than 64 MiB for an instance");
     if (m->kind == SOTH_KIND_SINK && !m->write)
         return refuse(err, err_size, path, "is a sink without a write operation");
-    if (m->kind == SOTH_KIND_POLICY && !m->connect && !m->request)
-        return refuse(err, err_size, path, "is a policy without a connect or request hook");
+    if (m->kind == SOTH_KIND_POLICY && !m->connect && !m->request && !m->response && !m->frame && !m->rewrite && !m->signal)
+        return refuse(err, err_size, path, "is a policy without any hook (connect, request, response, frame, rewrite, signal)");
     if (m->options && options_check(m->options, m->self_size, why, sizeof why) < 0)
         return refuse(err, err_size, path, why);
     return SOTH_OK;

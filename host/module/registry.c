@@ -56,7 +56,9 @@ static int create(struct instance *instance, FILE *errors)
     }
     instance->created = true;
     if (instance->module.kind == SOTH_KIND_POLICY) {
-        uint32_t has = (instance->module.connect ? SOTH_HOOK_CONNECT : 0) | (instance->module.request ? SOTH_HOOK_REQUEST : 0);
+        const struct soth_module *m = &instance->module;
+        uint32_t has = (m->connect ? SOTH_HOOK_CONNECT : 0) | (m->request ? SOTH_HOOK_REQUEST : 0) | (m->response ? SOTH_HOOK_RESPONSE : 0) |
+                       (m->frame ? SOTH_HOOK_FRAME : 0) | (m->signal ? SOTH_HOOK_SIGNAL : 0) | (m->rewrite ? SOTH_HOOK_REWRITE : 0);
         instance->hooks = has & (instance->module.hooks ? instance->module.hooks(instance->self) : has);
     }
     instance->registry->hooks |= instance->hooks;

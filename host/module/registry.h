@@ -33,8 +33,8 @@ uint32_t registry_hooks(const struct registry *registry);
 
 /* Asks the policies (flow/ask.h). When none has an opinion: SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept", policy_module "". */
 enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, struct ask *ask, const struct question *q);
-/* The question is not asked any more: a policy that paused in it hears of it. */
-void registry_forget(struct registry *registry, struct ask *ask);
+/* The flow ends: a policy that paused in its question hears of it, its tokens are stale. */
+void registry_forget(struct registry *registry, struct soth_flow *flow, struct ask *ask);
 /* Lets the rewrite hooks change target and fields. A hook that failed and is closed on error makes it a block, like a policy. */
 void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
 

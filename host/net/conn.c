@@ -341,6 +341,7 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
     struct conn *conn = calloc(1, sizeof *conn);
     struct flow_origin_of what = {
         .flow_id = atomic_fetch_add_explicit(&io->shared->next_flow_id, 1, memory_order_relaxed),
+        .owner = conn,
         .client = client,
         .client_addr = *addr,
         .listen = listen,
@@ -364,6 +365,12 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
     io->conns = conn;
     io->conn_count++;
     step(conn, (struct input){.type = INPUT_ACCEPTED});
+}
+
+void conn_resumed(void *owner, uint64_t pause, uint64_t arg)
+{
+    struct conn *conn = owner;
+    step(conn, (struct input){.type = INPUT_RESUMED, .pause = pause, .arg = arg});
 }
 
 static unsigned step_all(struct worker_io *io, enum input_type type)

@@ -11,6 +11,8 @@
 
 /* Takes the descriptor. Makes a flow and runs its first step. */
 void conn_open(struct worker_io *io, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr);
+/* A module lets the flow of that connection (flow_origin_of.owner) go on. */
+void conn_resumed(void *owner, uint64_t pause, uint64_t arg);
 /* For every connection of the worker; safe against connections that end meanwhile. */
 void conn_drain_all(struct worker_io *io);
 unsigned conn_abort_all(struct worker_io *io); /* returns how many had a flow */

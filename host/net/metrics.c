@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/event/bus.h"
+#include "host/module/mailbox.h"
 #include "host/module/registry.h"
 
 static void add(struct flow_counters *sum, const struct flow_counters *one)
@@ -50,6 +51,7 @@ void metrics_print(const struct shared *shared, struct worker *const *workers, u
 {
     struct flow_counters sum;
     memset(&sum, 0, sizeof sum);
+    uint64_t stale = mailbox_stale();
     for (unsigned i = 0; i < count; i++) {
         struct flow_counters one;
         worker_counters(workers[i], &one);
@@ -62,10 +64,12 @@ void metrics_print(const struct shared *shared, struct worker *const *workers, u
     line(out, "counter", "exchanges_total", "HTTP requests read", sum.exchanges);
     line(out, "counter", "origin_reused_total", "requests sent on an origin connection that was used before", sum.origin_reused);
     line(out, "counter", "origin_retries_total", "requests repeated after a stale origin connection", sum.origin_retries);
+    line(out, "counter", "stale_resumes_total", "resumes by modules that no flow waited for", sum.stale_resumes + stale);
     line(out, "counter", "leaf_cache_hits_total", "leaf certificates taken from the cache", sum.leaf_hits);
     line(out, "counter", "leaf_cache_misses_total", "leaf certificates signed", sum.leaf_misses);
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
     registry_print_metrics(shared->registry, out);
+    fputs("# EOF\n", out); /* as OpenMetrics ends: who reads a stream knows that this was all */
     fflush(out);
 }

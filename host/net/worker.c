@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/module/mailbox.h"
 #include "host/module/registry.h"
 #include "host/net/conn.h"
 #include "host/net/dial.h"
@@ -20,6 +21,7 @@
 #define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
 #define TRIM_DELAY_S 2
 #define RESERVE_BLOCK 1024
+#define MAIL_MOST 256u      /* in one turn: a module that resumes inside its own hook must not stop the worker */
 
 struct worker {
     struct worker_io io; /* first: conn.c only knows this part */
@@ -96,6 +98,16 @@ void worker_reserve(struct worker_io *io, int fd)
     }
 }
 
+static void take_mail(struct worker *worker)
+{
+    struct mail mail;
+    unsigned n = 0;
+    for (; n < MAIL_MOST && mailbox_take(worker->io.mailbox, &mail); n++)
+        conn_resumed(mail.owner, mail.pause, mail.arg);
+    if (n == MAIL_MOST)
+        worker_command(worker, WORKER_MAIL);
+}
+
 static void take_commands(struct worker *worker)
 {
     struct worker_io *io = &worker->io;
@@ -111,6 +123,8 @@ static void take_commands(struct worker *worker)
         listener_stop(worker->listener);
         conn_drain_all(io);
     }
+    if (commands & WORKER_MAIL)
+        take_mail(worker);
     if (commands & WORKER_ABORT)
         conn_abort_all(io);
     if (commands & WORKER_STOP)
@@ -123,6 +137,11 @@ static void woken(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (read(fd, &count, sizeof count) > 0)
         take_commands(arg);
+}
+
+static void mail_ready(void *arg)
+{
+    worker_command(arg, WORKER_MAIL);
 }
 
 static void bus_ready(void *arg)
@@ -163,9 +182,9 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
     return registry_ask(policy, flow, ask, q);
 }
 
-static void forget(void *policy, struct ask *ask)
+static void forget(void *policy, struct soth_flow *flow, struct ask *ask)
 {
-    registry_forget(policy, ask);
+    registry_forget(policy, flow, ask);
 }
 
 static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
@@ -189,6 +208,7 @@ static bool make_env(struct worker *worker, struct shared *shared)
     env->settings = shared->settings;
     env->authority = shared->authority;
     env->trust = shared->trust;
+    env->trust_any = shared->trust_any;
     env->tickets = shared->tickets;
     env->failures = shared->failures;
     env->counters = &io->counters;
@@ -198,7 +218,8 @@ static bool make_env(struct worker *worker, struct shared *shared)
     env->forget = forget;
     env->rewrite = rewrite;
     env->bus = bus_port_new(shared->bus, bus_ready, worker);
-    return io->slab && env->plain && env->bus;
+    env->mailbox = io->mailbox = mailbox_new(mail_ready, worker);
+    return io->slab && env->plain && env->bus && io->mailbox;
 }
 
 static struct event_base *make_base(void)
@@ -237,6 +258,7 @@ static void worker_free(struct worker *worker)
     listener_free(worker->listener);
     dialer_free(io->dialer);
     bus_port_free(io->env.bus);
+    mailbox_free(io->mailbox);
     if (io->base) {
         event_del(&worker->wake);
         event_del(&worker->trim);

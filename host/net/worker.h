@@ -25,7 +25,7 @@ struct shared {
     struct bus *bus;
     struct registry *registry;
     struct authority *authority;
-    struct trust *trust;
+    struct trust *trust, *trust_any;
     struct session_tickets *tickets;
     struct tls_failure_stats *failures;
     struct listener_set *listeners;
@@ -39,6 +39,7 @@ struct shared {
 #define WORKER_ABORT 2u /* end every flow now */
 #define WORKER_STOP 4u  /* leave the loop */
 #define WORKER_WAKE 8u  /* the bus is not congested any more */
+#define WORKER_MAIL 16u /* modules let flows go on */
 
 /* NULL on failure. `idle` is called on the worker's thread when it drains and its last connection has gone. */
 struct worker *worker_start(struct shared *shared, unsigned number, void (*idle)(void *arg), void *arg);
@@ -55,6 +56,7 @@ struct worker_io {
     struct event_base *base;
     struct dialer *dialer;
     struct flow_env env;
+    struct mailbox *mailbox;
     struct flow_counters counters;
     uint8_t *slab; /* every read of this worker goes here */
     struct buffer out[2];

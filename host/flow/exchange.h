@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* One exchange's request, shared by exchange_head.c, exchange_judge.c and exchange_request.c. */
+#ifndef HOST_FLOW_EXCHANGE_H
+#define HOST_FLOW_EXCHANGE_H
+
+#include "host/flow/stage.h"
+
+struct head {
+    struct target target;       /* where the request goes */
+    struct soth_span origin_form;
+    struct soth_span authority; /* for events and judgement */
+    struct soth_span host;      /* to be sent; p == NULL: as the client sent it */
+    char text[TARGET_MAX_HOST + 16];   /* of what the client's target says */
+    char mapped[TARGET_MAX_HOST + 16]; /* of another place that it is sent to */
+};
+
+/* exchange_head.c */
+void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg); /* a head has come */
+void exchange_request_judge(struct flow *flow, struct effects *fx, const struct message *msg); /* goes on where it was */
+void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault);
+/* "host", "[v6]:8443": how a target is written in a Host field. */
+struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size);
+
+/* exchange_judge.c: GO, WAIT, BODY, or REFUSED (answered) */
+enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head);
+enum decision exchange_judge(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head);
+
+#endif

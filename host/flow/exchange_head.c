@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The head of a request: where it goes, whether it goes, how it is written for its origin; and the answers of our own. No byte goes to an
+ * origin before the request's decision.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/exchange.h"
+
+/* "host", "[v6]:8443": how a target is written in a Host field. */
+struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
+{
+    const char *form = target->addr.family == 6 ? "[%s]" : "%s";
+    int n = snprintf(text, size, form, target->host);
+    if (target->port != default_port)
+        n += snprintf(text + n, size - (size_t)n, ":%u", target->port);
+    return (struct soth_span){text, (size_t)n};
+}
+
+void exchange_drop_head(struct exchange *ex)
+{
+    free(ex->asked);
+    head_edit_free(ex->edit);
+    ex->asked = NULL;
+    ex->edit = NULL;
+}
+
+void exchange_fini(struct exchange *ex)
+{
+    exchange_drop_head(ex);
+    free(ex->trailers);
+    ex->trailers = NULL;
+    buffer_fini(&ex->head);
+    buffer_fini(&ex->target);
+    buffer_fini(&ex->line);
+    buffer_fini(&ex->peek.bytes);
+}
+
+static bool origin_ready(const struct flow *flow)
+{
+    return flow->origin.open && (!flow->origin_tls || flow->origin.secure);
+}
+
+/* ---- answers of our own ---- */
+
+static void finish_answer(struct flow *flow, struct effects *fx, const struct refusal *why, bool close)
+{
+    struct exchange *ex = &flow->exchange;
+    ex->response = PART_DONE;
+    buffer_clear(&ex->head);
+    if (ex->peek.complete)
+        ex->request = PART_DONE;
+    ex->peek.need = 0;
+    if (close) {
+        fx->linger = ex->request != PART_DONE;
+        flow_close(flow, fx, why->code ? why->code : CLOSE_MITM_HTTP_COMPLETED, why->code ? why->detail : NULL);
+        return;
+    }
+    ex->discard = true;
+    if (ex->request == PART_DONE)
+        exchange_over(flow, fx);
+    else
+        exchange_resume(flow, fx); /* what is held of its body is read and dropped */
+}
+
+void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why)
+{
+    struct exchange *ex = &flow->exchange;
+    /* a refusal with a close code belongs to the whole connection */
+    bool close = ex->close_client || flow->draining || flow->client_left || why->code != CLOSE_NONE ||
+                 ex->expects || why->retry_after;
+    answer_write(flow, fx, why, ex->client_minor, ex->head_method, close);
+    finish_answer(flow, fx, why, close);
+}
+
+void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault)
+{
+    struct refusal why;
+    refusal_set(&why, status ? status : 400, "http_request_error", fault, CLOSE_MITM_HTTP_ERROR, fault);
+    if (!flow->exchange.active || !flow->exchange.response_begun)
+        answer_write(flow, fx, &why, 1, false, true);
+    fx->linger = true;
+    flow_close(flow, fx, CLOSE_MITM_HTTP_ERROR, fault);
+}
+
+/* ---- the head ---- */
+
+static void begin(struct flow *flow, const struct message *msg)
+{
+    struct exchange *ex = &flow->exchange;
+    struct buffer head = ex->head;
+    buffer_clear(&head);
+    ex->head = (struct buffer){0};
+    exchange_fini(ex);
+    *ex = (struct exchange){.active = true, .head = head};
+    ex->request_framing = msg->framing;
+    ex->client_minor = msg->minor;
+    ex->close_client = !msg->keep_alive;
+    ex->head_method = soth_span_is(msg->method, "HEAD");
+    ex->wants_upgrade = msg->wants_upgrade;
+    ex->expects = msg->expect_continue;
+    ex->request = PART_BODY;
+    ex->safe = msg->framing == FRAMING_NONE && (ex->head_method || soth_span_is(msg->method, "GET") || soth_span_is(msg->method, "OPTIONS"));
+    flow->exchange_no++;
+    flow->env->counters->exchanges++;
+}
+
+/* RFC 9112 3.2.1: an empty path is sent as "/", also before a query. */
+static void complete_path(struct flow *flow, struct soth_span *origin_form)
+{
+    struct buffer *target = &flow->exchange.target;
+    if (origin_form->p[0] != '?')
+        return;
+    buffer_clear(target);
+    buffer_append(target, "/", 1);
+    if (buffer_append(target, origin_form->p, origin_form->n) == 0)
+        *origin_form = (struct soth_span){(const char *)buffer_data(target), buffer_size(target)};
+}
+
+/* Another origin than the one at hand: its connection is of no use. */
+static void go_to(struct flow *flow, struct effects *fx, const struct target *target)
+{
+    bool same = target->port == flow->target.port && strcmp(target->host, flow->target.host) == 0;
+    flow->target = *target;
+    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
+    flow->source.server_port = flow->target.port;
+    if (!same && (flow->origin.open || flow->dialing))
+        leg_reset_origin(flow, fx);
+}
+
+/* An absolute-form request carries its own target: received and decided like a CONNECT of its own. */
+static bool proxy_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    struct soth_span scheme;
+    const char *detail = NULL;
+    enum connect_error error = target_parse_absolute(msg->target, &head->target, &scheme, &head->origin_form, &detail);
+    if (error != CONNECT_OK || !soth_span_is(scheme, "http")) {
+        exchange_bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
+        return false;
+    }
+    complete_path(flow, &head->origin_form);
+    head->authority = head->host = exchange_authority_text(&head->target, 80, head->text, sizeof head->text);
+    return true;
+}
+
+static bool pinned_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    head->target = flow->pinned ? *flow->pinned : flow->target;
+    head->origin_form = msg->target;
+    head->authority = msg->host.p ? msg->host : remap_named(flow);
+    if (flow->named) /* the connection was mapped: its origin knows itself by its own name */
+        head->host = exchange_authority_text(&head->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
+    if (soth_span_is(msg->method, "CONNECT")) {
+        exchange_bad_request(flow, fx, 400, "connect_in_tunnel");
+        return false;
+    }
+    if (msg->target.n && (msg->target.p[0] == '/' || soth_span_is(msg->target, "*")))
+        return true;
+    struct target target;
+    struct soth_span scheme;
+    const char *detail;
+    if (target_parse_absolute(msg->target, &target, &scheme, &head->origin_form, &detail) != CONNECT_OK) {
+        exchange_bad_request(flow, fx, 400, "invalid_target");
+        return false;
+    }
+    complete_path(flow, &head->origin_form);
+    head->authority = exchange_authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
+    if (!flow->named)
+        head->host = head->authority;
+    return true;
+}
+
+/* In a connection to one target a request may go elsewhere, and the next one comes back. false: no memory. */
+static bool take_target(struct flow *flow, struct effects *fx, const struct target *target)
+{
+    if (!flow->proxy_requests && flow->exchange.remapped && !flow->pinned) {
+        if (!(flow->pinned = malloc(sizeof *flow->pinned))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return false;
+        }
+        *flow->pinned = flow->target;
+    }
+    if (flow->proxy_requests || flow->pinned)
+        go_to(flow, fx, target);
+    if (flow->pinned && !flow->exchange.remapped) {
+        free(flow->pinned);
+        flow->pinned = NULL;
+    }
+    return true;
+}
+
+/* For the response's policies and decoders: the head is gone by then. */
+static void remember(struct flow *flow, const struct message *msg, const struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!(flow->env->hooks & (SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE)))
+        return;
+    ex->method_size = msg->method.n;
+    buffer_append(&ex->line, msg->method.p, msg->method.n);
+    buffer_append(&ex->line, head->origin_form.p, head->origin_form.n);
+}
+
+static void request_go(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    struct exchange *ex = &flow->exchange;
+    bool upstream = flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM;
+    /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
+    if (upstream || (!msg->host.p && !head->host.p))
+        head->host = exchange_authority_text(&flow->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
+    struct rewrite_request how = {.target = head->origin_form, .host = head->host, .keep_upgrade = msg->wants_upgrade};
+    remember(flow, msg, head);
+    if (rewrite_request_head(&ex->head, ex->edit ? head_edit_message(ex->edit) : msg, &how) < 0 || ex->line.failed) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    exchange_drop_head(ex);
+    if (origin_ready(flow))
+        exchange_origin_ready(flow, fx);
+    else
+        exchange_connect(flow, fx);
+}
+
+static void request_again(struct flow *flow, struct effects *fx);
+
+/* The head must outlive the codec's next step. */
+static void request_waits(struct flow *flow, struct effects *fx, const struct message *msg, enum decision d)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->asked && !(ex->asked = message_copy(msg))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    if (d == DECISION_WAIT) {
+        flow_wait(flow, request_again);
+        return;
+    }
+    if (ex->expects && !ex->peek.need) /* nobody but us can ask for the body now */
+        leg_write(flow, fx, SIDE_CLIENT, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    ex->peek.need = flow->ask.need_bytes;
+}
+
+void exchange_request_judge(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct head head;
+    head.host = (struct soth_span){NULL, 0};
+    bool known = flow->proxy_requests ? proxy_target(flow, fx, msg, &head) : pinned_target(flow, fx, msg, &head);
+    if (!known || exchange_remap(flow, fx, msg, &head) != DECISION_GO || !take_target(flow, fx, &head.target))
+        return;
+    enum decision d = exchange_judge(flow, fx, msg, &head);
+    if (d == DECISION_WAIT || d == DECISION_BODY)
+        request_waits(flow, fx, msg, d);
+    else if (d == DECISION_GO)
+        request_go(flow, fx, msg, &head);
+}
+
+static void request_again(struct flow *flow, struct effects *fx)
+{
+    exchange_request_judge(flow, fx, flow->exchange.asked);
+    if (!flow->closing && !flow->go_on && flow->stage == &stage_http)
+        http_first_bytes(flow, fx);
+}
+
+void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    begin(flow, msg);
+    exchange_request_judge(flow, fx, msg);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What a hook may do with its flow (soth/sdk.h). Everything takes effect in struct soth_flow, which whoever called the hook has set up. */
+#include "host/module/hostapi.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/flow/hook.h"
+#include "host/http/connect.h"
+#include "host/http/edit.h"
+#include "host/module/instance.h"
+#include "host/module/mailbox.h"
+
+#define DEADLINE_MOST_MS 3600000u
+
+/* ---- pauses ---- */
+
+struct soth_token api_token(void *self, struct soth_flow *flow, uint32_t deadline_ms, uint32_t on_timeout)
+{
+    struct soth_token none = {0};
+    (void)self;
+    if (!flow->pause || flow->pause->state == PAUSE_TAKEN)
+        return none; /* not a hook that may pause, or it has its token */
+    if (!flow->generation && mailbox_enter(flow->mailbox, flow->owner, &flow->slot, &flow->generation) < 0)
+        return none;
+    struct pause *pause = flow->pause;
+    pause->state = PAUSE_TAKEN;
+    pause->on_timeout = on_timeout != 0;
+    pause->deadline_ms = deadline_ms == 0 ? 1 : deadline_ms < DEADLINE_MOST_MS ? deadline_ms : DEADLINE_MOST_MS;
+    pause->token = (struct soth_token){flow->slot, flow->generation, ++flow->pauses};
+    mailbox_expect(flow->mailbox, flow->slot, pause->token.pause);
+    return pause->token;
+}
+
+int api_resumed(struct soth_flow *flow, uint64_t *arg)
+{
+    if (!flow->pause || flow->pause->state != PAUSE_RESUMED)
+        return 0;
+    *arg = flow->pause->arg;
+    return 1;
+}
+
+/* ---- the flow ---- */
+
+uint64_t api_flow_id(const struct soth_flow *flow)
+{
+    return flow->source->flow_id;
+}
+
+void *api_flow_state(struct soth_flow *flow)
+{
+    return flow->state;
+}
+
+int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct instance *instance = instance_of(self);
+    if (kind == 0 || kind >= SOTH_EV_COUNT)
+        return -SOTH_EINVALID;
+    if (flow)
+        flow->emit(flow, kind, attrs, n);
+    else if (instance->registry->bus)
+        bus_emit_system(instance->registry->bus, kind, attrs, n);
+    return SOTH_OK;
+}
+
+int api_wanted(const struct soth_flow *flow, uint32_t kind)
+{
+    return kind < SOTH_EV_COUNT && bus_wants(flow->bus, kind);
+}
+
+void api_protocol(struct soth_flow *flow, uint32_t protocol)
+{
+    if (protocol <= SOTH_PROTO_STREAMABLE_HTTP)
+        flow->source->protocol = (uint16_t)protocol;
+}
+
+/* ---- the head at hand ---- */
+
+static const struct message *current(const struct soth_flow *flow)
+{
+    return flow->edit && *flow->edit ? head_edit_message(*flow->edit) : flow->message;
+}
+
+struct soth_span api_hdr_get(struct soth_flow *flow, const char *name, uint32_t nth)
+{
+    const struct message *msg = current(flow);
+    return msg ? message_field(msg, name, nth) : (struct soth_span){NULL, 0};
+}
+
+/* The head that may be changed, copied at the first change. */
+static struct head_edit *edit(struct soth_flow *flow, int *error)
+{
+    *error = flow->message && flow->edit ? -SOTH_ENOMEM : -SOTH_EUNSUPPORTED;
+    if (!flow->message || !flow->edit)
+        return NULL;
+    if (!*flow->edit)
+        *flow->edit = head_edit_new(flow->message);
+    return *flow->edit;
+}
+
+int api_hdr_set(struct soth_flow *flow, const char *name, struct soth_span value)
+{
+    int error;
+    struct head_edit *head = edit(flow, &error);
+    return head ? head_edit_set(head, name, value) : error;
+}
+
+int api_hdr_add(struct soth_flow *flow, const char *name, struct soth_span value)
+{
+    int error;
+    struct head_edit *head = edit(flow, &error);
+    return head ? head_edit_add(head, name, value) : error;
+}
+
+int api_hdr_del(struct soth_flow *flow, const char *name)
+{
+    int error;
+    struct head_edit *head = edit(flow, &error);
+    return head ? head_edit_del(head, name) : error;
+}
+
+/* ---- the target ---- */
+
+static int wish_host(struct target_wish *wish, struct soth_span host)
+{
+    struct target target;
+    const char *detail;
+    if (target_parse(host, true, 1, &target, &detail) != CONNECT_OK)
+        return -SOTH_EINVALID;
+    memcpy(wish->host, target.host, target.host_len + 1);
+    wish->host_len = target.host_len;
+    return SOTH_OK;
+}
+
+static int wish_path(struct target_wish *wish, struct soth_span path)
+{
+    if (path.p[0] != '/')
+        return -SOTH_EINVALID;
+    for (size_t i = 0; i < path.n; i++)
+        if ((unsigned char)path.p[i] <= ' ' || (unsigned char)path.p[i] >= 0x7f || path.p[i] == '#')
+            return -SOTH_EINVALID;
+    free(wish->path);
+    wish->path = strndup(path.p, path.n);
+    return wish->path ? SOTH_OK : -SOTH_ENOMEM;
+}
+
+int api_set_target(struct soth_flow *flow, struct soth_span host, uint32_t port, struct soth_span path)
+{
+    struct target_wish *wish = flow->wish;
+    int r = SOTH_OK;
+    if (!wish || (path.n && !flow->message))
+        return -SOTH_EUNSUPPORTED;
+    if (port > 65535)
+        return -SOTH_EINVALID;
+    if (host.n)
+        r = wish_host(wish, host);
+    if (r == SOTH_OK && path.n)
+        r = wish_path(wish, path);
+    if (r < 0)
+        return r;
+    if (port)
+        wish->port = (uint16_t)port;
+    wish->any = true;
+    return SOTH_OK;
+}
