@@ -11,7 +11,7 @@ struct cache *cache_new(size_t most, size_t most_bytes); /* NULL without memory 
 void cache_free(struct cache *cache);
 /* NULL, or the answer to this question, good until the next call. */
 const struct answer *cache_get(struct cache *cache, const char *key, uint64_t now_ns);
-/* Keeps a copy; not when there is no memory, or when it alone is too big. */
+/* Keeps a copy, not of the reason; not when there is no memory, or when it alone is too big. */
 void cache_put(struct cache *cache, const char *key, const struct answer *answer, uint64_t until_ns);
 size_t cache_count(const struct cache *cache);
 

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 
 #include "cache.h"
+#include "reasons.h"
 
 #define NS_A_MS UINT64_C(1000000)
 #define CACHE_MOST 16384
 #define CACHE_MOST_BYTES ((size_t)16 * 1024 * 1024)
+#define REASONS_MOST 16384
 #define RESUMED_AT_ONCE 64
 
 struct call {
@@ -41,6 +43,7 @@ struct desk {
     void *calls, *by_token, *by_number;
     uint64_t in_flight, last_number, failures;
     struct cache *cache;
+    struct reasons *reasons;
 };
 
 /* ---- trees ---- */
@@ -274,12 +277,14 @@ static void finished(void *arg, struct job *job, enum outcome outcome, struct so
     struct answer answer = {.action = SOTH_ALLOW};
     struct soth_token tokens[RESUMED_AT_ONCE];
     uint64_t numbers[RESUMED_AT_ONCE];
+    char reason[REASON_MOST];
     size_t n;
-    if (outcome == OUTCOME_OK && (fault = answer_parse(body, call->hook, &answer)))
+    if (outcome == OUTCOME_OK && (fault = answer_parse(body, call->hook, &answer, reason)))
         outcome = OUTCOME_ERROR;
     pthread_mutex_lock(&desk->lock);
     unlist(desk, call);
     desk->in_flight--;
+    answer.reason = reasons_keep(desk->reasons, answer.reason);
     if (outcome == OUTCOME_OK)
         keep(desk, call, &answer);
     pthread_mutex_unlock(&desk->lock);
@@ -336,6 +341,7 @@ enum outcome desk_cancel(struct desk *desk, struct soth_token token)
 static void destroy(struct desk *desk)
 {
     cache_free(desk->cache);
+    reasons_free(desk->reasons);
     pthread_mutex_destroy(&desk->lock);
     free(desk);
 }
@@ -348,8 +354,9 @@ int desk_open(const struct url *url, const struct desk_config *config, struct de
     desk->config = *config;
     pthread_mutex_init(&desk->lock, NULL);
     desk->cache = cache_new(CACHE_MOST, CACHE_MOST_BYTES);
+    desk->reasons = reasons_new(REASONS_MOST);
     const struct service_calls calls = {config->host, finished, desk};
-    int r = desk->cache ? service_open(url, &calls, &desk->service) : -SOTH_ENOMEM;
+    int r = desk->cache && desk->reasons ? service_open(url, &calls, &desk->service) : -SOTH_ENOMEM;
     if (r < 0)
         destroy(desk);
     else

@@ -25,6 +25,7 @@ struct desk;
 int desk_open(const struct url *url, const struct desk_config *config, struct desk **out);
 void desk_close(struct desk *desk);
 
+/* Reasons in answers are good until desk_close. */
 enum desk_look { DESK_CACHED, DESK_FULL, DESK_ASK };
 /* DESK_CACHED: the answer. DESK_FULL: too many calls are open. DESK_ASK: desk_ask may well take it. */
 enum desk_look desk_look(struct desk *desk, const char *key, struct answer *out);

@@ -115,14 +115,11 @@ static void destroy(void *arg)
 
 static int decide(struct soth_decision *out, const struct answer *answer)
 {
-    static _Thread_local char said[REASON_MOST + 1]; /* the host copies it before it asks this thread again */
     if (answer->action == SOTH_ALLOW)
         return SOTH_CONTINUE;
-    memcpy(said, answer->reason, sizeof said);
     out->action = answer->action;
     out->reason = "rule";
-    if (answer->reason_n)
-        out->rule_id = (struct soth_span){said, answer->reason_n};
+    out->rule_id = answer->reason;
     return SOTH_DECIDED;
 }
 

@@ -125,17 +125,19 @@ static size_t cut(const char *s, size_t n)
     return n;
 }
 
-static const char *take_reason(const json_t *value, struct answer *out)
+static const char *take_reason(const json_t *value, struct answer *out, char reason[REASON_MOST])
 {
     if (!value || json_is_null(value))
         return NULL;
     if (!json_is_string(value))
         return "its answer has a reason that is not text";
-    out->reason_n = (uint32_t)cut(json_string_value(value), json_string_length(value));
-    memcpy(out->reason, json_string_value(value), out->reason_n);
-    for (uint32_t i = 0; i < out->reason_n; i++)
-        if ((unsigned char)out->reason[i] < 0x20 || out->reason[i] == 0x7f)
-            out->reason[i] = ' ';
+    size_t n = cut(json_string_value(value), json_string_length(value));
+    for (size_t i = 0; i < n; i++) {
+        char c = json_string_value(value)[i];
+        reason[i] = (unsigned char)c < 0x20 || c == 0x7f ? ' ' : c;
+    }
+    if (n)
+        out->reason = (struct soth_span){reason, n};
     return NULL;
 }
 
@@ -149,7 +151,7 @@ static const char *take_ttl(const json_t *value, struct answer *out)
     return NULL;
 }
 
-const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *out)
+const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *out, char reason[REASON_MOST])
 {
     json_error_t error;
     json_t *object = json_loadb(json.p ? json.p : "", json.n, JSON_REJECT_DUPLICATES, &error);
@@ -160,7 +162,7 @@ const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *ou
     if (!fault)
         fault = take_action(json_object_get(object, "action"), hook, out);
     if (!fault)
-        fault = take_reason(json_object_get(object, "reason"), out);
+        fault = take_reason(json_object_get(object, "reason"), out, reason);
     if (!fault)
         fault = take_ttl(json_object_get(object, "ttl_ms"), out);
     json_decref(object);

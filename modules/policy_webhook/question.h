@@ -25,11 +25,11 @@ char *question_body(struct question *question, uint64_t flow_id);
 /* SOTH_INTERCEPT, _TUNNEL, _BLOCK, or SOTH_ALLOW: no opinion. */
 struct answer {
     uint32_t action;
-    uint32_t reason_n;
-    uint64_t ttl_ms;
-    char reason[REASON_MOST + 1]; /* cut to that; control characters are blanks */
+    uint64_t ttl_ms;         /* TTL_ABSENT: it says nothing */
+    struct soth_span reason; /* p == NULL: none */
 };
-/* `hook`: SOTH_HOOK_CONNECT or SOTH_HOOK_REQUEST, which knows fewer actions. NULL, or what is wrong with it. */
-const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *out);
+/* `hook`: SOTH_HOOK_CONNECT or SOTH_HOOK_REQUEST, which knows fewer actions. The reason is written to `reason`, cut to what fits, blanks for
+ * control characters. NULL, or what is wrong with it. */
+const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *out, char reason[REASON_MOST]);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_webhook/question.c modules/policy_webhook/url.c modules/policy_webhook/cache.c modules/match/path.c */
+/* build: modules/policy_webhook/question.c modules/policy_webhook/url.c modules/policy_webhook/cache.c modules/policy_webhook/reasons.c modules/match/path.c */
 /* needs: JANSSON */
 /* What a decision service is asked and may answer, where it may be, and how long its answers are kept. */
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 
 #include "judged.h"
 #include "modules/policy_webhook/cache.h"
+#include "modules/policy_webhook/reasons.h"
 #include "modules/policy_webhook/url.h"
 
 /* ---- questions ---- */
@@ -87,10 +88,11 @@ static void answers(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct answer answer;
-        assert_null(answer_parse(soth_span(cases[i].json), cases[i].hook, &answer));
+        char reason[REASON_MOST];
+        assert_null(answer_parse(soth_span(cases[i].json), cases[i].hook, &answer, reason));
         assert_int_equal(answer.action, cases[i].action);
-        assert_string_equal(answer.reason, cases[i].reason);
-        assert_int_equal(answer.reason_n, strlen(cases[i].reason));
+        assert_int_equal(answer.reason.n, strlen(cases[i].reason));
+        assert_true(answer.reason.n ? soth_span_is(answer.reason, cases[i].reason) : !answer.reason.p);
         assert_int_equal(answer.ttl_ms, cases[i].ttl_ms);
     }
 }
@@ -126,7 +128,8 @@ static void wrong_answers(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct answer answer;
-        const char *fault = answer_parse(soth_span(cases[i].json), cases[i].hook, &answer);
+        char reason[REASON_MOST];
+        const char *fault = answer_parse(soth_span(cases[i].json), cases[i].hook, &answer, reason);
         assert_non_null(fault);
         assert_string_equal(fault, cases[i].fault);
     }
@@ -135,17 +138,33 @@ static void wrong_answers(void **state)
 static void long_reasons_are_cut(void **state)
 {
     (void)state;
-    char json[1024] = "{\"action\":\"block\",\"reason\":\"x";
+    char json[1024] = "{\"action\":\"block\",\"reason\":\"x", reason[REASON_MOST];
     struct answer answer;
     for (int i = 0; i < 200; i++)
-        strcat(json, "\xc3\xa4"); /* two bytes each: the 255th is in the middle of one ... */
+        strcat(json, "\xc3\xa4"); /* two bytes each: the 255th is the last of one ... */
     strcat(json, "\"}");
-    assert_null(answer_parse(soth_span(json), C, &answer));
-    assert_int_equal(answer.reason_n, 255);
+    assert_null(answer_parse(soth_span(json), C, &answer, reason));
+    assert_int_equal(answer.reason.n, 255);
     memmove(strchr(json, 'x'), strchr(json, 'x') + 1, strlen(strchr(json, 'x')));
-    assert_null(answer_parse(soth_span(json), C, &answer)); /* ... or not */
-    assert_int_equal(answer.reason_n, 254);
-    assert_memory_equal(answer.reason + 252, "\xc3\xa4", 3);
+    assert_null(answer_parse(soth_span(json), C, &answer, reason)); /* ... or the first */
+    assert_int_equal(answer.reason.n, 254);
+    assert_memory_equal(answer.reason.p + 252, "\xc3\xa4", 2);
+}
+
+static void reasons_are_kept(void **state)
+{
+    (void)state;
+    char text[16] = "quota";
+    struct reasons *reasons = reasons_new(2);
+    struct soth_span quota = reasons_keep(reasons, soth_span(text));
+    strcpy(text, "other");
+    assert_true(soth_span_is(quota, "quota"));
+    assert_ptr_equal(reasons_keep(reasons, soth_span("quota")).p, quota.p);
+    assert_null(reasons_keep(reasons, (struct soth_span){NULL, 0}).p);
+    assert_true(soth_span_is(reasons_keep(reasons, (struct soth_span){"quotation", 4}), "quot"));
+    assert_null(reasons_keep(reasons, soth_span("one too many")).p);
+    assert_ptr_equal(reasons_keep(reasons, soth_span("quota")).p, quota.p);
+    reasons_free(reasons);
 }
 
 /* ---- where it is ---- */
@@ -217,14 +236,13 @@ static const struct answer *has(struct cache *cache, const char *key, const char
     const struct answer *answer = cache_get(cache, key, now);
     assert_true(!answer == !reason);
     if (answer)
-        assert_string_equal(answer->reason, reason);
+        assert_true(soth_span_is(answer->reason, reason));
     return answer;
 }
 
 static void put(struct cache *cache, const char *key, const char *reason, uint64_t until)
 {
-    struct answer answer = {.action = SOTH_BLOCK, .reason_n = (uint32_t)strlen(reason)};
-    strcpy(answer.reason, reason);
+    const struct answer answer = {.action = SOTH_BLOCK, .reason = soth_span(reason)};
     cache_put(cache, key, &answer, until);
 }
 
@@ -263,7 +281,7 @@ static void least_used_goes_first(void **state)
 static void bounded_in_bytes(void **state)
 {
     (void)state;
-    struct cache *cache = cache_new(1000, 4000);
+    struct cache *cache = cache_new(1000, 3000);
     char key[5000];
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "%0500d", i);
@@ -288,6 +306,7 @@ int main(void)
         cmocka_unit_test(answers),
         cmocka_unit_test(wrong_answers),
         cmocka_unit_test(long_reasons_are_cut),
+        cmocka_unit_test(reasons_are_kept),
         cmocka_unit_test(urls),
         cmocka_unit_test(wrong_urls),
         cmocka_unit_test(kept_until),
