@@ -3,9 +3,11 @@
  * The program: global options are taken out of the command line wherever they stand, the first other word is the command. Without a
  * command the proxy runs.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/cli/cli.h"
 #include "host/cli/version.h"
@@ -42,6 +44,17 @@ static void help(FILE *out)
     for (int i = 0; i < EXIT_CLASS_COUNT; i++)
         fprintf(out, "  %2d  %s: %s\n", exit_code((enum exit_class)i), exit_class_name((enum exit_class)i), exit_class_text((enum exit_class)i));
     fputs("   2  wrong command line\n", out);
+}
+
+/* A standard stream that was closed by who started us would become a connection or the log, and what is printed would land in it. */
+static void keep_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
 }
 
 /* The value of a global option that takes one, or NULL after saying that there is none. */
@@ -121,6 +134,7 @@ int main(int argc, char **argv)
     struct cli cli = {0};
     const char **words = calloc((size_t)argc + 1, sizeof *words);
     size_t n = 0;
+    keep_standard_streams();
     if (!words)
         return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
     for (int i = 1; i < argc; i++) {

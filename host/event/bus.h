@@ -84,7 +84,7 @@ void bus_flush(struct bus_port *port);
 
 static inline bool bus_wants(const struct bus_port *port, unsigned kind) { return (port->mask >> kind) & 1; }
 
-/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL is left out. */
+/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL or of no bytes is left out. */
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                      const struct soth_attr *attrs, size_t n);
 

@@ -51,12 +51,18 @@ static bool has_text(const struct soth_attr *attr)
     return attr->type == SOTH_ATTR_TEXT || attr->type == SOTH_ATTR_BYTES;
 }
 
+/* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. */
+static bool is_absent(const struct soth_attr *attr)
+{
+    return attr->text.p == NULL || (has_text(attr) && attr->text.n == 0);
+}
+
 /* Absent values are left out; emitters name them in order nearly always, so this is one pass. */
 static uint32_t copy_attrs(struct soth_attr *to, const struct soth_attr *attrs, size_t n, char **at)
 {
     uint32_t count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (attrs[i].text.p == NULL)
+        if (is_absent(&attrs[i]))
             continue;
         struct soth_attr attr = attrs[i];
         if (has_text(&attr))
@@ -91,7 +97,7 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
     struct bus_port_private *p = port->private;
     size_t text = source->client_addr.n + source->server_host.n, present = 0;
     for (size_t i = 0; i < n; i++) {
-        if (attrs[i].text.p == NULL)
+        if (is_absent(&attrs[i]))
             continue;
         present++;
         text += has_text(&attrs[i]) ? attrs[i].text.n : 0;

@@ -20,12 +20,14 @@ static void connect_input(const struct flow *flow, struct soth_connect *connect,
         .client_addr = flow->client_addr,
         .host_addr = flow->target.addr,
     };
-    if (has_hello && flow->hello) {
-        if (flow->hello->sni_len)
-            connect->sni = (struct soth_span){flow->hello->sni, flow->hello->sni_len};
-        if (flow->hello->alpn_text[0])
-            connect->alpn = soth_span(flow->hello->alpn_text);
-    }
+    if (!has_hello)
+        return;
+    if (flow->hello && flow->hello->sni_len)
+        connect->sni = (struct soth_span){flow->hello->sni, flow->hello->sni_len};
+    else if (flow->sni) /* the hello is given back after the handshake */
+        connect->sni = soth_span(flow->sni);
+    if (flow->hello && flow->hello->alpn_text[0])
+        connect->alpn = soth_span(flow->hello->alpn_text);
 }
 
 static enum decision refuse(struct flow *flow, const char *reason, const char *error)
@@ -119,7 +121,9 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
     struct verdict v = {.policy_module = ""};
     struct target other;
     const char *detail;
-    connect_input(flow, &connect, flow->hello != NULL);
+    /* nobody is asked about this name again: the hello is there, or what a policy wants of it will not be. Else a rule that waits for it
+     * would hide those behind it. */
+    connect_input(flow, &connect, true);
     connect.identity = identity;
     connect.host = name;
     connect.host_addr = (struct soth_addr){0};

@@ -250,11 +250,16 @@ void reverse_begin(struct flow *flow, struct effects *fx)
 static void reverse_judge(struct flow *flow, struct effects *fx)
 {
     const struct settings_upstream *up = &flow->env->settings->reverse_upstream;
-    enum decision d = decide_target(flow, !flow->listen->tls); /* in cleartext there will be no hello */
+    enum decision d = decide_target(flow, flow->step > 0);
+    if (d == DECISION_HELLO && !flow->listen->tls) { /* there will be none */
+        flow->step = 1;
+        d = decide_target(flow, true);
+    }
     if (d == DECISION_WAIT) {
         flow_wait(flow, reverse_judge);
         return;
     }
+    flow->step = 0;
     if (flow->listen->tls) {
         peek_begin(flow, fx);
         return;

@@ -3,38 +3,11 @@
  * policy_rules: the shipped policy. Lists of blocked and of ignored hosts, then rules in order, then a default. A connection or a request
  * comes in as names and addresses, a decision goes out. Keeps no state but counters.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "../match/path.h"
 #include "../match/pattern.h"
-
-enum rule_action { ACTION_INTERCEPT, ACTION_TUNNEL, ACTION_BLOCK, ACTION_ALLOW };
-
-struct rule { /* as configured; item of `rules` */
-    const char *id;
-    uint32_t action;
-    struct soth_strings host, port, client, sni, alpn, method, path;
-};
-
-struct compiled {
-    struct pattern_set *host, *sni;
-    struct soth_addr *networks;
-    uint32_t *bits;
-    int counter, bypass_counter;
-    uint8_t is_request, wants_hello;
-};
-
-struct policy {
-    uint32_t default_action;
-    struct soth_strings ignore_hosts, blocked_hosts;
-    struct soth_list rules;
-    const struct soth_host *host;
-    struct pattern_set *ignored, *blocked;
-    struct compiled *compiled;
-    int count_blocked, count_ignored, count_default, count_bypassed, count_tunnelled;
-    uint8_t has_request_rules;
-};
+#include "rules.h"
 
 static const struct soth_opt rule_options[] = {
     SOTH_OPT_STRING(struct rule, id, SOTH_REQUIRED, "unique name, in events as rule_id"),
@@ -62,84 +35,7 @@ static const struct soth_opt options[] = {
 static const char decisions_help[] = "decisions of this policy by rule: of a list, of a rule by its id, of the default";
 static const char bypasses_help[] = "connections that it had tunnelled unread, by rule";
 
-/* ---- configuration ---- */
-
-static int is_request_rule(const struct rule *r)
-{
-    return r->method.n > 0 || r->path.n > 0;
-}
-
-static int bad(const struct soth_host *host, void *self, size_t rule, const char *key, const char *value, const char *why)
-{
-    char path[64];
-    snprintf(path, sizeof path, "rules[%zu].%s", rule, key);
-    return host->cfg_err(self, path, "'%s' %s", value, why);
-}
-
-static int check_patterns(const struct soth_host *host, void *self, size_t i, const char *key, const struct soth_strings *texts)
-{
-    struct pattern p;
-    const char *why;
-    for (size_t k = 0; k < texts->n; k++)
-        if (pattern_parse(texts->v[k], &p, &why) < 0)
-            return bad(host, self, i, key, texts->v[k], why);
-    return SOTH_OK;
-}
-
-static int check_rule(const struct soth_host *host, struct policy *self, size_t i)
-{
-    const struct rule *rules = self->rules.items, *r = &rules[i];
-    struct soth_addr addr;
-    uint32_t bits;
-    int result;
-    for (size_t k = 0; k < i; k++)
-        if (strcmp(rules[k].id, r->id) == 0)
-            return bad(host, self, i, "id", r->id, "is the id of an earlier rule; ids are unique");
-    if (*r->id == 0)
-        return bad(host, self, i, "id", r->id, "is empty");
-    if (is_request_rule(r) && r->action != ACTION_BLOCK && r->action != ACTION_ALLOW)
-        return bad(host, self, i, "action", "intercept or tunnel", "cannot be decided per request; a rule with method or path allows or blocks");
-    if (!is_request_rule(r) && r->action == ACTION_ALLOW)
-        return bad(host, self, i, "action", "allow", "goes with method or path; connection rules intercept, tunnel or block");
-    if (is_request_rule(r) && (r->sni.n || r->alpn.n))
-        return bad(host, self, i, "id", r->id, "mixes sni or alpn with method or path; write two rules");
-    if ((result = check_patterns(host, self, i, "host", &r->host)) < 0 || (result = check_patterns(host, self, i, "sni", &r->sni)) < 0)
-        return result;
-    for (size_t k = 0; k < r->client.n; k++)
-        if (!pattern_parse_network(r->client.v[k], &addr, &bits))
-            return bad(host, self, i, "client", r->client.v[k], "is not a network, expected is ADDRESS/BITS");
-    for (size_t k = 0; k < r->port.n; k++)
-        if (!pattern_parse_port(r->port.v[k], &bits))
-            return bad(host, self, i, "port", r->port.v[k], "is not a port from 1 to 65535");
-    for (size_t k = 0; k < r->path.n; k++)
-        if (r->path.v[k][0] != '/' && r->path.v[k][0] != '*')
-            return bad(host, self, i, "path", r->path.v[k], "does not begin with / or *");
-    return SOTH_OK;
-}
-
-static int check_list(const struct soth_host *host, void *self, const char *key, const struct soth_strings *texts)
-{
-    struct pattern p;
-    const char *why;
-    for (size_t i = 0; i < texts->n; i++)
-        if (pattern_parse(texts->v[i], &p, &why) < 0) {
-            char path[64];
-            snprintf(path, sizeof path, "%s[%zu]", key, i);
-            return host->cfg_err(self, path, "'%s' %s", texts->v[i], why);
-        }
-    return SOTH_OK;
-}
-
-static int check(const struct soth_host *host, void *arg)
-{
-    struct policy *self = arg;
-    int r = check_list(host, self, "ignore_hosts", &self->ignore_hosts);
-    if (r == SOTH_OK)
-        r = check_list(host, self, "blocked_hosts", &self->blocked_hosts);
-    for (size_t i = 0; r == SOTH_OK && i < self->rules.n; i++)
-        r = check_rule(host, self, i);
-    return r;
-}
+/* ---- instances ---- */
 
 static struct pattern_set *compile_set(const struct soth_strings *texts)
 {
@@ -209,7 +105,7 @@ static uint32_t hooks(void *arg)
     return SOTH_HOOK_CONNECT | (((struct policy *)arg)->has_request_rules ? SOTH_HOOK_REQUEST : 0);
 }
 
-/* ---- matching ---- */
+/* ---- connections ---- */
 
 static int match_port(const struct rule *r, uint32_t port)
 {
@@ -250,11 +146,13 @@ static int match_connection(const struct rule *r, const struct compiled *c, cons
 
 static int match_hello(const struct rule *r, const struct compiled *c, const struct soth_connect *conn)
 {
-    static const struct soth_addr none = {0};
-    if (r->sni.n && (conn->sni.n == 0 || !pattern_set_match(c->sni, conn->sni, &none, conn->port)))
+    struct soth_addr addr = pattern_address(conn->sni); /* some clients send an address as name */
+    if (r->sni.n && (conn->sni.n == 0 || !pattern_set_match(c->sni, conn->sni, &addr, conn->port)))
         return 0;
     return match_alpn(r, conn->alpn);
 }
+
+static const struct soth_span nothing = {NULL, 0};
 
 static int decide(struct soth_decision *out, uint32_t action, const char *reason, struct soth_span rule_id)
 {
@@ -265,55 +163,73 @@ static int decide(struct soth_decision *out, uint32_t action, const char *reason
     return SOTH_DECIDED;
 }
 
-/* A connection is judged by its target, then by each further name that it turns out to have: of the further names only what refuses
- * the connection is a decision that counts. */
-static void count(struct policy *self, const struct soth_connect *conn, uint32_t action, int decisions, int bypasses)
+/*
+ * Which judgement counts, since a connection is judged more than once: by its target, again when a policy waited for the hello, and by each
+ * further name that it turns out to have. Of the further names only what refuses the connection counts; of the target what was said first,
+ * and with the hello what had to wait for it.
+ */
+static int is_counted(const struct soth_connect *conn, uint32_t action, int waited)
 {
-    if (conn->identity != SOTH_ID_TARGET && action != SOTH_BLOCK)
-        return;
+    if (conn->identity != SOTH_ID_TARGET)
+        return action == SOTH_BLOCK;
+    return waited || !conn->has_hello;
+}
+
+static void count(struct policy *self, uint32_t action, int decisions, int bypasses)
+{
     self->host->count(self, decisions, 1);
     if (action == SOTH_TUNNEL)
         self->host->count(self, bypasses, 1);
 }
 
-static int by_default(struct policy *self, const struct soth_connect *conn, struct soth_decision *out)
+static int by_default(struct policy *self, const struct soth_connect *conn, int waited, struct soth_decision *out)
 {
     static const char *const reasons[] = {"default_intercept", "default_tunnel", "default_block"};
-    struct soth_span none = {NULL, 0};
-    if (conn->identity == SOTH_ID_TARGET)
-        count(self, conn, self->default_action, self->count_default, self->count_tunnelled);
-    decide(out, self->default_action, reasons[self->default_action], none);
+    if (conn->identity == SOTH_ID_TARGET && is_counted(conn, self->default_action, waited)) /* no name is refused by default */
+        count(self, self->default_action, self->count_default, self->count_tunnelled);
+    decide(out, self->default_action, reasons[self->default_action], nothing);
     out->is_default = 1;
     return SOTH_DECIDED;
 }
 
-static int connect_hook(void *arg, struct soth_flow *flow, const struct soth_connect *conn, struct soth_decision *out)
+static int by_rules(struct policy *self, const struct soth_connect *conn, struct soth_decision *out)
 {
-    (void)flow;
-    struct policy *self = arg;
     const struct rule *rules = self->rules.items;
-    struct soth_span none = {NULL, 0};
-    if (pattern_set_match(self->blocked, conn->host, &conn->host_addr, conn->port)) {
-        count(self, conn, SOTH_BLOCK, self->count_blocked, -1);
-        return decide(out, SOTH_BLOCK, "blocked_host", none);
-    }
-    if (pattern_set_match(self->ignored, conn->host, &conn->host_addr, conn->port)) {
-        count(self, conn, SOTH_TUNNEL, self->count_ignored, self->count_bypassed);
-        return decide(out, SOTH_TUNNEL, "ignored_host", none);
-    }
+    int waited = 0;
     for (size_t i = 0; i < self->rules.n; i++) {
         const struct compiled *c = &self->compiled[i];
         if (c->is_request || !match_connection(&rules[i], c, conn))
             continue;
         if (c->wants_hello && !conn->has_hello)
             return SOTH_PEEK;
+        waited |= c->wants_hello;
         if (c->wants_hello && !match_hello(&rules[i], c, conn))
             continue;
-        count(self, conn, rules[i].action, c->counter, c->bypass_counter);
+        if (is_counted(conn, rules[i].action, waited))
+            count(self, rules[i].action, c->counter, c->bypass_counter);
         return decide(out, rules[i].action, "rule", soth_span(rules[i].id));
     }
-    return by_default(self, conn, out);
+    return by_default(self, conn, waited, out);
 }
+
+static int connect_hook(void *arg, struct soth_flow *flow, const struct soth_connect *conn, struct soth_decision *out)
+{
+    struct policy *self = arg;
+    (void)flow;
+    if (pattern_set_match(self->blocked, conn->host, &conn->host_addr, conn->port)) {
+        if (is_counted(conn, SOTH_BLOCK, 0))
+            count(self, SOTH_BLOCK, self->count_blocked, -1);
+        return decide(out, SOTH_BLOCK, "blocked_host", nothing);
+    }
+    if (pattern_set_match(self->ignored, conn->host, &conn->host_addr, conn->port)) {
+        if (is_counted(conn, SOTH_TUNNEL, 0))
+            count(self, SOTH_TUNNEL, self->count_ignored, self->count_bypassed);
+        return decide(out, SOTH_TUNNEL, "ignored_host", nothing);
+    }
+    return by_rules(self, conn, out);
+}
+
+/* ---- requests ---- */
 
 static int match_method(const struct rule *r, struct soth_span method)
 {
@@ -367,5 +283,5 @@ static int request_hook(void *arg, struct soth_flow *flow, const struct soth_mes
 SOTH_POLICY_MODULE(policy_rules, "0.1.0", "MPL-2.0",
     .doc = "lists of hosts and ordered rules: intercept, tunnel or block",
     .options = options, .self_size = sizeof(struct policy),
-    .check = check, .create = create, .destroy = destroy,
+    .check = rules_check, .create = create, .destroy = destroy,
     .hooks = hooks, .connect = connect_hook, .request = request_hook);

@@ -1,32 +1,39 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * sink_console: one readable line an exchange on standard output, and one for each flow that ended badly. Remembers the request until its
- * response ends; the memory is bounded, the oldest is forgotten first.
+ * sink_console: one readable line an exchange on standard output, and one for each flow that was refused, tunnelled or ended badly without
+ * one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <soth/sdk.h>
+#include "text.h"
 
 #define SLOTS 8192u /* flows remembered at once */
 
+#define RED "\033[31m"
+#define GREEN "\033[32m"
+#define YELLOW "\033[33m"
+#define CYAN "\033[36m"
+#define BOLD "\033[1m"
+
 enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum flow_mode { FLOW_ALL, FLOW_ERRORS };
+enum refused { NOT_REFUSED, REFUSED_ONCE, REFUSED_FOR_GOOD }; /* one request; the connection */
 
 struct exchange { /* of one flow */
     uint64_t flow_id, started_ns, bytes, length;
-    unsigned status, exchanges;
-    char method[16], host[256], target[256], type[64], blocked[200];
-    unsigned port;
-    uint8_t secure, open, streamed;
+    unsigned status, port;
+    char method[24], host[256], target[256], type[64], blocked[200];
+    uint8_t secure, open, streamed, refused;
 };
 
 struct console {
     uint32_t color, flow;
     const struct soth_host *host;
     struct exchange **slots;
-    uint8_t colored;
+    uint8_t colored, failing;
 };
 
 static const struct soth_opt options[] = {
@@ -56,32 +63,25 @@ static void destroy(void *arg)
 
 static const struct soth_attr *find(const struct soth_event *e, const char *name)
 {
-    struct soth_span have;
     for (uint32_t i = 0; i < e->attr_count; i++) {
-        have = (struct soth_span){e->attrs[i].name, e->attrs[i].name_len};
+        struct soth_span have = {e->attrs[i].name, e->attrs[i].name_len};
         if (soth_span_is(have, name))
             return &e->attrs[i];
     }
     return NULL;
 }
 
-/* Text for a terminal: control characters of a peer do not reach it, those of C1 (U+0080 to U+009F) as little as escape. */
-static void copy(char *out, size_t size, struct soth_span text)
-{
-    size_t n = 0;
-    for (; n < text.n && n + 1 < size; n++) {
-        unsigned char c = (unsigned char)text.p[n];
-        int is_c1 = c >= 0x80 && c < 0xa0 && (n == 0 || (unsigned char)text.p[n - 1] < 0x80 || (unsigned char)text.p[n - 1] == 0xc2);
-        out[n] = c < 32 || c == 127 || is_c1 ? '?' : (char)c;
-    }
-    out[n] = 0;
-}
-
 static void copy_attr(char *out, size_t size, const struct soth_event *e, const char *name)
 {
     const struct soth_attr *a = find(e, name);
     struct soth_span none = {"", 0};
-    copy(out, size, a ? a->text : none);
+    text_clean(out, size, a ? a->text : none);
+}
+
+static int attr_is(const struct soth_event *e, const char *name, const char *value)
+{
+    const struct soth_attr *a = find(e, name);
+    return a && soth_span_is(a->text, value);
 }
 
 static uint64_t number(const struct soth_event *e, const char *name)
@@ -89,6 +89,17 @@ static uint64_t number(const struct soth_event *e, const char *name)
     const struct soth_attr *a = find(e, name);
     return a ? a->number : 0;
 }
+
+/* Two attributes as words: "rule no-admin", or the first alone. */
+static void copy_words(char out[200], const struct soth_event *e, const char *first, const char *second)
+{
+    char a[64], b[128];
+    copy_attr(a, sizeof a, e, first);
+    copy_attr(b, sizeof b, e, second);
+    snprintf(out, 200, "%s%s%s", a, *a && *b ? " " : "", b);
+}
+
+/* ---- memory ---- */
 
 static struct exchange *remember(struct console *self, uint64_t flow_id)
 {
@@ -114,6 +125,14 @@ static void forget(struct console *self, uint64_t flow_id)
     self->slots[flow_id % SLOTS] = NULL;
 }
 
+/* Where an event of a flow without an exchange goes to. */
+static struct exchange place_of(const struct soth_event *e)
+{
+    struct exchange x = {.port = e->server_port, .secure = e->protocol == SOTH_PROTO_TUNNEL || e->server_port == 443};
+    text_clean(x.host, sizeof x.host, e->server_host);
+    return x;
+}
+
 /* ---- writing lines ---- */
 
 static const char *paint(const struct console *self, const char *code)
@@ -121,21 +140,14 @@ static const char *paint(const struct console *self, const char *code)
     return self->colored ? code : "";
 }
 
-static const char *status_color(const struct console *self, unsigned status)
+static const char *plain(const struct console *self)
 {
-    return paint(self, status >= 500 ? "\033[31m" : status >= 400 ? "\033[33m" : status >= 300 ? "\033[36m" : "\033[32m");
+    return paint(self, "\033[0m");
 }
 
-static void human(char *out, size_t size, uint64_t bytes)
+static const char *status_color(unsigned status)
 {
-    static const char units[] = " kMGT";
-    double value = (double)bytes;
-    unsigned u = 0;
-    while (value >= 1000 && u < 4) {
-        value /= 1024;
-        u++;
-    }
-    snprintf(out, size, u ? "%.1f%c" : "%.0fB", value, units[u]);
+    return status >= 500 ? RED : status >= 400 ? YELLOW : status >= 300 ? CYAN : GREEN;
 }
 
 static void url(char *out, size_t size, const struct exchange *x)
@@ -148,30 +160,30 @@ static void url(char *out, size_t size, const struct exchange *x)
     snprintf(out, size, "%s://%s%s%s", x->secure ? "https" : "http", host, port, x->target);
 }
 
-static void print_exchange(const struct console *self, const struct soth_event *e, struct exchange *x)
+/* `fault`: why it ended before its time, "" when it did not. */
+static void print_exchange(const struct console *self, const struct soth_event *e, struct exchange *x, const char *fault)
 {
     char size[16], where[700];
-    x->open = 0;
-    if (self->flow == FLOW_ERRORS && x->status < 400 && x->status != 0)
-        return;
-    human(size, sizeof size, x->bytes);
-    if (x->streamed && x->bytes == 0)
-        snprintf(size, sizeof size, "stream");
-    url(where, sizeof where, x);
     unsigned long long ms = (unsigned long long)((e->monotonic_ns - x->started_ns) / 1000000u);
+    x->open = 0;
+    if (self->flow == FLOW_ERRORS && x->status < 400 && x->status != 0 && !*fault)
+        return;
+    url(where, sizeof where, x);
+    text_bytes(size, x->bytes);
+    printf("%s%s%s %s -> ", paint(self, BOLD), x->method, plain(self), where);
     if (x->status == 0)
-        printf("%s%s%s %s -> %sno response%s\n", paint(self, "\033[1m"), x->method, paint(self, "\033[0m"), where, paint(self, "\033[31m"),
-               paint(self, "\033[0m"));
+        printf("%sno response%s", paint(self, RED), plain(self));
     else
-        printf("%s%s%s %s -> %s%u%s %s %s %llums\n", paint(self, "\033[1m"), x->method, paint(self, "\033[0m"), where,
-               status_color(self, x->status), x->status, paint(self, "\033[0m"), *x->type ? x->type : "-", size, ms);
+        printf("%s%u%s %s %s %llums", paint(self, status_color(x->status)), x->status, plain(self), *x->type ? x->type : "-",
+               x->streamed ? "stream" : size, ms);
+    printf("%s%s\n", *fault ? ": " : "", fault);
 }
 
-static void print_refusal(const struct console *self, const char *what, const struct exchange *x, const char *why)
+static void print_flow(const struct console *self, const char *color, const char *what, const struct exchange *x, const char *why)
 {
     char where[700];
     url(where, sizeof where, x);
-    printf("%s%s%s %s: %s\n", paint(self, "\033[31m"), what, paint(self, "\033[0m"), where, why);
+    printf("%s%s%s %s: %s\n", paint(self, color), what, plain(self), where, why);
 }
 
 /* ---- events ---- */
@@ -179,143 +191,180 @@ static void print_refusal(const struct console *self, const char *what, const st
 static void request(struct console *self, const struct soth_event *e)
 {
     struct exchange *x = remember(self, e->flow_id);
-    char scheme[8];
     if (!x)
         return;
     if (x->open)
-        print_exchange(self, e, x);
+        print_exchange(self, e, x, "");
     copy_attr(x->method, sizeof x->method, e, "method");
-    copy(x->host, sizeof x->host, e->server_host);
+    text_clean(x->host, sizeof x->host, e->server_host);
     copy_attr(x->target, sizeof x->target, e, "target");
-    copy_attr(scheme, sizeof scheme, e, "scheme");
-    x->secure = strcmp(scheme, "https") == 0;
+    x->secure = attr_is(e, "scheme", "https");
     x->port = e->server_port;
     x->started_ns = e->monotonic_ns;
-    x->bytes = 0;
+    x->bytes = x->length = 0;
     x->streamed = 0;
     x->status = 0;
-    x->type[0] = 0;
-    x->open = x->blocked[0] == 0;
-    x->exchanges++;
-    if (x->blocked[0]) {
-        print_refusal(self, "BLOCKED", x, x->blocked);
-        x->blocked[0] = 0;
-    }
+    if (x->refused != REFUSED_FOR_GOOD)
+        x->refused = x->blocked[0] ? REFUSED_ONCE : NOT_REFUSED;
+    x->open = x->refused == NOT_REFUSED;
+    if (x->blocked[0])
+        print_flow(self, RED, "BLOCKED", x, x->blocked);
+    x->blocked[0] = 0;
 }
 
 static void response(struct console *self, const struct soth_event *e)
 {
     struct exchange *x = recall(self, e->flow_id);
-    if (!x || find(e, "interim"))
+    if (!x || !x->open || find(e, "interim"))
         return;
     x->status = (unsigned)number(e, "status_code");
     copy_attr(x->type, sizeof x->type, e, "content_type");
-    x->type[strcspn(x->type, ";")] = 0;
+    x->type[strcspn(x->type, "; ")] = 0;
     const struct soth_attr *length = find(e, "content_length");
     int bodiless = strcmp(x->method, "HEAD") == 0 || x->status == 204 || x->status == 304;
     x->length = length ? length->number : 0;
     /* a stream of unknown length is told at its head: it may run for hours */
     x->streamed = !length && !bodiless;
     if (bodiless || x->length == 0)
-        print_exchange(self, e, x);
+        print_exchange(self, e, x, "");
 }
 
 static void body(struct console *self, const struct soth_event *e)
 {
     struct exchange *x = recall(self, e->flow_id);
-    if (!x)
+    if (!x || !x->open)
         return;
     x->bytes += number(e, "bytes");
-    if (x->open && x->bytes >= x->length)
-        print_exchange(self, e, x);
+    if (x->status && x->bytes >= x->length)
+        print_exchange(self, e, x, "");
 }
 
-static void decision(struct console *self, const struct soth_event *e)
+static void connect_decision(struct console *self, const struct soth_event *e)
 {
-    char action[16], why[128], rule[64];
-    copy_attr(action, sizeof action, e, "action");
-    copy_attr(why, sizeof why, e, "reason");
-    copy_attr(rule, sizeof rule, e, "rule_id");
-    struct exchange at = {.port = e->server_port, .secure = e->protocol == SOTH_PROTO_TUNNEL};
-    struct exchange *x = recall(self, e->flow_id);
-    copy(at.host, sizeof at.host, e->server_host);
-    if (e->kind == SOTH_EV_CONNECT_DECISION && e->protocol != SOTH_PROTO_TUNNEL && strcmp(action, "block") == 0) {
-        /* an absolute-form request: its head comes next and says what was asked for */
-        if ((x = remember(self, e->flow_id)))
-            snprintf(x->blocked, sizeof x->blocked, "%s%s%s", why, *rule ? " " : "", rule);
+    char why[200];
+    struct exchange at = place_of(e), *x;
+    copy_words(why, e, "reason", "rule_id");
+    if (attr_is(e, "action", "tunnel") && self->flow == FLOW_ALL)
+        print_flow(self, CYAN, "TUNNEL", &at, why);
+    if (!attr_is(e, "action", "block"))
+        return;
+    x = remember(self, e->flow_id);
+    if (x && e->protocol != SOTH_PROTO_TUNNEL) { /* an absolute-form request: its head comes next and says what was asked for */
+        memcpy(x->blocked, why, sizeof x->blocked);
         return;
     }
-    if (e->kind == SOTH_EV_REQUEST_DECISION && x && strcmp(action, "block") == 0) {
-        at = *x;
+    if (x)
+        x->refused = REFUSED_FOR_GOOD;
+    print_flow(self, RED, "BLOCKED", &at, why);
+}
+
+static void request_decision(struct console *self, const struct soth_event *e)
+{
+    char why[200];
+    struct exchange at = place_of(e), *x = recall(self, e->flow_id);
+    if (!attr_is(e, "action", "block"))
+        return;
+    copy_words(why, e, "reason", "rule_id");
+    print_flow(self, RED, "BLOCKED", x ? x : &at, why);
+    if (x && x->refused == NOT_REFUSED) {
+        x->refused = REFUSED_ONCE;
         x->open = 0; /* its 403 needs no line of its own */
     }
-    if (*rule)
-        snprintf(why + strlen(why), sizeof why - strlen(why), " %s", rule);
-    if (strcmp(action, "block") == 0)
-        print_refusal(self, "BLOCKED", &at, why);
-    else if (strcmp(action, "tunnel") == 0 && self->flow == FLOW_ALL)
-        print_refusal(self, "TUNNEL", &at, why);
 }
 
 static void tls_failed(struct console *self, const struct soth_event *e)
 {
-    char peer[16], why[64], detail[200], line[300];
-    struct exchange at = {.port = e->server_port, .secure = 1};
-    copy(at.host, sizeof at.host, e->server_host);
-    copy_attr(peer, sizeof peer, e, "peer");
+    char why[64], detail[200], line[300];
+    struct exchange at = place_of(e);
+    at.secure = 1;
     copy_attr(why, sizeof why, e, "tls_failure_reason");
     copy_attr(detail, sizeof detail, e, "detail");
-    snprintf(line, sizeof line, "%s %s: %s", strcmp(peer, "downstream") == 0 ? "client" : "origin", why, detail);
-    print_refusal(self, "TLS FAILED", &at, line);
+    snprintf(line, sizeof line, "%s %s%s%s", attr_is(e, "peer", "downstream") ? "client" : "origin", why, *detail ? ": " : "", detail);
+    print_flow(self, RED, "TLS FAILED", &at, line);
+}
+
+static void bad_request(struct console *self, const struct soth_event *e)
+{
+    char client[128], why[200];
+    text_clean(client, sizeof client, e->client_addr);
+    copy_words(why, e, "parse_error_code", "parse_error_detail");
+    printf("%sBAD REQUEST%s from %s: %s\n", paint(self, RED), plain(self), client, why);
+}
+
+static int listed(const struct soth_event *e, const char *const *codes)
+{
+    for (; *codes; codes++)
+        if (attr_is(e, "reason_code", *codes))
+            return 1;
+    return 0;
+}
+
+/* A flow that ended without an exchange under way: is there something to tell that no other line tells? */
+static int is_news(const struct soth_event *e, const struct exchange *x)
+{
+    static const char *const quiet[] = {"client_aborted", "connect_parse_failed", "idle_watchdog_timeout", "mitm_http_completed", "relay_eof",
+                                        "shutdown_drain", "tls_handshake_failed", "websocket_completed", NULL};
+    return !listed(e, quiet) && !(x && x->refused);
+}
+
+static void print_end(const struct console *self, const struct soth_event *e, const struct exchange *at, int is_block, const char *why)
+{
+    const char *what = is_block ? "BLOCKED" : "FAILED";
+    char client[128];
+    if (*at->host) {
+        print_flow(self, RED, what, at, why);
+        return;
+    }
+    text_clean(client, sizeof client, e->client_addr); /* it ended before it said where it wanted to go */
+    printf("%s%s%s from %s: %s\n", paint(self, RED), what, plain(self), client, why);
 }
 
 static void closed(struct console *self, const struct soth_event *e)
 {
-    char code[32], detail[100], line[140];
-    struct exchange *x = recall(self, e->flow_id);
-    copy_attr(code, sizeof code, e, "reason_code");
-    copy_attr(detail, sizeof detail, e, "reason_detail");
-    int good = strcmp(code, "mitm_http_completed") == 0 || strcmp(code, "relay_eof") == 0 || strcmp(code, "blocked") == 0 ||
-               strcmp(code, "tls_handshake_failed") == 0;
-    if (x && x->open)
-        print_exchange(self, e, x);
-    if (!good && !(strcmp(code, "client_aborted") == 0 && (!x || !x->open))) {
-        struct exchange at = {.port = e->server_port, .secure = 1};
-        copy(at.host, sizeof at.host, e->server_host);
-        snprintf(line, sizeof line, "%s %s", code, detail);
-        print_refusal(self, "FAILED", x ? x : &at, line);
-    }
+    static const char *const good[] = {"mitm_http_completed", "relay_eof", NULL};
+    struct exchange *x = recall(self, e->flow_id), at = place_of(e);
+    int is_block = attr_is(e, "reason_code", "blocked"), is_open = x && x->open;
+    char why[200];
+    if (is_block)
+        copy_attr(why, sizeof why, e, "reason_detail");
+    else
+        copy_words(why, e, "reason_code", "reason_detail");
+    if (x && (is_open || x->streamed))
+        at = *x;
+    else if (x)
+        at.secure = x->secure;
+    if (is_open && !is_block)
+        print_exchange(self, e, x, listed(e, good) ? "" : why);
+    else if (is_open || is_news(e, x))
+        print_end(self, e, &at, is_block, why);
     forget(self, e->flow_id);
 }
 
 static void one(struct console *self, const struct soth_event *e)
 {
-    switch (e->kind) {
-    case SOTH_EV_REQUEST_HEADERS:
-        request(self, e);
-        break;
-    case SOTH_EV_RESPONSE_HEADERS:
-        response(self, e);
-        break;
-    case SOTH_EV_RESPONSE_BODY_CHUNK:
-        body(self, e);
-        break;
-    case SOTH_EV_CONNECT_DECISION:
-    case SOTH_EV_REQUEST_DECISION:
-        decision(self, e);
-        break;
-    case SOTH_EV_TLS_HANDSHAKE_FAILED:
-        tls_failed(self, e);
-        break;
-    case SOTH_EV_CONNECT_PARSE_FAILED:
-        printf("%sBAD REQUEST%s from %.*s\n", paint(self, "\033[31m"), paint(self, "\033[0m"), SOTH_SPAN(e->client_addr));
-        break;
-    case SOTH_EV_STREAM_CLOSED:
-        closed(self, e);
-        break;
-    default:
-        break;
-    }
+    static void (*const tell[SOTH_EV_COUNT])(struct console *, const struct soth_event *) = {
+        [SOTH_EV_REQUEST_HEADERS] = request,
+        [SOTH_EV_RESPONSE_HEADERS] = response,
+        [SOTH_EV_RESPONSE_BODY_CHUNK] = body,
+        [SOTH_EV_CONNECT_DECISION] = connect_decision,
+        [SOTH_EV_REQUEST_DECISION] = request_decision,
+        [SOTH_EV_TLS_HANDSHAKE_FAILED] = tls_failed,
+        [SOTH_EV_CONNECT_PARSE_FAILED] = bad_request,
+        [SOTH_EV_STREAM_CLOSED] = closed,
+    };
+    if (e->kind < SOTH_EV_COUNT && tell[e->kind])
+        tell[e->kind](self, e);
+}
+
+/* Nobody reads it any more, or the disk behind it is full: these events are lost, and counted as such. */
+static int lost(struct console *self, uint32_t *done)
+{
+    if (!self->failing)
+        self->host->log(self, SOTH_LOG_ERROR, "cannot write to standard output: %s; its events are lost", strerror(errno));
+    self->failing = 1;
+    clearerr(stdout);
+    *done = 0;
+    return SOTH_DROP;
 }
 
 static int console_write(void *arg, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
@@ -324,7 +373,10 @@ static int console_write(void *arg, const struct soth_batch *batch, uint32_t *do
     (void)retry_ms;
     for (*done = 0; *done < batch->count; ++*done)
         one(self, batch->events[*done]);
-    fflush(stdout);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return lost(self, done);
+    if (batch->count)
+        self->failing = 0;
     return SOTH_OK;
 }
 

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define MODE 0640
+#define PATIENCE_MS 500 /* with a pipe that is full */
 
 static char *concat(const char *a, const char *b)
 {
@@ -88,7 +90,7 @@ static struct listing list(const char *path)
     return l;
 }
 
-/* ---- torn lines ---- */
+/* ---- bytes and lines ---- */
 
 /* Where the last complete line ends. */
 static off_t whole_until(int fd, off_t size)
@@ -106,48 +108,77 @@ static off_t whole_until(int fd, off_t size)
     return 0;
 }
 
-static int write_all(int fd, const char *p, size_t n)
+/* A pipe or a terminal may be full: its reader gets a moment. */
+static int has_room_soon(int fd)
 {
-    while (n > 0) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR)
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, PATIENCE_MS) == 1;
+}
+
+/* From p[*done] on; *done says how far it came. */
+static int write_all(int fd, const char *p, size_t n, size_t *done)
+{
+    while (*done < n) {
+        ssize_t w = write(fd, p + *done, n - *done);
+        if (w < 0 && (errno == EINTR || (errno == EAGAIN && has_room_soon(fd))))
             continue;
         if (w < 0)
             return -SOTH_EIO;
-        p += w;
-        n -= (size_t)w;
+        *done += (size_t)w;
     }
     return SOTH_OK;
 }
 
-/* What a crash left behind its last line goes to `aside` (NULL: is dropped). Returns how many bytes that were. */
-static uint64_t mend(const char *file, const char *aside)
+/* Bytes [whole, end) of fd are appended to the file `aside`, as a line. */
+static int put_aside(int fd, off_t whole, size_t torn, const char *aside)
+{
+    char *rest = malloc(torn + 1);
+    int to = open(aside, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE), r = -SOTH_EIO;
+    size_t done = 0;
+    if (rest && to >= 0 && pread(fd, rest, torn, whole) == (ssize_t)torn) {
+        rest[torn] = '\n';
+        r = write_all(to, rest, torn + 1, &done);
+    }
+    if (to >= 0)
+        close(to);
+    free(rest);
+    return r;
+}
+
+/* What a crash left behind its last line goes to `aside` (NULL: is dropped). Returns how many bytes that were; negative: it stays where it
+ * is, since nothing is thrown away that was not kept. */
+static int64_t mend(const char *file, const char *aside)
 {
     struct stat st;
     int fd = open(file, O_RDWR | O_CLOEXEC);
-    uint64_t torn = 0;
+    int64_t torn = 0;
     int in_use = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK; /* another process is not done with its last line */
-    if (fd < 0 || in_use || fstat(fd, &st) < 0 || st.st_size == 0) {
-        if (fd >= 0)
-            close(fd);
-        return 0;
+    if (fd >= 0 && !in_use && fstat(fd, &st) == 0) {
+        off_t whole = whole_until(fd, st.st_size);
+        torn = st.st_size - whole;
+        if (torn > 0 && ((aside && put_aside(fd, whole, (size_t)torn, aside) < 0) || ftruncate(fd, whole) < 0))
+            torn = -torn;
     }
-    off_t whole = whole_until(fd, st.st_size);
-    if (whole < st.st_size) {
-        torn = (uint64_t)(st.st_size - whole);
-        char *rest = malloc((size_t)torn);
-        int to = aside ? open(aside, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE) : -1;
-        int safe = !aside;
-        if (rest && to >= 0 && pread(fd, rest, (size_t)torn, whole) == (ssize_t)torn)
-            safe = write_all(to, rest, (size_t)torn) == SOTH_OK && write_all(to, "\n", 1) == SOTH_OK;
-        if (to >= 0)
-            close(to);
-        free(rest);
-        if (!safe || ftruncate(fd, whole) < 0)
-            torn = 0; /* left as it was: nothing is thrown away that was not kept */
-    }
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return torn;
+}
+
+/* A failed write leaves no half line: what it wrote is taken back. Where that is not possible - a pipe, a file that only grows, one that
+ * somebody else has written to - *begun remembers it, and the next attempt goes on behind it. */
+static int append(int fd, uint64_t *size, size_t *begun, const char *p, size_t n)
+{
+    if (write_all(fd, p, n, begun) < 0) {
+        int error = errno;
+        struct stat st;
+        if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == *size + *begun && ftruncate(fd, (off_t)*size) == 0)
+            *begun = 0;
+        errno = error;
+        return -SOTH_EIO;
+    }
+    *size += n;
+    *begun = 0;
+    return SOTH_OK;
 }
 
 /* ---- opening ---- */
@@ -198,30 +229,53 @@ static int open_fresh(struct segment *s, uint64_t number)
         s->name = name;
         s->fd = fd;
         s->size = size;
+        s->begun = 0;
         s->number = number;
         return SOTH_OK;
     }
     return -SOTH_EIO;
 }
 
-static int open_index(struct segment *s)
+static int is_same_file(int a, int b)
 {
-    char *name = concat(s->path, ".index.tsv");
-    if (!name)
-        return -SOTH_EIO;
-    mend(name, NULL);
-    s->index_fd = open_append(name, 0, &s->index_size);
-    free(name);
-    if (s->index_fd < 0)
-        return -SOTH_EIO;
-    return s->index_size ? SOTH_OK : segment_append_index(s, line_index_header, strlen(line_index_header));
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* What is open is changed only when that worked, and stays when it is the right one still: it has the lock. */
+static int open_index(struct segment *s)
+{
+    char *name = concat(s->path, SEGMENT_INDEX);
+    uint64_t size = 0;
+    size_t begun = 0;
+    if (name)
+        mend(name, NULL);
+    int fd = name ? open_append(name, 0, &size) : -1;
+    free(name);
+    if (fd < 0)
+        return -SOTH_EIO;
+    int is_open = s->index_fd >= 0 && is_same_file(fd, s->index_fd);
+    int r = is_open || size > 0 ? SOTH_OK : append(fd, &size, &begun, line_index_header, strlen(line_index_header));
+    if (is_open || r < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return r;
+    }
+    if (s->index_fd >= 0)
+        close(s->index_fd);
+    s->index_fd = fd;
+    s->index_size = size;
+    s->index_begun = 0;
+    return SOTH_OK;
+}
+
+/* Nothing here waits for a reader: neither opening a pipe nor, for longer than a moment, writing to it. */
 static int open_stream(struct segment *s)
 {
     s->is_stream = 1;
     s->name = concat(s->path, "");
-    s->fd = s->name ? open(s->name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY) : -1;
+    s->fd = s->name ? open(s->name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
     return s->fd < 0 ? -SOTH_EIO : SOTH_OK;
 }
 
@@ -247,12 +301,16 @@ int segment_open(struct segment *s, const char *path, int with_index, const char
 {
     struct stat st;
     *s = (struct segment){.path = path, .fd = -1, .index_fd = -1};
-    *what = path;
+    *what = "";
     if (make_parent(path) < 0)
         return -SOTH_EIO;
     int r = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? open_stream(s) : open_segment(s, with_index);
     if (r < 0) {
         int error = errno;
+        if (s->fd >= 0) { /* it was the index, then: this segment has never begun */
+            *what = SEGMENT_INDEX;
+            unlink(s->name);
+        }
         segment_close(s);
         errno = error;
     }
@@ -268,18 +326,18 @@ int segment_reopen(struct segment *s)
 {
     uint64_t size = 0;
     if (s->is_stream)
-        return SOTH_OK;
+        return 0;
     int fd = open_append(s->name, 0, &size);
     if (fd < 0)
         return -SOTH_EIO;
-    close(s->fd);
-    s->fd = fd;
-    s->size = size;
-    if (s->index_fd >= 0) {
-        close(s->index_fd);
-        return open_index(s);
+    int moved = !is_same_file(fd, s->fd);
+    close(moved ? s->fd : fd);
+    if (moved) {
+        s->fd = fd;
+        s->size = size;
+        s->begun = 0;
     }
-    return SOTH_OK;
+    return s->index_fd >= 0 ? open_index(s) : SOTH_OK;
 }
 
 void segment_close(struct segment *s)
@@ -294,27 +352,14 @@ void segment_close(struct segment *s)
 
 /* ---- writing ---- */
 
-static int append(int fd, uint64_t *size, const char *p, size_t n)
-{
-    if (write_all(fd, p, n) < 0) {
-        int error = errno;
-        if (ftruncate(fd, (off_t)*size) < 0) /* no half line stays behind */
-            error = errno;
-        errno = error;
-        return -SOTH_EIO;
-    }
-    *size += n;
-    return SOTH_OK;
-}
-
 int segment_append(struct segment *s, const char *p, size_t n)
 {
-    return append(s->fd, &s->size, p, n);
+    return append(s->fd, &s->size, &s->begun, p, n);
 }
 
 int segment_append_index(struct segment *s, const char *p, size_t n)
 {
-    return append(s->index_fd, &s->index_size, p, n);
+    return append(s->index_fd, &s->index_size, &s->index_begun, p, n);
 }
 
 int segment_sync(struct segment *s)

@@ -8,20 +8,26 @@
 
 #include <soth/sdk.h>
 
+#define SEGMENT_INDEX ".index.tsv"
+
 struct segment {
     const char *path;
     char *name;       /* of the file that is open */
     uint64_t number;  /* 0 = <path> itself */
     int fd, index_fd; /* -1: none */
     uint64_t size, index_size;
-    uint64_t torn;    /* bytes that were put aside at open */
+    size_t begun, index_begun; /* bytes of an append that failed which are there to stay */
+    int64_t torn;     /* bytes that were put aside at open; negative: that had to stay where they are */
     int is_stream;    /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
 
-/* Opens a new segment behind all that exist; what is no regular file is opened itself. 0 or -SOTH_EIO with errno set; *what names the file. */
+/* Opens a new segment behind all that exist; what is no regular file is opened itself. 0, or -SOTH_EIO with errno set and *what the ending
+ * of the file's name that it was ("" or SEGMENT_INDEX). */
 int segment_open(struct segment *s, const char *path, int with_index, const char **what);
 int segment_next(struct segment *s); /* closes this one, opens the next */
-int segment_reopen(struct segment *s); /* after somebody moved the file away */
+/* After somebody may have moved the files away. 0, or -SOTH_EIO with errno set: what is open stays open then. */
+int segment_reopen(struct segment *s);
+/* All or nothing for a reader. What failed is offered again with the same bytes in front. 0 or -SOTH_EIO with errno set. */
 int segment_append(struct segment *s, const char *p, size_t n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);

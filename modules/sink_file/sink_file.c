@@ -27,7 +27,7 @@ struct sink {
     struct segment segment;
     struct text lines, rows;
     uint32_t buffered;
-    uint64_t opened_ns, flushed_ns, synced_ns, rotate_from_ns;
+    uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t failing, dirty; /* dirty: written and not synced */
     int count_errors;
 };
@@ -48,6 +48,17 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
+static void tell_torn(struct sink *self)
+{
+    int64_t torn = self->segment.torn;
+    if (torn > 0)
+        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log was torn: %lld bytes were moved to %s.torn", (long long)torn,
+                        self->path);
+    else if (torn < 0)
+        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log is torn: its %lld bytes could not be moved to %s.torn",
+                        (long long)-torn, self->path);
+}
+
 static int create(const struct soth_host *host, void *arg)
 {
     struct sink *self = arg;
@@ -55,11 +66,9 @@ static int create(const struct soth_host *host, void *arg)
     self->host = host;
     self->count_errors = host->counter(self, "write_errors", NULL, "failed attempts to write the event log");
     if (segment_open(&self->segment, self->path, self->index, &what) < 0)
-        return host->cfg_err(self, "path", "cannot write %s: %s", what, strerror(errno));
-    if (self->segment.torn)
-        host->log(self, SOTH_LOG_WARN, "the last line of the previous log was torn: %llu bytes were moved to %s.torn",
-                  (unsigned long long)self->segment.torn, self->path);
-    self->opened_ns = self->flushed_ns = self->synced_ns = host->monotonic_ns();
+        return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
+    tell_torn(self);
+    self->flushed_ns = self->synced_ns = host->monotonic_ns();
     segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
     return SOTH_OK;
 }
@@ -97,9 +106,12 @@ static void recovered(struct sink *self)
         self->host->hold_flows(self, 0);
 }
 
-static int sync_now(struct sink *self, uint64_t now)
+/* What a file has must be on the disk before the file is closed, and when it is all over. */
+static int sync_now(struct sink *self)
 {
-    self->synced_ns = now;
+    if (!self->dirty || self->fsync == FSYNC_NEVER || self->segment.is_stream)
+        return SOTH_OK;
+    self->synced_ns = self->host->monotonic_ns();
     if (segment_sync(&self->segment) < 0)
         return trouble(self);
     self->dirty = 0;
@@ -108,11 +120,8 @@ static int sync_now(struct sink *self, uint64_t now)
 
 static int sync_when_due(struct sink *self, uint64_t now)
 {
-    if (!self->dirty || self->fsync == FSYNC_NEVER || self->segment.is_stream)
-        return SOTH_OK;
-    if (self->fsync == FSYNC_INTERVAL && now - self->synced_ns < self->fsync_interval * 1000000u)
-        return SOTH_OK;
-    return sync_now(self, now);
+    int waits = self->fsync == FSYNC_INTERVAL && !self->failing && now - self->synced_ns < self->fsync_interval * 1000000u;
+    return waits ? SOTH_OK : sync_now(self);
 }
 
 /* The first n bytes of the lines, and all rows: every row belongs to one of those. */
@@ -152,13 +161,13 @@ static int is_due(const struct sink *self, size_t before, size_t line)
     if (self->rotate_bytes && size + line > self->rotate_bytes)
         return !self->rotate_from_ns || self->host->monotonic_ns() >= self->rotate_from_ns;
     now = self->rotate_age ? self->host->monotonic_ns() : 0;
-    return self->rotate_age && now - self->opened_ns > self->rotate_age * 1000000u && now >= self->rotate_from_ns;
+    return self->rotate_age && now - self->begun_ns > self->rotate_age * 1000000u && now >= self->rotate_from_ns;
 }
 
 /* The line at the end of the buffer begins a new segment. When none can be opened the old one goes on. */
 static int rotate(struct sink *self, size_t before)
 {
-    if (write_until(self, before) < 0)
+    if (write_until(self, before) < 0 || sync_now(self) < 0)
         return -SOTH_EIO;
     uint64_t now = self->host->monotonic_ns();
     if (segment_next(&self->segment) < 0) {
@@ -170,7 +179,7 @@ static int rotate(struct sink *self, size_t before)
         return SOTH_OK;
     }
     self->rotate_from_ns = 0;
-    self->opened_ns = now;
+    self->begun_ns = now;
     segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
     return SOTH_OK;
 }
@@ -187,6 +196,8 @@ static int take(struct sink *self, const struct soth_event *event)
     if (r < 0)
         return r;
     size_t bytes = self->lines.n - before;
+    if (self->segment.size == 0 && before == 0)
+        self->begun_ns = self->host->monotonic_ns();
     if (is_due(self, before, bytes))
         r = rotate(self, before);
     if (r == SOTH_OK && self->segment.index_fd >= 0)
@@ -245,22 +256,27 @@ static int flush(void *arg, uint32_t deadline_ms)
     uint64_t until = self->host->monotonic_ns() + deadline_ms * UINT64_C(1000000);
     while (write_out(self) < 0) {
         if (self->host->monotonic_ns() >= until) {
-            self->host->log(self, SOTH_LOG_ERROR, "%u events could not be written to %s", self->buffered, self->segment.name);
+            if (self->buffered)
+                self->host->log(self, SOTH_LOG_ERROR, "%u events could not be written to %s", self->buffered, self->segment.name);
             return -SOTH_EIO;
         }
         usleep(50000);
     }
-    return self->dirty && self->fsync != FSYNC_NEVER ? sync_now(self, self->host->monotonic_ns()) : SOTH_OK;
+    return sync_now(self);
 }
 
 static int reopen(void *arg)
 {
     struct sink *self = arg;
-    int r = write_out(self); /* to the file that was moved away */
-    if (segment_reopen(&self->segment) < 0)
-        return trouble(self);
-    self->opened_ns = self->host->monotonic_ns();
-    return r < 0 && write_out(self) < 0 ? r : SOTH_OK;
+    int written = write_out(self) == SOTH_OK && sync_now(self) == SOTH_OK; /* to the file that was moved away */
+    if (segment_reopen(&self->segment) < 0) {
+        self->host->count(self, self->count_errors, 1);
+        self->host->log(self, SOTH_LOG_ERROR, "cannot open %s anew: %s; what is open goes on", self->segment.name, strerror(errno));
+        return -SOTH_EIO;
+    }
+    if (!written)
+        write_out(self); /* perhaps there is room where the new file is */
+    return SOTH_OK;
 }
 
 SOTH_SINK_MODULE(sink_file, "0.1.0", "MPL-2.0",

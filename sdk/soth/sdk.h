@@ -57,7 +57,7 @@ enum {
 /* Verdicts of hooks. */
 #define SOTH_CONTINUE 0 /* no opinion; decoders: go on, progress is what the cursor consumed */
 #define SOTH_DECIDED 1  /* policies: the decision is filled in */
-#define SOTH_PEEK 2     /* connect: ask again when the ClientHello is known; request, response: ask again with need_bytes of body */
+#define SOTH_PEEK 2     /* connect: all are asked again when the ClientHello is known; request, response: this one, with need_bytes of body */
 #define SOTH_PAUSE 5    /* a token is held (soth_host.token): reading stops until resume or the deadline, then the hook is called again */
 #define SOTH_BUSY 6     /* no capacity: reading stops, the hook is called again a moment later */
 #define SOTH_DETACH 7   /* never call this instance again for this flow */
@@ -75,8 +75,7 @@ struct soth_span {
     const char *p;
     size_t n;
 };
-/* For printf: "%.*s", SOTH_SPAN(span) */
-#define SOTH_SPAN(span) (int)(span).n, ((span).p ? (span).p : "")
+#define SOTH_SPAN(span) (int)(span).n, ((span).p ? (span).p : "") /* for printf's "%.*s" */
 
 static inline struct soth_span soth_span(const char *text)
 {
@@ -215,7 +214,6 @@ struct soth_opt {
     const char *doc; /* one sentence */
 };
 
-/* clang-format off */
 #define SOTH_OPT_BOOL(S, field, def, text) {#field, SOTH_OPT_T_BOOL, 0, offsetof(S, field), def, 0, 0, NULL, NULL, 0, text}
 #define SOTH_OPT_INT(S, field, def, lo, hi, text) {#field, SOTH_OPT_T_INT, 0, offsetof(S, field), def, lo, hi, NULL, NULL, 0, text}
 #define SOTH_OPT_SIZE(S, field, def, lo, hi, text) {#field, SOTH_OPT_T_SIZE, 0, offsetof(S, field), def, lo, hi, NULL, NULL, 0, text}
@@ -229,7 +227,6 @@ struct soth_opt {
 #define SOTH_OPT_LIST(S, field, table, item, text) {#field, SOTH_OPT_T_LIST, 0, offsetof(S, field), "[]", 0, 0, NULL, table, sizeof(item), text}
 #define SOTH_OPT_MAP(S, field, table, text) {#field, SOTH_OPT_T_MAP, 0, offsetof(S, field), "", 0, 0, NULL, table, 0, text}
 #define SOTH_OPT_END {NULL, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, NULL}
-/* clang-format on */
 
 /* ---- what policies and decoders see --------------------------------------------------------------------------- */
 
@@ -256,7 +253,7 @@ struct soth_connect {
     uint32_t identity;
     struct soth_span host; /* the name being judged: lower case, no brackets, no trailing dot */
     uint32_t port;
-    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent) */
+    uint32_t has_hello; /* 1: sni, alpn and ja4 are final (and absent when not sent); a target is asked about with 0 first */
     struct soth_span client;       /* text of the client's address */
     struct soth_addr client_addr;  /* for CIDR matches */
     struct soth_addr host_addr;    /* family != 0: host is an address */

@@ -257,3 +257,12 @@ def test_console(proxy, origin):
     assert len([line for line in lines if "GET" in line and "200" in line]) == 1
     assert len([line for line in lines if "POST" in line and "200" in line]) == 1
     assert "\x1b[" not in out, "no colour without a terminal"
+
+
+def test_a_closed_standard_output_is_nobody_elses(proxy, origin):
+    """Its number is not given to a connection, which the console would write into."""
+    server = origin()
+    p = proxy(extra_modules=[{"module": "sink_console"}], launch={"preexec_fn": lambda: os.close(1)})
+    exchange(p, server, 3)
+    p.wait_closed(3)
+    assert os.readlink(f"/proc/{p.process.pid}/fd/1") == "/dev/null"

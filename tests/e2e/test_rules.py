@@ -83,3 +83,23 @@ def test_disabled_module_does_nothing(proxy, origin):
     p = proxy(extra_modules=[{"module": "policy_rules", "name": "off", "enabled": False, "config": {"default": "block"}}])
     with p.client().connect(f"origin.test:{server.port}") as client:
         assert client.ask("GET", "/hello", "origin.test").status == 200
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_rule_that_waits_for_the_hello_hides_no_later_rule(proxy, origin, tls):
+    """What a Host field names is judged when the hello is long known, or known not to come."""
+    server = origin(tls=tls)
+    p = proxy(authority_mismatch="allow", policy={"rules": [
+        {"id": "pinned", "action": "tunnel", "sni": "pinned.test"}, {"id": "no-evil", "action": "block", "host": "evil.test"}]})
+    with p.https("origin.test", server.port) if tls else p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/hello", "evil.test").status == 403
+        assert client.ask("GET", "/hello", "origin.test").status == 200
+    assert [r.head.get("Host") for r in server.requests] == ["origin.test"]
+
+
+def test_a_server_name_rule_knows_the_name_for_every_request(proxy, origin):
+    server = origin(tls=True)
+    p = proxy(authority_mismatch="allow", policy={"rules": [{"id": "r", "action": "block", "host": "evil.test", "sni": "origin.test"}]})
+    with p.https("origin.test", server.port) as client:
+        assert client.ask("GET", "/hello", "evil.test").status == 403
+        assert client.ask("GET", "/hello", "other.test").status == 200

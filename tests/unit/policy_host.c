@@ -11,47 +11,18 @@
 /* The module under test. */
 extern const struct soth_module soth_mitm_module;
 
-#define COUNTERS 64
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t resumed = PTHREAD_COND_INITIALIZER;
 static struct {
-    char wrong[4096], log[16384];
-    char names[COUNTERS][80];
-    uint64_t values[COUNTERS];
-    int counters;
-    uint64_t last_flow;
-    uint32_t last_pause;
+    uint64_t last_flow, last_pause;
     struct soth_flow *flows[1024]; /* by slot */
 } host;
-static const struct policy *opening;
+static const struct fake_instance *opening;
 
 _Atomic uint64_t policy_clock_skew_ns;
 int policy_no_token;
 
 /* ---- services ---- */
-
-static void append(char *to, size_t size, const char *first, const char *format, va_list args)
-{
-    size_t n = strlen(to);
-    n += (size_t)snprintf(to + n, size - n, "%s", first);
-    if (n < size)
-        n += (size_t)vsnprintf(to + n, size - n, format, args);
-    if (n < size)
-        snprintf(to + n, size - n, "\n");
-}
-
-static void host_log(void *self, int level, const char *format, ...)
-{
-    static const char *const levels[] = {"error ", "warn ", "info ", "debug "};
-    va_list args;
-    (void)self;
-    va_start(args, format);
-    pthread_mutex_lock(&lock);
-    append(host.log, sizeof host.log, levels[level & 3], format, args);
-    pthread_mutex_unlock(&lock);
-    va_end(args);
-}
 
 static int host_cfg_err(void *self, const char *key, const char *format, ...)
 {
@@ -65,8 +36,8 @@ static int host_cfg_err(void *self, const char *key, const char *format, ...)
     FILE *out = open_memstream(&said, &size);
     options_error(conf_file_document(opening->yaml, 0), key, out, text);
     fclose(out);
-    size_t n = strlen(host.wrong);
-    snprintf(host.wrong + n, sizeof host.wrong - n, "%s", said);
+    size_t n = strlen(fake.wrong);
+    snprintf(fake.wrong + n, sizeof fake.wrong - n, "%s", said);
     free(said);
     return -SOTH_ECONFIG;
 }
@@ -76,36 +47,6 @@ static uint64_t host_monotonic_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec + policy_clock_skew_ns;
-}
-
-static const char *host_name(void *self)
-{
-    (void)self;
-    return "tested";
-}
-
-static int host_counter(void *self, const char *name, const char *label, const char *help)
-{
-    char full[80];
-    (void)self;
-    (void)help;
-    snprintf(full, sizeof full, label ? "%s{%s}" : "%s", name, label);
-    for (int i = 0; i < host.counters; i++)
-        if (strcmp(host.names[i], full) == 0)
-            return i;
-    if (host.counters == COUNTERS)
-        return -SOTH_ENOMEM;
-    memcpy(host.names[host.counters], full, sizeof full);
-    return host.counters++;
-}
-
-static void host_count(void *self, int counter, uint64_t amount)
-{
-    (void)self;
-    pthread_mutex_lock(&lock);
-    if (counter >= 0 && counter < host.counters)
-        host.values[counter] += amount;
-    pthread_mutex_unlock(&lock);
 }
 
 /* ---- pauses ---- */
@@ -220,101 +161,33 @@ static int host_set_target(struct soth_flow *flow, struct soth_span name, uint32
     return SOTH_OK;
 }
 
-const struct soth_host policy_host = {
-    .size = sizeof policy_host,
-    .abi_minor = SOTH_ABI_MINOR,
-    .log = host_log,
-    .cfg_err = host_cfg_err,
-    .monotonic_ns = host_monotonic_ns,
-    .name = host_name,
-    .counter = host_counter,
-    .count = host_count,
-    .token = host_token,
-    .resume = host_resume,
-    .resumed = host_resumed,
-    .flow_id = host_flow_id,
-    .hdr_get = host_hdr_get,
-    .hdr_set = host_hdr_set,
-    .hdr_add = host_hdr_add,
-    .hdr_del = host_hdr_del,
-    .set_target = host_set_target,
-};
+struct soth_host policy_host;
 
-/* ---- instances ---- */
-
-static int fill(struct policy *policy, const char *config)
+int policy_open(struct fake_instance *policy, const char *config)
 {
-    char *said = NULL;
-    size_t size = 0;
-    FILE *errors = open_memstream(&said, &size);
-    policy->yaml = conf_file_from_text("t.yaml", config, errors);
-    int wrong = !policy->yaml || options_fill(policy->module->options, conf_file_document(policy->yaml, 0), policy->self, &policy->owned,
-                                              errors, "");
-    fclose(errors);
-    snprintf(host.wrong, sizeof host.wrong, "%s", said);
-    free(said);
-    return wrong ? -SOTH_ECONFIG : SOTH_OK;
-}
-
-int policy_open(struct policy *policy, const char *config)
-{
-    *policy = (struct policy){.module = &soth_mitm_module, .self = calloc(1, soth_mitm_module.self_size)};
-    if (!policy->self)
-        abort();
-    host.log[0] = 0;
-    host.counters = 0;
-    memset(host.values, 0, sizeof host.values);
+    policy_host = fake_api;
+    policy_host.cfg_err = host_cfg_err;
+    policy_host.monotonic_ns = host_monotonic_ns;
+    policy_host.token = host_token;
+    policy_host.resume = host_resume;
+    policy_host.resumed = host_resumed;
+    policy_host.flow_id = host_flow_id;
+    policy_host.hdr_get = host_hdr_get;
+    policy_host.hdr_set = host_hdr_set;
+    policy_host.hdr_add = host_hdr_add;
+    policy_host.hdr_del = host_hdr_del;
+    policy_host.set_target = host_set_target;
     opening = policy;
-    int r = fill(policy, config);
-    if (r == SOTH_OK && policy->module->check)
-        r = policy->module->check(&policy_host, policy->self);
-    if (r == SOTH_OK && policy->module->create)
-        r = policy->module->create(&policy_host, policy->self);
-    policy->created = r == SOTH_OK;
-    return r;
-}
-
-void policy_close(struct policy *policy)
-{
-    if (policy->created && policy->module->destroy)
-        policy->module->destroy(policy->self);
-    options_fini(policy->owned);
-    conf_file_free(policy->yaml);
-    free(policy->self);
-    memset(policy, 0, sizeof *policy);
-}
-
-const char *policy_wrong(void)
-{
-    return host.wrong;
-}
-
-const char *policy_log(void)
-{
-    static char copy[sizeof host.log];
-    pthread_mutex_lock(&lock);
-    memcpy(copy, host.log, sizeof copy);
-    pthread_mutex_unlock(&lock);
-    return copy;
+    fake_reset();
+    return fake_open_on(policy, &soth_mitm_module, &policy_host, config);
 }
 
 unsigned policy_log_count(const char *text)
 {
     unsigned n = 0;
-    for (const char *at = policy_log(); (at = strstr(at, text)); at++)
+    for (const char *at = fake.log; (at = strstr(at, text)); at++)
         n++;
     return n;
-}
-
-uint64_t policy_counted(const char *name)
-{
-    uint64_t value = 0;
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < host.counters; i++)
-        if (strcmp(host.names[i], name) == 0)
-            value = host.values[i];
-    pthread_mutex_unlock(&lock);
-    return value;
 }
 
 /* ---- flows ---- */
@@ -345,7 +218,7 @@ void flow_free(struct soth_flow *flow)
     free(flow);
 }
 
-void flow_cancel(struct policy *policy, struct soth_flow *flow)
+void flow_cancel(struct fake_instance *policy, struct soth_flow *flow)
 {
     struct soth_token token = flow->token;
     forget(flow);
@@ -364,21 +237,21 @@ static int said(struct soth_flow *flow, int verdict, int again)
     return verdict;
 }
 
-int ask_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
+int ask_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
 {
     int again = flow->state == FLOW_RESUMED;
     *out = (struct soth_decision){.size = sizeof *out};
     return said(flow, policy->module->connect(policy->self, flow, connect, out), again);
 }
 
-int ask_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
+int ask_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
 {
     int again = flow->state == FLOW_RESUMED;
     *out = (struct soth_decision){.size = sizeof *out};
     return said(flow, policy->module->request(policy->self, flow, request, out), again);
 }
 
-int ask_rewrite(struct policy *policy, struct soth_flow *flow, const struct soth_message *message)
+int ask_rewrite(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *message)
 {
     return policy->module->rewrite(policy->self, flow, message);
 }
@@ -395,7 +268,7 @@ void flow_wait(struct soth_flow *flow)
     pthread_mutex_unlock(&lock);
 }
 
-int answer_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
+int answer_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
 {
     int r;
     while ((r = ask_connect(policy, flow, connect, out)) == SOTH_PAUSE)
@@ -403,7 +276,7 @@ int answer_connect(struct policy *policy, struct soth_flow *flow, const struct s
     return r;
 }
 
-int answer_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
+int answer_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
 {
     int r;
     while ((r = ask_request(policy, flow, request, out)) == SOTH_PAUSE)

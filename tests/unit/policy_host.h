@@ -6,34 +6,17 @@
 #ifndef TESTS_UNIT_POLICY_HOST_H
 #define TESTS_UNIT_POLICY_HOST_H
 
-#include <soth/sdk.h>
-
-#include "host/conf/options.h"
+#include "fake_host.h"
 #include "judged.h"
 
-extern const struct soth_host policy_host;
-/* The one clock, and how far it is ahead of the real one. */
+extern struct soth_host policy_host; /* fake_api and what flows need; the clock is the real one, and this far ahead */
 extern _Atomic uint64_t policy_clock_skew_ns;
 /* The token of the next pauses is refused (no memory). */
 extern int policy_no_token;
 
-struct policy {
-    const struct soth_module *module;
-    void *self;
-    struct conf_file *yaml;
-    struct options_owned *owned;
-    int created;
-};
-
-/* Fills, checks and creates; the first result that is not SOTH_OK, or SOTH_OK. What was wrong with the configuration is in policy_wrong.
- * The module is the one that is linked into the test. policy_close in either case. */
-int policy_open(struct policy *policy, const char *config);
-void policy_close(struct policy *policy);
-
-const char *policy_wrong(void);   /* "file:line:col: key: text\n" ... of the last policy_open */
-const char *policy_log(void);     /* "level text\n" ... since the last policy_open */
-unsigned policy_log_count(const char *text); /* how often this text stands in it */
-uint64_t policy_counted(const char *name); /* of "name{label}" or "name"; 0 when there is none */
+/* fake_open of the module that is linked into the test. Mistakes in the configuration are told with their places. */
+int policy_open(struct fake_instance *policy, const char *config);
+unsigned policy_log_count(const char *text); /* how often this text stands in the log */
 
 /* ---- flows ---- */
 
@@ -61,16 +44,16 @@ struct soth_flow *flow_new(void);
 void flow_free(struct soth_flow *flow); /* cancels a pause, like a client that leaves */
 
 /* Calls the hook. After SOTH_PAUSE: flow_wait, then the same again. */
-int ask_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
-int ask_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
-int ask_rewrite(struct policy *policy, struct soth_flow *flow, const struct soth_message *message);
+int ask_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
+int ask_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
+int ask_rewrite(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *message);
 /* Until the flow is resumed; fails the test when that takes too long. */
 void flow_wait(struct soth_flow *flow);
 /* The deadline of its pause passes, or its client leaves: the module's cancel is called. */
-void flow_cancel(struct policy *policy, struct soth_flow *flow);
+void flow_cancel(struct fake_instance *policy, struct soth_flow *flow);
 /* Calls the hook until it has an answer. */
-int answer_connect(struct policy *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
-int answer_request(struct policy *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
+int answer_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
+int answer_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
 
 /* Fields of the flow's head. flow_fields prints "name: value\n" ... */
 void flow_field(struct soth_flow *flow, const char *name, const char *value);

@@ -231,10 +231,10 @@ static void an_event_is_a_sorted_copy(void **state)
     struct event_source source = {.flow_id = 3, .parent_flow_id = 2, .next_sequence = 5, .client_addr = soth_span(address),
                                   .protocol = SOTH_PROTO_HTTP1};
     struct soth_attr attrs[] = {ATTR_NUMBER("status_code", 200), ATTR_WORD("method", value), ATTR_TEXT("absent", ((struct soth_span){NULL, 0})),
-                                ATTR_BOOL("interim", true), ATTR_WORD("meth", "x")};
+                                ATTR_BOOL("interim", true), ATTR_WORD("meth", "x"), ATTR_WORD("empty", "")};
     port->monotonic_ns = 11;
     port->unix_ms = 12;
-    bus_emit(port, &source, SOTH_EV_RESPONSE_HEADERS, attrs, 5);
+    bus_emit(port, &source, SOTH_EV_RESPONSE_HEADERS, attrs, 6);
     memset(address, '?', sizeof address - 1);
     memset(value, '?', sizeof value - 1);
     bus_flush(port);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_overrides/policy_overrides.c modules/match/pattern.c */
+/* build: modules/policy_overrides/policy_overrides.c modules/match/pattern.c modules/match/pattern_set.c */
 /* needs: IDN2 */
 /* policy_overrides: which connection gets which override, and what its configuration refuses. */
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include "policy_host.h"
 
-static struct policy policy;
+static struct fake_instance policy;
 static struct soth_flow *flow;
 
 static int begin(void **state)
@@ -24,7 +24,7 @@ static int end(void **state)
 {
     (void)state;
     flow_free(flow);
-    policy_close(&policy);
+    fake_close(&policy);
     return 0;
 }
 
@@ -67,8 +67,8 @@ static void first_match_wins(void **state)
         assert_string_equal(d.reason, "override");
         assert_true(soth_span_is(d.rule_id, cases[i].rule_id));
     }
-    assert_int_equal(policy_counted("overrides{old}"), 1);
-    assert_int_equal(policy_counted("overrides{lab}"), 1);
+    assert_int_equal(fake_count("overrides{old}"), 1);
+    assert_int_equal(fake_count("overrides{lab}"), 1);
 }
 
 static void the_pattern_is_told(void **state)
@@ -92,7 +92,7 @@ static void only_the_target_counts(void **state)
     assert_int_equal(ask_connect(&policy, flow, &connect, &d), SOTH_CONTINUE);
     connect.identity = SOTH_ID_AUTHORITY;
     assert_int_equal(ask_connect(&policy, flow, &connect, &d), SOTH_CONTINUE);
-    assert_int_equal(policy_counted("overrides{old}"), 0);
+    assert_int_equal(fake_count("overrides{old}"), 0);
 }
 
 static void nothing_to_override(void **state)
@@ -107,21 +107,21 @@ static void wrong_configurations(void **state)
     (void)state;
     static const char *const cases[][2] = {
         {"overrides:\n- {rule_id: a, host_pattern: h, force_tunnel: true}\n- {rule_id: a, host_pattern: i, force_tunnel: true}\n",
-         "t.yaml:3:13: overrides[1].rule_id: 'a' is the rule_id of an earlier override; they are unique\n"},
+         "config:3:13: overrides[1].rule_id: 'a' is the rule_id of an earlier override; they are unique\n"},
         {"overrides: [{rule_id: a, host_pattern: 'a b', force_tunnel: true}]",
-         "t.yaml:1:40: overrides[0].host_pattern: 'a b' has a character that host names do not have\n"},
+         "config:1:40: overrides[0].host_pattern: 'a b' has a character that host names do not have\n"},
         {"overrides: [{rule_id: a, host_pattern: h}]",
-         "t.yaml:1:23: overrides[0].rule_id: 'a' changes nothing; set force_tunnel, strict_header_mode or skip_upstream_verify, or remove it\n"},
+         "config:1:23: overrides[0].rule_id: 'a' changes nothing; set force_tunnel, strict_header_mode or skip_upstream_verify, or remove it\n"},
         {"overrides: [{rule_id: a, host_pattern: h, strict_header_mode: yes}]",
-         "t.yaml:1:63: overrides[0].strict_header_mode: 'yes' is not allowed, allowed is one of: inherit, true, false\n"},
+         "config:1:63: overrides[0].strict_header_mode: 'yes' is not allowed, allowed is one of: inherit, true, false\n"},
         {"overrides: [{rule_id: a, host_pattern: h, disable_h2: true}]",
-         "t.yaml:1:43: overrides[0].disable_h2: unknown key, allowed here: rule_id, host_pattern, force_tunnel, strict_header_mode, "
+         "config:1:43: overrides[0].disable_h2: unknown key, allowed here: rule_id, host_pattern, force_tunnel, strict_header_mode, "
          "skip_upstream_verify\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(policy_open(&policy, cases[i][0]), -SOTH_ECONFIG);
-        assert_string_equal(policy_wrong(), cases[i][1]);
-        policy_close(&policy);
+        assert_string_equal(fake.wrong, cases[i][1]);
+        fake_close(&policy);
     }
 }
 

@@ -18,7 +18,7 @@
 
 #define SECOND UINT64_C(1000000000)
 
-static struct policy policy;
+static struct fake_instance policy;
 static struct decider *decider;
 static struct soth_connect connect;
 static struct soth_decision decision;
@@ -36,7 +36,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    policy_close(&policy);
+    fake_close(&policy);
     decider_free(decider);
     return 0;
 }
@@ -46,7 +46,7 @@ static void open_with(const char *url, const char *more)
     char config[512];
     snprintf(config, sizeof config, "url: %s\ntimeout: 60s\n%s", url, more);
     if (policy_open(&policy, config) != SOTH_OK)
-        print_error("%s", policy_wrong());
+        print_error("%s", fake.wrong);
     assert_true(policy.created);
 }
 
@@ -104,7 +104,7 @@ static uint64_t outcome(const char *label)
 {
     char name[64];
     snprintf(name, sizeof name, "questions{%s}", label);
-    return policy_counted(name);
+    return fake_count(name);
 }
 
 /* ---- what it decides ---- */
@@ -167,7 +167,7 @@ static void asked_where_configured(void **state)
     (void)state;
     open_policy("");
     assert_int_equal(policy.module->hooks(policy.self), SOTH_HOOK_CONNECT | SOTH_HOOK_REQUEST);
-    policy_close(&policy);
+    fake_close(&policy);
     open_policy("on: request");
     assert_int_equal(policy.module->hooks(policy.self), SOTH_HOOK_REQUEST);
 }
@@ -225,7 +225,7 @@ static void a_look_up_that_hangs(void **state)
     snprintf(config, sizeof config, "url: %s\ntimeout: 20ms", named("late.test"));
     assert_int_equal(policy_open(&policy, config), SOTH_OK);
     is_blocked(ask_path("/"), "module_timeout", "");
-    policy_close(&policy);
+    fake_close(&policy);
     open_with(named("late.test"), "");
     struct soth_flow *flow = asking("/", SOTH_PAUSE);
     names_release();
@@ -251,7 +251,7 @@ static void kept_answers(void **state)
     is_blocked(ask_path("/a"), "rule", "two");
     assert_int_equal(decider_questions(decider), 4);
     assert_int_equal(outcome("cached"), 2);
-    assert_int_equal(policy_counted("calls"), 4);
+    assert_int_equal(fake_count("calls"), 4);
 }
 
 static void the_service_says_how_long(void **state)
@@ -304,7 +304,7 @@ static void one_call_for_one_moment(void **state)
     for (int i = 0; i < 200; i++)
         is_blocked(answered(flows[i], "/same"), "rule", "all");
     assert_int_equal(decider_questions(decider), 1);
-    assert_int_equal(policy_counted("calls"), 1);
+    assert_int_equal(fake_count("calls"), 1);
     assert_int_equal(outcome("ok"), 200);
 }
 
@@ -378,12 +378,12 @@ static void garbage(void **state)
             is_blocked(r, "module_fault", "");
         assert_int_equal(outcome("error"), 1);
         if (policy_log_count(cases[i].fault) != 1)
-            print_error("case %zu: %s", i, policy_log());
+            print_error("case %zu: %s", i, fake.log);
         assert_int_equal(policy_log_count(cases[i].fault), 1);
         decider_says(decider, "{\"action\":\"allow\"}");
         assert_int_equal(ask_path("/"), SOTH_CONTINUE);
         assert_int_equal(policy_log_count("answers again"), 1);
-        policy_close(&policy);
+        fake_close(&policy);
     }
 }
 
@@ -420,7 +420,7 @@ static void answers_in_other_shapes(void **state)
         for (int k = 0; k < 3; k++)
             is_blocked(ask_path("/"), "rule", "");
         assert_int_equal(decider_connections(decider) - before, cases[i].connections);
-        policy_close(&policy);
+        fake_close(&policy);
     }
 }
 
@@ -461,16 +461,16 @@ static void it_dies_and_comes_back(void **state)
     for (int i = 0; i < 3; i++)
         is_blocked(ask_path("/"), "module_fault", "");
     assert_int_equal(policy_log_count("warn "), 1);
-    assert_non_null(strstr(policy_log(), "fails: cannot connect: Connection refused; until it answers, on_timeout decides: closed\n"));
+    assert_non_null(strstr(fake.log, "fails: cannot connect: Connection refused; until it answers, on_timeout decides: closed\n"));
     decider_free(local);
     local = decider_new(path);
     for (int i = 0; i < 3; i++)
         assert_int_equal(ask_path("/"), SOTH_CONTINUE);
     assert_int_equal(policy_log_count("info "), 1);
-    assert_non_null(strstr(policy_log(), "answers again, after 3 failures\n"));
+    assert_non_null(strstr(fake.log, "answers again, after 3 failures\n"));
     assert_int_equal(outcome("error"), 3);
     assert_int_equal(outcome("ok"), 4);
-    policy_close(&policy);
+    fake_close(&policy);
     decider_free(local);
     scratch_free(folder);
 }
@@ -493,7 +493,7 @@ static void too_slow(void **state)
         assert_int_equal(outcome("timeout"), 1);
         assert_int_equal(policy_log_count("it does not answer in time"), 1);
         decider_wait_open(decider, 0);
-        policy_close(&policy);
+        fake_close(&policy);
     }
 }
 
@@ -605,7 +605,7 @@ static void closed_in_the_middle(void **state)
     open_policy("");
     decider_holds(decider, 1);
     struct soth_flow *flows[] = {asking("/1", SOTH_PAUSE), asking("/2", SOTH_PAUSE), asking("/2", SOTH_PAUSE)};
-    policy_close(&policy);
+    fake_close(&policy);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(flows[i]->state, FLOW_RESUMED);
         flow_free(flows[i]);
@@ -618,18 +618,18 @@ static void wrong_configurations(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"{}", "t.yaml:1:1: url: is required: the decision service: http://host:port/path, or unix:/path of a socket on which it speaks HTTP\n"},
-        {"url: decide.example", "t.yaml:1:6: url: 'decide.example' is neither http://host:port/path nor unix:/path\n"},
-        {"url: http://a/\non: [connect, response]", "t.yaml:2:15: on[1]: 'response' is not allowed, allowed is connect, request or both\n"},
-        {"url: http://a/\non: []", "t.yaml:2:5: on: names nothing to ask about, allowed is connect, request or both\n"},
-        {"url: http://a/\nmax_in_flight: 0", "t.yaml:2:16: max_in_flight: 0 is out of range, allowed is 1 to 4096\n"},
-        {"url: http://a/\ntimeout: 0", "t.yaml:2:10: timeout: 0 is out of range, allowed is 1ms to 1h\n"},
-        {"url: http://a/\non_timeout: maybe", "t.yaml:2:13: on_timeout: 'maybe' is not allowed, allowed is one of: closed, open\n"},
+        {"{}", "config:1:1: url: is required: the decision service: http://host:port/path, or unix:/path of a socket on which it speaks HTTP\n"},
+        {"url: decide.example", "config:1:6: url: 'decide.example' is neither http://host:port/path nor unix:/path\n"},
+        {"url: http://a/\non: [connect, response]", "config:2:15: on[1]: 'response' is not allowed, allowed is connect, request or both\n"},
+        {"url: http://a/\non: []", "config:2:5: on: names nothing to ask about, allowed is connect, request or both\n"},
+        {"url: http://a/\nmax_in_flight: 0", "config:2:16: max_in_flight: 0 is out of range, allowed is 1 to 4096\n"},
+        {"url: http://a/\ntimeout: 0", "config:2:10: timeout: 0 is out of range, allowed is 1ms to 1h\n"},
+        {"url: http://a/\non_timeout: maybe", "config:2:13: on_timeout: 'maybe' is not allowed, allowed is one of: closed, open\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(policy_open(&policy, cases[i][0]), -SOTH_ECONFIG);
-        assert_string_equal(policy_wrong(), cases[i][1]);
-        policy_close(&policy);
+        assert_string_equal(fake.wrong, cases[i][1]);
+        fake_close(&policy);
     }
 }
 

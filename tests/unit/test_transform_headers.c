@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/transform_headers/transform_headers.c modules/transform_headers/check.c modules/transform_headers/secret.c modules/transform_headers/target.c modules/match/pattern.c modules/match/path.c */
+/* build: modules/transform_headers/transform_headers.c modules/transform_headers/check.c modules/transform_headers/secret.c modules/transform_headers/target.c modules/match/pattern.c modules/match/pattern_set.c modules/match/path.c */
 /* needs: IDN2 */
 /* transform_headers: what becomes of heads and targets, where secrets go and where they do not, what its configuration refuses. */
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 #include "conf_text.h"
 #include "policy_host.h"
 
-static struct policy policy;
+static struct fake_instance policy;
 static struct soth_flow *flow;
 static struct soth_connect connect;
 
@@ -30,7 +30,7 @@ static int end(void **state)
 {
     (void)state;
     flow_free(flow);
-    policy_close(&policy);
+    fake_close(&policy);
     return 0;
 }
 
@@ -39,7 +39,7 @@ static void open_rules(const char *rules)
     char config[2048];
     snprintf(config, sizeof config, "rules:\n%s", rules);
     if (policy_open(&policy, config) != SOTH_OK)
-        print_error("%s", policy_wrong());
+        print_error("%s", fake.wrong);
     assert_true(policy.created);
 }
 
@@ -77,7 +77,7 @@ static void set_add_remove(void **state)
     fields("", "/", "X-A: one\nx-b: two words\nX-C: 1\nX-C: 2\nX-A: more\n");
     fields("cookie: a\nx-a: mine\nAccept: */*\nX-A: again\nCookie: b\n", "/", "Accept: */*\nX-A: one\nx-b: two words\nX-C: 1\nX-C: 2\nX-A: more\n");
     assert_int_equal(flow->targets, 0);
-    assert_int_equal(policy_counted("changed{request}"), 2);
+    assert_int_equal(fake_count("changed{request}"), 2);
 }
 
 static void every_rule_that_matches(void **state)
@@ -89,7 +89,7 @@ static void every_rule_that_matches(void **state)
     fields("", "/v2", "X-A: first\nX-B: first\n");
     connect = connect_to("nobody.test", 443);
     fields("", "/v2", "");
-    assert_int_equal(policy_counted("changed{request}"), 3);
+    assert_int_equal(fake_count("changed{request}"), 3);
 }
 
 static void responses(void **state)
@@ -105,7 +105,7 @@ static void responses(void **state)
     response.target = soth_span("/v2");
     assert_int_equal(ask_rewrite(&policy, flow, &response), SOTH_OK);
     assert_string_equal(flow_fields(flow), "Cache-Control: no-store\nVia: soth\n");
-    assert_int_equal(policy_counted("changed{response}"), 1);
+    assert_int_equal(fake_count("changed{response}"), 1);
 }
 
 static void fields_that_the_host_refuses(void **state)
@@ -126,7 +126,7 @@ static void nothing_to_do(void **state)
     (void)state;
     assert_int_equal(policy_open(&policy, "{}"), SOTH_OK);
     assert_int_equal(policy.module->hooks(policy.self), 0);
-    policy_close(&policy);
+    fake_close(&policy);
     open_rules("- set: {a: b}\n");
     assert_int_equal(policy.module->hooks(policy.self), SOTH_HOOK_REWRITE);
 }
@@ -152,7 +152,7 @@ static void both_names_must_match(void **state)
     connect.host = soth_span("other.test"); /* to the right server, under another name */
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_string_equal(flow_fields(flow), "X-Key: k\n");
-    assert_int_equal(policy_counted("changed{request}"), 1);
+    assert_int_equal(fake_count("changed{request}"), 1);
 }
 
 static void where_a_rule_has_sent_the_connection(void **state)
@@ -166,12 +166,12 @@ static void where_a_rule_has_sent_the_connection(void **state)
     assert_string_equal(flow_fields(flow), "X-Key: k\n");
     connect.port = 8444;
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_int_equal(policy_counted("changed{request}"), 1);
+    assert_int_equal(fake_count("changed{request}"), 1);
     connect.port = 8443;
     flow_field(flow, "X-Host", "this is no Host field:1");
     message.target_host = soth_span("elsewhere.test");
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_int_equal(policy_counted("changed{request}"), 1);
+    assert_int_equal(fake_count("changed{request}"), 1);
 }
 
 /* ---- targets ---- */
@@ -193,7 +193,7 @@ static void connections(void **state)
     connect = connect_to("other.example", 443);
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_int_equal(flow->targets, 2);
-    assert_int_equal(policy_counted("changed{connect}"), 2);
+    assert_int_equal(fake_count("changed{connect}"), 2);
     assert_string_equal(flow_fields(flow), "");
 }
 
@@ -307,22 +307,22 @@ static void secrets_that_cannot_be_had(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         secret_file(cases[i].text, cases[i].mode, "");
         assert_false(policy.created);
-        assert_non_null(strstr(policy_wrong(), cases[i].why));
-        assert_int_equal(strncmp(policy_wrong(), "t.yaml:2:", 9), 0);
-        assert_null(strstr(policy_wrong(), "s3cr3t"));
-        policy_close(&policy);
+        assert_non_null(strstr(fake.wrong, cases[i].why));
+        assert_int_equal(strncmp(fake.wrong, "config:2:", 9), 0);
+        assert_null(strstr(fake.wrong, "s3cr3t"));
+        fake_close(&policy);
     }
     static const char *const others[][2] = {
-        {"file: /nowhere/key", "t.yaml:1:65: rules[0].secret.file: /nowhere/key cannot be read: No such file or directory\n"},
-        {"file: /dev/null", "t.yaml:1:65: rules[0].secret.file: /dev/null is not a regular file\n"},
-        {"env: NOT_THERE_AT_ALL", "t.yaml:1:64: rules[0].secret.env: NOT_THERE_AT_ALL is not in the environment\n"},
+        {"file: /nowhere/key", "config:1:65: rules[0].secret.file: /nowhere/key cannot be read: No such file or directory\n"},
+        {"file: /dev/null", "config:1:65: rules[0].secret.file: /dev/null is not a regular file\n"},
+        {"env: NOT_THERE_AT_ALL", "config:1:64: rules[0].secret.env: NOT_THERE_AT_ALL is not in the environment\n"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char config[256];
         snprintf(config, sizeof config, "rules: [{host: a, secret: {format: '{secret}', header: X, %s}}]", others[i][0]);
         assert_int_equal(policy_open(&policy, config), -SOTH_ECONFIG);
-        assert_string_equal(policy_wrong(), others[i][1]);
-        policy_close(&policy);
+        assert_string_equal(fake.wrong, others[i][1]);
+        fake_close(&policy);
     }
 }
 
@@ -379,10 +379,10 @@ static void wrong_configurations(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char config[256], wanted[320];
         snprintf(config, sizeof config, "rules: [%s]", cases[i][0]);
-        snprintf(wanted, sizeof wanted, "t.yaml:%s\n", cases[i][1]);
+        snprintf(wanted, sizeof wanted, "config:%s\n", cases[i][1]);
         assert_int_equal(policy_open(&policy, config), -SOTH_ECONFIG);
-        assert_string_equal(policy_wrong(), wanted);
-        policy_close(&policy);
+        assert_string_equal(fake.wrong, wanted);
+        fake_close(&policy);
     }
 }
 
@@ -401,7 +401,7 @@ static void fields_of_the_host(void **state)
         int free_to_change = strcmp(names[i], "content-type") == 0 || strcmp(names[i], "content-encoding") == 0;
         snprintf(config, sizeof config, "rules: [{set: {%s: x}}]", names[i]);
         assert_int_equal(policy_open(&policy, config), free_to_change ? SOTH_OK : -SOTH_ECONFIG);
-        policy_close(&policy);
+        fake_close(&policy);
     }
 }
 

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* build: modules/sink_file/sink_file.c modules/sink_file/line.c modules/sink_file/segment.c */
+/* sink_file while all goes well: lines, rows and segments, when they are written and when the disk is told to keep them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "host/event/bus.h"
+#include "sink_log.h"
+
+/* ---- the disk's side of fsync ---- */
+
+static ino_t synced[64];
+static unsigned sync_count;
+
+int fdatasync(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    synced[sync_count++ % 64] = st.st_ino;
+    return 0;
+}
+
+static ino_t inode(const char *file)
+{
+    struct stat st;
+    assert_int_equal(stat(file, &st), 0);
+    return st.st_ino;
+}
+
+/* Was it among what was synced since sync_count was `from`? */
+static bool was_synced(const char *file, unsigned from)
+{
+    ino_t wanted = inode(file);
+    for (unsigned i = from; i < sync_count; i++)
+        if (synced[i % 64] == wanted)
+            return true;
+    return false;
+}
+
+/* ---- lines and rows ---- */
+
+static void lines_and_rows(void **state)
+{
+    struct stat st;
+    (void)state;
+    log_use("");
+    log_send(5);
+    log_send(3);
+    assert_int_equal(log_lines(log_path, 1), 8);
+    assert_int_equal(log_rows(), 8);
+    assert_int_equal(stat(log_path, &st), 0);
+    assert_int_equal(st.st_mode & 0137, 0); /* not for everybody, not to be run */
+    assert_int_equal(stat(log_index, &st), 0);
+    assert_int_equal(st.st_mode & 0137, 0);
+    assert_string_equal(fake.log, "");
+}
+
+static void without_an_index(void **state)
+{
+    (void)state;
+    log_use("index: false\n");
+    log_send(5);
+    assert_int_equal(log_lines(log_path, 1), 5);
+    assert_false(log_exists(log_index));
+}
+
+static void times_on_request(void **state)
+{
+    (void)state;
+    log_use("with_timestamps: true\n");
+    log_send(1);
+    char *text = log_text(log_path);
+    assert_non_null(strstr(text, "},\"monotonic_ns\":1000000000000,\"unix_ms\":1700000000000,\"run_id\":\""));
+    free(text);
+}
+
+/* More than the buffer takes, in one write: lines of 10 kB, longer rows than any other. */
+static void more_than_the_buffer(void **state)
+{
+    static char big[10000];
+    struct soth_event *events[40];
+    uint32_t done, retry_ms;
+    (void)state;
+    memset(big, 'x', sizeof big);
+    log_use("flush_every: 1000\n");
+    for (unsigned i = 0; i < 40; i++) {
+        events[i] = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_TEXT("target", ((struct soth_span){big, sizeof big})), );
+        events[i]->sequence_id = i + 1;
+    }
+    assert_int_equal(fake_write(&log_sink, events, 40, &done, &retry_ms), SOTH_OK);
+    assert_in_range(log_lines(log_path, 1), 10, 39);
+    assert_int_equal(log_sink.module->flush(log_sink.self, 0), SOTH_OK);
+    assert_int_equal(log_lines(log_path, 1), 40);
+}
+
+/* ---- segments ---- */
+
+static void every_start_begins_a_segment(void **state)
+{
+    char *before = NULL;
+    (void)state;
+    for (unsigned start = 0; start < 3; start++) {
+        log_use("");
+        log_send(2);
+        if (!before)
+            before = log_text(log_path);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(log_lines(log_segment(i), 1 + 2 * i), 2);
+    char *after = log_text(log_path);
+    assert_string_equal(before, after); /* older ones are not touched */
+    assert_false(log_exists(log_segment(3)));
+    assert_int_equal(log_rows(), 6); /* one index, one header */
+    free(before);
+    free(after);
+}
+
+/* Numbers go on behind the highest, whatever is missing below it; what only looks like a segment does not count. */
+static void numbers_go_on(void **state)
+{
+    (void)state;
+    log_use("");
+    char other[320];
+    snprintf(other, sizeof other, "%s.part", log_path);
+    log_append(other, "");
+    snprintf(other, sizeof other, "%s.part00099.gz", log_path);
+    log_append(other, "");
+    log_append(log_segment(7), "");
+    log_use("");
+    log_send(1);
+    assert_int_equal(log_lines(log_segment(8), 1), 1);
+    unlink(log_path);
+    log_use("");
+    assert_false(log_exists(log_path));
+    assert_true(log_exists(log_segment(9)));
+}
+
+/* Two at once on one path, as during a reload: each has segments of its own. */
+static void two_at_once_share_no_segment(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 1000\n");
+    log_send(1);
+    struct fake_instance first = log_sink;
+    log_sink = (struct fake_instance){0};
+    log_use("");
+    log_send(1);
+    struct fake_instance second = log_sink;
+    log_sink = first;
+    log_send(10); /* its next segment is not the other's */
+    log_sink = second;
+    log_send(1);
+    assert_int_equal(log_rows(), 13);
+    assert_true(log_exists(log_segment(4)));
+    fake_close(&first);
+}
+
+static void segments_end_at_their_size(void **state)
+{
+    struct stat st;
+    uint64_t first = 1;
+    unsigned i;
+    (void)state;
+    log_use("rotate_bytes: 1000\n");
+    log_send(20);
+    log_send(20);
+    for (i = 0; log_exists(log_segment(i)); i++) {
+        assert_int_equal(stat(log_segment(i), &st), 0);
+        assert_in_range(st.st_size, 1, 1000);
+        first += log_lines(log_segment(i), first);
+    }
+    assert_int_equal(first, 41);
+    assert_in_range(i, 5, 30);
+    assert_int_equal(log_rows(), 40);
+}
+
+static void a_line_longer_than_a_segment_has_its_own(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 10\n");
+    log_send(3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(log_lines(log_segment(i), 1 + i), 1);
+    assert_int_equal(log_rows(), 3);
+}
+
+static void segments_end_at_their_age(void **state)
+{
+    (void)state;
+    log_use("rotate_age: 10s\n");
+    log_later(11000);
+    log_send(2); /* one without a line gets no older */
+    log_later(9000);
+    log_send(2);
+    assert_false(log_exists(log_segment(2)));
+    log_later(2000);
+    log_send(2);
+    assert_int_equal(log_lines(log_segment(0), 1) + log_lines(log_segment(1), 5), 6);
+    assert_int_equal(log_rows(), 6);
+}
+
+static unsigned segments_kept(unsigned most, unsigned *last)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < most; i++)
+        if (log_exists(log_segment(i))) {
+            *last = i;
+            kept++;
+        }
+    return kept;
+}
+
+static void old_segments_go(void **state)
+{
+    unsigned last = 0;
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_segments: 2\n");
+    log_send(40);
+    assert_int_equal(segments_kept(40, &last), 2);
+    assert_true(last >= 5 && log_exists(log_segment(last - 1)));
+    log_use("keep_segments: 2\n"); /* a start begins one, too */
+    assert_int_equal(segments_kept(40, &last), 2);
+}
+
+static void old_segments_go_by_bytes(void **state)
+{
+    struct stat st;
+    uint64_t total = 0;
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_bytes: 3000\n");
+    log_send(40);
+    for (unsigned i = 0; i < 40; i++)
+        if (stat(log_segment(i), &st) == 0)
+            total += (uint64_t)st.st_size;
+    assert_in_range(total, 2000, 4000); /* the bound is kept when a segment begins */
+}
+
+static void the_open_segment_stays(void **state)
+{
+    unsigned last;
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_bytes: 1\nkeep_segments: 1\n");
+    log_send(40);
+    assert_int_equal(segments_kept(40, &last), 1);
+    log_send(1);
+    assert_int_equal(segments_kept(40, &last), 1);
+}
+
+/* Whatever is newer: another process has begun segments with higher numbers. */
+static void the_open_segment_stays_whatever_is_newer(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_segments: 1\n");
+    log_append(log_segment(50), "");
+    log_send(4);
+    assert_true(log_exists(log_segment(50)) && !log_exists(log_path));
+    assert_int_equal(log_lines(log_segment(1), 4), 1);
+}
+
+/* ---- when it is written ---- */
+
+#define BUFFERED "flush_every: 10\nflush_interval: 200ms\n"
+
+static void the_buffer_waits_and_says_how_long(void **state)
+{
+    (void)state;
+    log_use(BUFFERED);
+    log_later(50);
+    assert_int_equal(log_send(3), 150);
+    assert_int_equal(log_lines(log_path, 1), 0);
+    log_later(150);
+    assert_int_equal(log_send(0), 0); /* nothing left to come for */
+    assert_int_equal(log_lines(log_path, 1), 3);
+    log_send(10); /* flush_every */
+    assert_int_equal(log_lines(log_path, 1), 13);
+    log_send(3);
+    assert_int_equal(log_lines(log_path, 1), 13);
+    assert_int_equal(log_sink.module->flush(log_sink.self, 1000), SOTH_OK);
+    assert_int_equal(log_lines(log_path, 1), 16);
+    assert_int_equal(log_rows(), 16);
+}
+
+static void what_comes_after_silence_does_not_wait(void **state)
+{
+    (void)state;
+    log_use(BUFFERED);
+    log_later(5000);
+    log_send(1);
+    assert_int_equal(log_lines(log_path, 1), 1);
+}
+
+static void the_disk_is_never_asked_unless_told(void **state)
+{
+    (void)state;
+    sync_count = 0;
+    log_use("rotate_bytes: 1000\n");
+    log_send(20);
+    assert_int_equal(log_sink.module->flush(log_sink.self, 0), SOTH_OK);
+    assert_int_equal(log_sink.module->reopen(log_sink.self), SOTH_OK);
+    assert_int_equal(sync_count, 0);
+}
+
+static void the_disk_keeps_every_write(void **state)
+{
+    (void)state;
+    log_use("fsync: always\n");
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned before = sync_count;
+        log_send(2);
+        assert_true(was_synced(log_path, before) && was_synced(log_index, before));
+    }
+    unsigned before = sync_count;
+    log_send(0);
+    assert_int_equal(sync_count, before); /* there was nothing new */
+}
+
+static void the_disk_is_asked_after_its_interval(void **state)
+{
+    (void)state;
+    log_use("fsync: interval\nfsync_interval: 1s\n");
+    unsigned before = sync_count;
+    assert_int_equal(log_send(10), 1000);
+    log_later(999);
+    assert_int_equal(log_send(1), 1);
+    assert_int_equal(sync_count, before);
+    log_later(1);
+    assert_int_equal(log_send(0), 0); /* no need to come again while nothing happens */
+    assert_true(was_synced(log_path, before) && was_synced(log_index, before));
+}
+
+/* The rest of a segment that ends, of a file that was moved away, of a log that ends: nobody would ask for it later. */
+static void the_disk_keeps_what_is_closed(void **state)
+{
+    char moved[300];
+    (void)state;
+    log_use("fsync: interval\nfsync_interval: 1h\nrotate_bytes: 1000\n");
+    unsigned before = sync_count;
+    log_send(4);
+    assert_true(log_exists(log_segment(1)));
+    assert_true(was_synced(log_path, before));
+    snprintf(moved, sizeof moved, "%s.moved", log_path);
+    assert_int_equal(rename(log_segment(1), moved), 0);
+    before = sync_count;
+    assert_int_equal(log_sink.module->reopen(log_sink.self), SOTH_OK);
+    assert_true(was_synced(moved, before));
+    log_send(1);
+    before = sync_count;
+    assert_int_equal(log_sink.module->flush(log_sink.self, 0), SOTH_OK);
+    assert_true(was_synced(log_segment(1), before));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, log_begin, log_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(lines_and_rows),
+        TEST(without_an_index),
+        TEST(times_on_request),
+        TEST(more_than_the_buffer),
+        TEST(every_start_begins_a_segment),
+        TEST(numbers_go_on),
+        TEST(two_at_once_share_no_segment),
+        TEST(segments_end_at_their_size),
+        TEST(a_line_longer_than_a_segment_has_its_own),
+        TEST(segments_end_at_their_age),
+        TEST(old_segments_go),
+        TEST(old_segments_go_by_bytes),
+        TEST(the_open_segment_stays),
+        TEST(the_open_segment_stays_whatever_is_newer),
+        TEST(the_buffer_waits_and_says_how_long),
+        TEST(what_comes_after_silence_does_not_wait),
+        TEST(the_disk_is_never_asked_unless_told),
+        TEST(the_disk_keeps_every_write),
+        TEST(the_disk_is_asked_after_its_interval),
+        TEST(the_disk_keeps_what_is_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* build: modules/sink_file/line.c */
+/* One event as one line of the event log v2, byte by byte, and its stream key. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_host.h"
+#include "host/event/bus.h"
+#include "modules/sink_file/line.h"
+
+static struct text line;
+
+static const char *written(const struct soth_event *e, const char *key, int with_timestamps)
+{
+    line.n = 0;
+    assert_int_equal(line_event(&line, e, soth_span(key), with_timestamps), SOTH_OK);
+    assert_true(line.n > 0 && line.p[line.n - 1] == '\n');
+    line.p[line.n - 1] = 0;
+    return line.p;
+}
+
+/* The attributes of an event with one text. */
+static const char *text_of(struct soth_span text)
+{
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_BYTES("t", text), );
+    const char *at = strstr(written(e, "k", 0), ",\"attributes\":");
+    assert_non_null(at);
+    return at + strlen(",\"attributes\":");
+}
+#define TEXT(literal) text_of((struct soth_span){literal, sizeof(literal) - 1})
+
+static int drop_line(void **state)
+{
+    (void)state;
+    free(line.p);
+    line = (struct text){NULL, 0, 0};
+    return 0;
+}
+
+static void keys_have_an_order(void **state)
+{
+    (void)state;
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_STREAM_CLOSED, 7, ATTR_NUMBER("bytes_from_client", 12), ATTR_NUMBER("duration_ms", 34),
+                                      ATTR_WORD("reason_code", "relay_eof"), ATTR_BOOL("x", true), ATTR_BOOL("y", false), );
+    e->sequence_id = UINT64_MAX;
+    e->parent_flow_id = 6;
+    assert_string_equal(written(e, "flow:7:1", 0),
+                        "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":18446744073709551615,\"flow_id\":7,\"flow_sequence_id\":1,"
+                        "\"parent_flow_id\":6,\"kind\":\"stream_closed\",\"protocol\":\"http1\",\"stream_key\":\"flow:7:1\","
+                        "\"client_addr\":\"127.0.0.1:4711\",\"server_host\":\"example.com\",\"server_port\":443,"
+                        "\"attributes\":{\"bytes_from_client\":\"12\",\"reason_code\":\"relay_eof\",\"x\":\"true\",\"y\":\"false\"}}");
+}
+
+static void times_come_on_request(void **state)
+{
+    (void)state;
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_STREAM_CLOSED, 7, ATTR_NUMBER("duration_ms", 34), ATTR_NUMBER("ended_at_unix_ms", 5),
+                                      ATTR_NUMBER("started_at_unix_ms", 6), );
+    e->monotonic_ns = 99;
+    const char *text = written(e, "k", 1);
+    assert_non_null(strstr(text, "\"attributes\":{\"duration_ms\":\"34\",\"ended_at_unix_ms\":\"5\",\"started_at_unix_ms\":\"6\"},\"monotonic_ns\":99,\"unix_ms\":1700000000000,\"run_id\":"
+                                 "\"0123456789abcdef0123456789abcdef\"}"));
+    assert_non_null(strstr(written(e, "k", 0), "\"attributes\":{}}"));
+}
+
+static void what_is_absent_is_absent(void **state)
+{
+    (void)state;
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_CONNECT_RECEIVED, 0, );
+    e->client_addr = e->server_host = (struct soth_span){NULL, 0};
+    e->server_port = 0;
+    assert_non_null(strstr(written(e, "k", 0), "\"stream_key\":\"k\",\"attributes\":{}}"));
+    assert_null(strstr(line.p, "parent_flow_id"));
+}
+
+static void text_is_escaped(void **state)
+{
+    (void)state;
+    assert_string_equal(TEXT("plain text of some length / without anything"), "{\"t\":\"plain text of some length / without anything\"}}");
+    assert_string_equal(TEXT("a\"b\\c\nd\re\tf\x01g\x1fh\x7f"), "{\"t\":\"a\\\"b\\\\c\\nd\\re\\tf\\u0001g\\u001fh\x7f\"}}");
+    assert_string_equal(TEXT("\0"), "{\"t\":\"\\u0000\"}}");
+    assert_string_equal(TEXT(""), "{\"t\":\"\"}}");
+}
+
+/* JSON's form of one byte among x, the plain way. */
+static void expect_among(char *out, unsigned c, size_t n, size_t at)
+{
+    static const char special[] = "\"\\\n\r\t", letter[] = "\"\\nrt";
+    for (size_t i = 0; i < n; i++) {
+        const char *found = c ? strchr(special, (int)c) : NULL;
+        if (i != at)
+            *out++ = 'x';
+        else if (found)
+            out += sprintf(out, "\\%c", letter[found - special]);
+        else
+            out += sprintf(out, c < 0x20 ? "\\u%04x" : "%c", c);
+    }
+    strcpy(out, "\"}}");
+}
+
+static void every_byte_at_every_place(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < 256; c++) /* the scan looks at eight bytes at once */
+        for (size_t n = 1; n <= 20; n++)
+            for (size_t at = 0; at < n; at++) {
+                char text[20], wanted[200];
+                memset(text, 'x', sizeof text);
+                text[at] = (char)c;
+                const char *out = text_of((struct soth_span){text, n});
+                expect_among(wanted + sprintf(wanted, "{\"t\":\""), c, n, at);
+                if (c < 128 ? strcmp(out, wanted) != 0 : strncmp(out, "{\"t_b64\":\"", 10) != 0)
+                    fail_msg("byte %02x at %zu of %zu: %s", c, at, n, out);
+            }
+}
+
+static void what_is_utf8_stays(void **state)
+{
+    (void)state;
+    assert_string_equal(TEXT("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80\n"), "{\"t\":\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80\\n\"}}");
+}
+
+static void what_is_not_is_base64(void **state)
+{
+    (void)state;
+    assert_string_equal(TEXT("\xff"), "{\"t_b64\":\"/w==\"}}");
+    assert_string_equal(text_of((struct soth_span){"\xff\xff\xff", 1}), "{\"t_b64\":\"/w==\"}}"); /* what is behind is not read */
+    assert_string_equal(text_of((struct soth_span){"\xff\xff\xff", 2}), "{\"t_b64\":\"//8=\"}}");
+    assert_string_equal(TEXT("ab\x80"), "{\"t_b64\":\"YWKA\"}}");
+    assert_string_equal(TEXT("a\xc3"), "{\"t_b64\":\"YcM=\"}}");
+    assert_string_equal(TEXT("\xc0\xaf"), "{\"t_b64\":\"wK8=\"}}");         /* overlong */
+    assert_string_equal(TEXT("\xed\xa0\x80"), "{\"t_b64\":\"7aCA\"}}");     /* surrogate */
+    assert_string_equal(TEXT("\xf4\x90\x80\x80"), "{\"t_b64\":\"9JCAgA==\"}}"); /* beyond U+10FFFF */
+}
+
+/* The envelope has no _b64 names: a client's address may be the path of a socket. */
+static void the_envelope_is_utf8_always(void **state)
+{
+    (void)state;
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_CONNECT_RECEIVED, 1, );
+    e->client_addr = soth_span("unix:/tmp/\xff");
+    assert_non_null(strstr(written(e, "k", 0), "\"client_addr\":\"unix:/tmp/\xef\xbf\xbd\""));
+}
+
+static void the_longest_line_has_room(void **state)
+{
+    static char bytes[200000];
+    (void)state;
+    memset(bytes, 1, sizeof bytes); /* each becomes six */
+    const char *out = text_of((struct soth_span){bytes, sizeof bytes});
+    assert_int_equal(strlen(out), 6 * sizeof bytes + strlen("{\"t\":\"\"}}"));
+}
+
+static void an_index_row(void **state)
+{
+    (void)state;
+    struct text rows = {NULL, 0, 0};
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 7, );
+    e->sequence_id = 3;
+    assert_int_equal(line_index(&rows, e, soth_span("grpc:/a\tb:1"), 2, 1000, 345), SOTH_OK);
+    assert_int_equal(rows.n, strlen("3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n"));
+    assert_memory_equal(rows.p, "3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n", rows.n);
+    free(rows.p);
+}
+
+/* ---- stream keys ---- */
+
+static const char *key_of(const struct soth_event *e)
+{
+    static char key[SOTH_STREAM_KEY_MAX];
+    size_t n = event_stream_key(e, key);
+    assert_int_equal(n, strlen(key));
+    return key;
+}
+
+static void the_first_form_that_applies(void **state)
+{
+    (void)state;
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 12, ATTR_NUMBER("turn_xx", 1), ATTR_WORD("grpc_method", "/a/b"), );
+    e->flow_sequence_id = 34;
+    assert_string_equal(key_of(e), "flow:12:34");
+    assert_string_equal(key_of(FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_NUMBER("grpc_event_sequence", 5), ATTR_WORD("grpc_method", "/a/b"), )),
+                        "grpc:/a/b:5");
+    assert_string_equal(key_of(FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_NUMBER("grpc_event_sequence", 5), ATTR_WORD("grpc_method", "/a/b"),
+                                          ATTR_NUMBER("sequence_no", 6), )), "sequence:6");
+    assert_string_equal(key_of(FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_NUMBER("sequence_no", 6), ATTR_NUMBER("turn_id", 7), )), "ws_turn:7");
+    assert_string_equal(key_of(FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_NUMBER("http2_stream_id", 0), ATTR_NUMBER("turn_id", 7), )), "h2:0");
+}
+
+static void a_key_has_its_bound(void **state)
+{
+    static char path[4000];
+    (void)state;
+    memset(path, 'p', sizeof path);
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_NUMBER("grpc_event_sequence", UINT64_MAX),
+                                      ATTR_TEXT("grpc_method", ((struct soth_span){path, sizeof path})), );
+    const char *key = key_of(e);
+    assert_true(strlen(key) < SOTH_STREAM_KEY_MAX);
+    assert_string_equal(key + 5 + 400, ":18446744073709551615");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_have_an_order),          cmocka_unit_test(times_come_on_request),
+        cmocka_unit_test(what_is_absent_is_absent),    cmocka_unit_test(text_is_escaped),
+        cmocka_unit_test(every_byte_at_every_place),   cmocka_unit_test(what_is_utf8_stays),
+        cmocka_unit_test(what_is_not_is_base64),       cmocka_unit_test(the_envelope_is_utf8_always),
+        cmocka_unit_test(the_longest_line_has_room),   cmocka_unit_test(an_index_row),
+        cmocka_unit_test(the_first_form_that_applies), cmocka_unit_test(a_key_has_its_bound),
+    };
+    return cmocka_run_group_tests(tests, NULL, drop_line);
+}
