@@ -43,8 +43,9 @@ enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct
 {
     struct exchange *ex = &flow->exchange;
     struct verdict v;
+    head->named_form = head->origin_form;
     if (ex->step == STEP_BEGIN) {
-        if (remap_request(flow, msg, head->origin_form, &v) == DECISION_REFUSED)
+        if (remap_request(flow, msg, head, &v) == DECISION_REFUSED)
             return remap_failed(flow, fx, msg, head, &v);
         ex->step = STEP_TARGET;
     }
