@@ -53,7 +53,8 @@ enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct
         return DECISION_GO;
     if (flow->wish.path)
         head->origin_form = soth_span(flow->wish.path);
-    if (!remap_parse(&flow->wish, &head->target, &head->target))
+    const struct target from = head->target;
+    if (!remap_parse(&flow->wish, &from, &head->target))
         return DECISION_GO;
     ex->remapped = true;
     head->host = exchange_authority_text(&head->target, flow->proxy_requests || !flow->origin_tls ? 80 : 443, head->mapped, sizeof head->mapped);

@@ -60,8 +60,10 @@ void exchange_of_response(const struct flow *flow, struct soth_message *out, str
         parts[i] = (struct soth_span){at, ex->line_sizes[i]};
     out->method = parts[0];
     out->target = parts[named ? 3 : 1];
-    if (target_parse(parts[2], true, flow->target.port, authority, &detail) != CONNECT_OK)
+    const uint16_t port = flow->pinned ? flow->pinned->port : flow->target.port;
+    if (target_parse(parts[2], true, port, authority, &detail) != CONNECT_OK)
         return;
+    connect->port = authority->port;
     connect->host = (struct soth_span){authority->host, authority->host_len};
     connect->host_addr = authority->addr;
 }

@@ -15,9 +15,10 @@ static bool wanted(const struct flow *flow)
 
 struct soth_span remap_named(const struct flow *flow)
 {
+    const struct target *own = flow->pinned ? flow->pinned : &flow->target;
     if (flow->named)
         return soth_span(flow->named);
-    return (struct soth_span){flow->target.host, flow->target.host_len};
+    return (struct soth_span){own->host, own->host_len};
 }
 
 /* A wish over a target. false: it names no other one. */

@@ -121,6 +121,7 @@ struct about {
     struct soth_span host, target; /* the request's host, the connection's target */
     struct soth_addr host_addr, target_addr;
     uint32_t said_port, port;      /* of the Host field, resp. of its scheme; of the connection */
+    int is_response;
     char *path;                    /* normalised */
     size_t path_n;
 };
@@ -178,6 +179,8 @@ static int match_host(const struct transform *self, size_t i, const struct about
     const struct compiled *c = &self->compiled[i];
     if (rule_at(self, i)->host.n == 0)
         return 1;
+    if (a->is_response) /* of a request that may have gone anywhere; nothing leaves with it that its client must not see */
+        return names(c, a);
     return names(c, a) && (pattern_set_match(c->host, a->target, &a->target_addr, a->port) || was_mapped(self, a));
 }
 
@@ -290,12 +293,13 @@ static int rewrite_message(struct transform *self, struct soth_flow *flow, const
         .target_addr = pattern_address(message->target_host),
         .said_port = port_said(self, flow, message),
         .port = message->connect->port,
+        .is_response = message->direction == SOTH_TO_CLIENT,
         .path = message->target.n <= sizeof small ? small : malloc(message->target.n),
     };
     if (!about.path)
         return -SOTH_ENOMEM;
     about.path_n = path_normalize(message->target, about.path);
-    int r = message->direction == SOTH_TO_SERVER ? rewrite_request(self, flow, message, &about) : rewrite_response(self, flow, &about);
+    int r = about.is_response ? rewrite_response(self, flow, &about) : rewrite_request(self, flow, message, &about);
     if (about.path != small)
         free(about.path);
     return r;
