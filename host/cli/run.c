@@ -141,6 +141,8 @@ static int open_modules(struct run *run)
     free(messages);
     if (r)
         return r;
+    if (registry_is_empty(run->shared.registry))
+        log_at(SOTH_LOG_WARN, "no modules in %s: everything is intercepted, nothing is recorded", run->settings->conf_d);
     run->shared.bus = bus_new();
     if (!run->shared.bus || registry_add_sinks(run->shared.registry, run->shared.bus) < 0 || bus_start(run->shared.bus) < 0)
         return fail(EXIT_CLASS_EVENT_SINK_INIT_FAILED, "cannot start the event sinks");

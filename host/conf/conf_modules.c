@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The files of conf.d: each document enables one module instance (load.h). */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,13 +125,27 @@ static int read_file(struct conf_modules *out, const char *path, FILE *errors)
     return count;
 }
 
-int conf_modules_load(const char *directory, struct conf_modules *out, FILE *errors)
+static void unreadable(const char *directory, const struct conf_node *given, FILE *errors)
+{
+    char text[512];
+    int error = errno;
+    if (given) {
+        snprintf(text, sizeof text, "cannot read the directory %s: %s", directory, strerror(error));
+        options_error(given, "conf_d", errors, text);
+    } else {
+        fprintf(errors, "%s:1:1: conf_d: cannot be read: %s\n", directory, strerror(error));
+    }
+}
+
+int conf_modules_load(const char *directory, const struct conf_node *given, struct conf_modules *out, FILE *errors)
 {
     struct dirent **names = NULL;
     *out = (struct conf_modules){.private = calloc(1, sizeof *out->private)};
     int count = 0, n = scandir(directory, &names, is_yaml, alphasort);
+    if (n < 0 && errno == ENOENT && !given)
+        n = 0;
     if (n < 0)
-        fprintf(errors, "%s:1:1: conf_d: cannot be read: %m\n", directory);
+        unreadable(directory, given, errors);
     if (n < 0 || !out->private)
         return -SOTH_ECONFIG;
     for (int i = 0; i < n; i++) {

@@ -117,10 +117,24 @@ static bool is_host(const char *text)
     return *text && strlen(text) <= 253 && !strpbrk(text, " \t\r\n/@?#\\,\"'");
 }
 
+/* The names of a new CA stand in certificates and on screens. */
+static void check_name(struct settings_file *f, const char *key, const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c < 32 || *c == 127) {
+            wrong(f, key, "has a control character, a name is text");
+            return;
+        }
+}
+
 static void check_texts(struct settings_file *f)
 {
     const struct settings *s = &f->settings;
     const char *type = s->block_response.content_type;
+    check_name(f, "ca.common_name", s->ca.common_name);
+    check_name(f, "ca.organization", s->ca.organization);
+    if (!*type)
+        wrong(f, "block_response.content_type", "must not be empty, expected is a media type, as text/html");
     for (size_t i = 0; i < s->resolvers.n; i++) {
         char key[32];
         snprintf(key, sizeof key, "resolvers[%zu]", i);
@@ -159,7 +173,9 @@ static void place_files(struct settings_file *f)
 {
     struct settings *s = &f->settings;
     size_t n = s->modules_dir.n;
-    if (!*s->conf_d)
+    if (*s->conf_d)
+        s->conf_d_given = f->root;
+    else
         s->conf_d = f->conf_d = place_beside(f->path, "conf.d");
     f->module_dirs = calloc(n + 2, sizeof *f->module_dirs);
     bool ok = s->conf_d && f->module_dirs;

@@ -19,7 +19,6 @@ const struct settings *settings_get(const struct settings_file *file);
 const char *settings_path(const struct settings_file *file);
 void settings_free(struct settings_file *file);
 extern const struct soth_opt settings_options[]; /* for `config doc` */
-extern const struct soth_opt conf_module_options[]; /* of a document in conf.d */
 extern const struct soth_opt conf_module_options[]; /* the same of a document in conf.d */
 extern const char *const settings_absent[]; /* keys of later versions, ended by NULL */
 void settings_doc(FILE *out); /* Markdown: the text of docs/configuration.md */
@@ -46,8 +45,9 @@ struct conf_modules {
     size_t n;
     struct conf_modules_private *private;
 };
-/* Every *.yaml of the directory in name order; a missing directory is an error. 0 or -SOTH_ECONFIG with messages. */
-int conf_modules_load(const char *directory, struct conf_modules *out, FILE *errors);
+/* Every *.yaml of the directory in name order. `given` is the mapping whose key conf_d names the directory; NULL: it is the default, and
+ * when it is missing there are no modules. 0 or -SOTH_ECONFIG with messages. */
+int conf_modules_load(const char *directory, const struct conf_node *given, struct conf_modules *out, FILE *errors);
 void conf_modules_fini(struct conf_modules *modules);
 
 #endif

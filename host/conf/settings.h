@@ -51,11 +51,14 @@ struct settings_cidr {
     uint32_t bits;
 };
 
+struct conf_node;
+
 struct settings {
     struct soth_list listen; /* struct settings_listen */
     int64_t workers;         /* 0 = one per core */
     struct soth_strings modules_dir;
     const char *conf_d;
+    const struct conf_node *conf_d_given; /* the mapping that names conf_d, NULL: it is the default, which need not be there */
     struct settings_ca ca;
     uint32_t connect_parse_mode;      /* enum parse_mode */
     uint8_t strict_header_mode;

@@ -52,7 +52,7 @@ enum decision decide_refuse_by_policy(struct flow *flow, const struct verdict *v
 }
 
 /* false: it waits, or wants bytes of the body. */
-static bool ask(struct flow *flow, const struct question *q, struct verdict *v, enum decision *until)
+__attribute__((warn_unused_result)) static bool ask(struct flow *flow, const struct question *q, struct verdict *v, enum decision *until)
 {
     enum ask_result r = flow->env->ask(flow->env->policy, &flow->hooks, &flow->ask, q);
     *v = flow->ask.verdict;
@@ -60,11 +60,25 @@ static bool ask(struct flow *flow, const struct question *q, struct verdict *v, 
     return r == ASK_DONE;
 }
 
-static bool ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
+__attribute__((warn_unused_result)) static bool ask_connect(struct flow *flow, const struct soth_connect *connect, struct verdict *v)
 {
     struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = connect};
     enum decision until;
     return ask(flow, &q, v, &until);
+}
+
+/* A connection to the unspecified address arrives at this machine: it is denied by that name, too. */
+static bool is_denied(const struct settings *s, const struct soth_addr *addr)
+{
+    static const uint8_t nothing[sizeof addr->bytes];
+    struct soth_addr loopback = {.family = addr->family};
+    if (settings_cidr_match(s->deny, s->deny_count, addr))
+        return true;
+    if (memcmp(addr->bytes, nothing, sizeof nothing) != 0)
+        return false;
+    loopback.bytes[0] = addr->family == 4 ? 127 : 0;
+    loopback.bytes[addr->family == 4 ? 3 : 15] = 1;
+    return settings_cidr_match(s->deny, s->deny_count, &loopback);
 }
 
 enum decision decide_target(struct flow *flow, bool has_hello)
@@ -79,7 +93,7 @@ enum decision decide_target(struct flow *flow, bool has_hello)
         flow->refusal.retry_after = true;
         return DECISION_REFUSED;
     }
-    if (flow->target.addr.family && settings_cidr_match(s->deny, s->deny_count, &flow->target.addr))
+    if (flow->target.addr.family && is_denied(s, &flow->target.addr))
         return refuse(flow, "denied_upstream", "destination_ip_prohibited");
     if (flow->target.addr.family && flow->env->is_own(flow->env->dialer, &flow->target.addr, flow->target.port)) {
         flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = "loop", .policy_module = ""};
@@ -132,7 +146,8 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
         connect.host_addr = other.addr;
         connect.port = other.port;
     }
-    ask_connect(flow, &connect, &v);
+    if (!ask_connect(flow, &connect, &v))
+        return DECISION_WAIT;
     if (v.action == SOTH_BLOCK && !v.is_default)
         return decide_refuse_by_policy(flow, &v);
     /* what was let through unread for the target's sake must be let through for this name too */

@@ -24,7 +24,7 @@ static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs
 
 static struct soth_attr exchange_attr(const struct flow *flow)
 {
-    return NUMBER_IF(flow->exchange_no > 0, "exchange_no", flow->exchange_no);
+    return NUMBER_IF(flow->exchange_no > 0 && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
 }
 
 void emit_connect_received(struct flow *flow)
@@ -41,12 +41,23 @@ void emit_parse_failed(struct flow *flow, const char *code, const char *detail)
     emit(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
 }
 
+/* `limit` is the name of what was reached; max_concurrent_flows is the one of them that is a number. */
+static void emit_budget_denied(struct flow *flow, const char *limit)
+{
+    bool counted = strcmp(limit, "max_concurrent_flows") == 0;
+    struct soth_attr attrs[] = {
+        ATTR_WORD("limit", limit),
+        NUMBER_IF(counted, "limit_value", flow->env->settings->max_concurrent_flows),
+        ATTR_WORD("what", "flow"),
+    };
+    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
+}
+
 void emit_connect_decision(struct flow *flow)
 {
     static const char *const actions[] = {"intercept", "tunnel", "block"};
     const struct verdict *v = &flow->verdict;
     flow->decision_due = false;
-    flow->decided = true;
     flow->env->counters->decisions[v->action <= SOTH_BLOCK ? v->action : SOTH_BLOCK]++;
     uint32_t o = v->action == SOTH_BLOCK ? 0 : v->overrides;
     struct soth_attr attrs[] = {
@@ -66,6 +77,8 @@ void emit_connect_decision(struct flow *flow)
         v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
     };
     emit(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
+    if (flow->refusal.status && flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
+        emit_budget_denied(flow, flow->limit);
 }
 
 static const char *peer_name(enum side side)
@@ -151,6 +164,8 @@ static const char *version_text(const struct message *msg)
 
 static struct soth_attr optional_bytes(const char *name, size_t name_len, struct soth_span value)
 {
+    if (value.n == 0) /* also of a field that is there and empty */
+        return ABSENT;
     return (struct soth_attr){name, value, 0, SOTH_ATTR_BYTES, (uint32_t)name_len};
 }
 #define BYTES_OR_ABSENT(name, span) optional_bytes(name, sizeof(name) - 1, span)
@@ -257,12 +272,6 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     memcpy(with, attrs, n * sizeof *attrs);
     with[n] = exchange_attr(flow);
     emit(flow, kind, with, n + 1);
-}
-
-void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value)
-{
-    struct soth_attr attrs[] = {ATTR_WORD("limit", limit), ATTR_NUMBER("limit_value", value), ATTR_WORD("what", "flow")};
-    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
 }
 
 void emit_stream_closed(struct flow *flow)

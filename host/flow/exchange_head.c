@@ -38,11 +38,6 @@ void exchange_fini(struct exchange *ex)
     buffer_fini(&ex->peek.bytes);
 }
 
-static bool origin_ready(const struct flow *flow)
-{
-    return flow->origin.open && (!flow->origin_tls || flow->origin.secure);
-}
-
 /* ---- answers of our own ---- */
 
 static void finish_answer(struct flow *flow, struct effects *fx, const struct refusal *why, bool close)
@@ -69,7 +64,7 @@ void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal
 {
     struct exchange *ex = &flow->exchange;
     /* a refusal with a close code belongs to the whole connection */
-    bool close = ex->close_client || flow->draining || flow->client_left || why->code != CLOSE_NONE ||
+    bool close = ex->close_client || flow->draining || exchange_is_last(flow) || why->code != CLOSE_NONE ||
                  ex->expects || why->retry_after;
     answer_write(flow, fx, why, ex->client_minor, ex->head_method, close);
     finish_answer(flow, fx, why, close);
@@ -78,10 +73,15 @@ void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal
 void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault)
 {
     struct refusal why;
-    refusal_set(&why, status ? status : 400, "http_request_error", fault, CLOSE_MITM_HTTP_ERROR, fault);
-    if (!flow->exchange.active || !flow->exchange.response_begun)
-        answer_write(flow, fx, &why, 1, false, true);
+    const struct exchange *ex = &flow->exchange;
     fx->linger = true;
+    if (ex->active && ex->response == PART_BODY) { /* half of a response is out: what is added would belong to it */
+        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, fault);
+        return;
+    }
+    refusal_set(&why, status ? status : 400, "http_request_error", fault, CLOSE_MITM_HTTP_ERROR, fault);
+    if (!ex->active || ex->response == PART_HEAD)
+        answer_write(flow, fx, &why, 1, false, true);
     flow_close(flow, fx, CLOSE_MITM_HTTP_ERROR, fault);
 }
 
@@ -104,13 +104,16 @@ static void begin(struct flow *flow, const struct message *msg)
     ex->request = PART_BODY;
     ex->safe = msg->framing == FRAMING_NONE && (ex->head_method || soth_span_is(msg->method, "GET") || soth_span_is(msg->method, "OPTIONS"));
     flow->exchange_no++;
+    flow->asked = true;
     flow->env->counters->exchanges++;
 }
 
-/* RFC 9112 3.2.1: an empty path is sent as "/", also before a query. */
-static void complete_path(struct flow *flow, struct soth_span *origin_form)
+/* RFC 9112 3.2.1, 3.2.4: an empty path is sent as "/", also before a query; OPTIONS without either asks about the server as a whole. */
+static void complete_path(struct flow *flow, const struct message *msg, struct soth_span *origin_form)
 {
     struct buffer *target = &flow->exchange.target;
+    if (soth_span_is(msg->method, "OPTIONS") && msg->target.p[msg->target.n - 1] != '/' && soth_span_is(*origin_form, "/"))
+        *origin_form = soth_span("*");
     if (origin_form->p[0] != '?')
         return;
     buffer_clear(target);
@@ -140,7 +143,7 @@ static bool proxy_target(struct flow *flow, struct effects *fx, const struct mes
         exchange_bad_request(flow, fx, 400, error != CONNECT_OK ? connect_error_name(error) : "https_without_connect");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     head->authority = head->host = exchange_authority_text(&head->target, 80, head->text, sizeof head->text);
     return true;
 }
@@ -165,7 +168,7 @@ static bool pinned_target(struct flow *flow, struct effects *fx, const struct me
         exchange_bad_request(flow, fx, 400, "invalid_target");
         return false;
     }
-    complete_path(flow, &head->origin_form);
+    complete_path(flow, msg, &head->origin_form);
     head->authority = exchange_authority_text(&target, soth_span_is(scheme, "https") ? 443 : 80, head->text, sizeof head->text);
     if (!flow->named)
         head->host = head->authority;
@@ -218,10 +221,8 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
         return;
     }
     exchange_drop_head(ex);
-    if (origin_ready(flow))
-        exchange_origin_ready(flow, fx);
-    else
-        exchange_connect(flow, fx);
+    ex->ready = true;
+    exchange_connect(flow, fx);
 }
 
 static void request_again(struct flow *flow, struct effects *fx);

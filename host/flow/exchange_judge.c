@@ -99,7 +99,7 @@ static enum decision judge_target(struct flow *flow, struct effects *fx, const s
 {
     struct exchange *ex = &flow->exchange;
     if (ex->step == STEP_TARGET && !ex->told) {
-        ex->told = true;
+        ex->told = flow->decision_due = true;
         emit_connect_received(flow);
         flow->refusal = (struct refusal){0};
         flow->mismatch = NULL;
@@ -142,11 +142,15 @@ static enum decision judge_host(struct flow *flow, struct effects *fx, const str
         return DECISION_GO;
     struct verdict verdict = flow->verdict;
     bool nothing_to_compare = !flow->sni && (reverse || flow->target.addr.family);
+    flow->mismatch = NULL;
     enum decision d = decide_identity(flow, SOTH_ID_AUTHORITY, head->authority);
     if (d == DECISION_WAIT)
         return d;
     if (d == DECISION_REFUSED && (!nothing_to_compare || flow->refusal.is_policy))
         return refused_here(flow, fx, &verdict);
+    struct verdict audited = {.action = SOTH_ALLOW, .reason = "authority_mismatch", .policy_module = ""};
+    if (flow->mismatch && !nothing_to_compare) /* connect_decision is past: this is where audit can tell */
+        emit_decision(flow, SOTH_EV_REQUEST_DECISION, &audited);
     flow->verdict = verdict;
     flow->refusal = (struct refusal){0};
     return DECISION_GO;

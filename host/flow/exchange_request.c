@@ -4,6 +4,7 @@
  * nothing is buffered but what one read brought.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "host/flow/exchange.h"
 
@@ -23,16 +24,29 @@ static void send_head(struct flow *flow, struct effects *fx)
 
 static void send_peeked(struct flow *flow, struct effects *fx);
 
+bool exchange_waits(const struct flow *flow)
+{
+    const struct exchange *ex = &flow->exchange;
+    return ex->active && ex->ready && !ex->request_sent && ex->response == PART_HEAD;
+}
+
+static bool origin_ready(const struct flow *flow)
+{
+    return flow->origin.open && (!flow->origin_tls || flow->origin.secure);
+}
+
 void exchange_connect(struct flow *flow, struct effects *fx)
 {
     flow->exchange.request_sent = false;
     flow->tls_retry = false;
     if (flow->dialing)
         return;
-    if (flow->origin.open && flow->origin_tls && !flow->origin.tls)
+    if (origin_ready(flow))
+        exchange_origin_ready(flow, fx);
+    else if (flow->origin.open && flow->origin_tls && !flow->origin.tls)
         tls_origin_handshake(flow, fx);
     else if (!flow->origin.open)
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 void exchange_origin_ready(struct flow *flow, struct effects *fx)
@@ -47,7 +61,7 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
-    if (!flow->exchange.active || flow->exchange.request_sent)
+    if (!exchange_waits(flow))
         return;
     send_head(flow, fx);
     if (flow->exchange.peek.complete || buffer_size(&flow->exchange.peek.bytes) > 0)
@@ -155,19 +169,58 @@ static void request_end(struct flow *flow, struct effects *fx)
         exchange_over(flow, fx);
 }
 
-/* In a proxy connection each head is looked at again: it may be a CONNECT this time. true: another stage has taken over. */
+/* ---- on a proxy connection each head is looked at again: it may be a CONNECT this time ---- */
+
+enum first_word { WORD_METHOD, WORD_CONNECT, WORD_UNKNOWN };
+
+/* Of what follows empty lines, which are passed over as the codec would; *skipped is their size. */
+static enum first_word first_word(const struct flow *flow, const uint8_t *p, size_t n, size_t *skipped)
+{
+    static const char connect[] = "CONNECT ";
+    bool lenient = flow->env->settings->connect_parse_mode == PARSE_LENIENT;
+    size_t at = 0;
+    while (at + 1 < n && p[at] == '\r' && p[at + 1] == '\n')
+        at += 2;
+    *skipped = at;
+    const char *word = (const char *)p + at;
+    size_t have = n - at, part = have < sizeof connect - 1 ? have : sizeof connect - 1;
+    if (have == 1 && word[0] == '\r')
+        return WORD_UNKNOWN;
+    if (have == 0 || (lenient ? strncasecmp(word, connect, part) : memcmp(word, connect, part)) != 0)
+        return WORD_METHOD;
+    return part == sizeof connect - 1 ? WORD_CONNECT : WORD_UNKNOWN;
+}
+
+/* true: the bytes were taken, by the stage of CONNECT or to be looked at again when there are more of them. */
 static bool becomes_connect(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
 {
-    static const char method[] = "CONNECT ";
-    if (!flow->proxy_requests || flow->exchange.active || !h1_idle(flow->client.h1) || n < sizeof method - 1 ||
-        memcmp(p, method, sizeof method - 1) != 0)
+    size_t skipped;
+    if (!flow->proxy_requests || flow->exchange.active || !h1_idle(flow->client.h1))
         return false;
+    enum first_word word = first_word(flow, p, n, &skipped);
+    if (word == WORD_METHOD)
+        return false;
+    if (flow_hold(flow, p + skipped, n - skipped) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return true;
+    }
+    flow_read(flow, SIDE_CLIENT, !flow->client.ended);
+    if (word == WORD_UNKNOWN)
+        return true;
     if (flow->origin.open || flow->dialing)
         leg_reset_origin(flow, fx);
-    flow_hold(flow, p, n);
     flow->source.protocol = SOTH_PROTO_TUNNEL;
     connect_begin(flow, fx);
     return true;
+}
+
+/* Client bytes that must wait; or that complete what was held because it was too short to tell (becomes_connect). */
+static void hold(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
+{
+    if (n > 0 && flow_hold(flow, p, n) < 0)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    else if (n > 0 && may_run(flow))
+        exchange_resume(flow, fx);
 }
 
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
@@ -175,8 +228,7 @@ void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, si
     struct h1_event event;
     do {
         if (buffer_size(&flow->held) > 0 || !may_run(flow)) {
-            if (n > 0 && flow_hold(flow, p, n) < 0)
-                flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            hold(flow, fx, p, n);
             return;
         }
         if (becomes_connect(flow, fx, p, n))

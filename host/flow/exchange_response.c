@@ -78,15 +78,22 @@ static void response_refused(struct flow *flow, struct effects *fx, const struct
     exchange_answer(flow, fx, &answer);
 }
 
+/* An answer before the request's end. One that takes the request, from an origin that stays, leaves the rest of it to be sent; after
+ * any other what is left may never come, so the connection ends with the answer. */
+static bool ends_early(const struct exchange *ex, const struct message *msg)
+{
+    bool not_begun = ex->expects && ex->request_offset + ex->request_chunk == 0;
+    return ex->request != PART_DONE && (msg->status >= 400 || !ex->origin_keeps || not_begun);
+}
+
 static void final_go(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
     ex->response_begun = true;
-    /* an answer before the request's end: what is left of the request may never come, so this connection ends with it */
-    bool early = ex->request != PART_DONE;
+    ex->ends_early = ends_early(ex, msg);
     ex->plan = (struct rewrite_response){
         .client_minor = ex->client_minor,
-        .close = ex->close_client || flow->draining || early,
+        .close = ex->close_client || flow->draining || ex->ends_early,
         .keep_alive_10 = ex->client_minor == 0 && !ex->close_client,
         .no_body = ex->head_method,
     };
@@ -261,16 +268,24 @@ void exchange_peek_ended(struct flow *flow, struct effects *fx)
     peek(flow, fx, (struct soth_span){"", 0}, true);
 }
 
+bool exchange_is_last(const struct flow *flow)
+{
+    return flow->client_left && buffer_size(&flow->held) == 0;
+}
+
 /* The connection to the client ends here, or waits for the next request. */
 void exchange_over(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->plan.close || flow->client_left) {
-        fx->linger = ex->request != PART_DONE;
+    bool more = ex->request != PART_DONE;
+    if (more && !ex->ends_early && !ex->discard && flow->origin.open)
+        return; /* the answer came first, the rest of the request still goes to the origin */
+    if (ex->plan.close || exchange_is_last(flow)) {
+        fx->linger = more;
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
     }
-    if (ex->request != PART_DONE)
+    if (more)
         return;
     ex->active = false;
     ex->discard = false;
@@ -283,6 +298,8 @@ void exchange_over(struct flow *flow, struct effects *fx)
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
     else
         exchange_resume(flow, fx);
+    if (flow->client_left && !flow->closing && !ex->active)
+        http_no_more_requests(flow, fx);
 }
 
 /* One event of the origin; false: the origin's codec is gone or not in charge any more. */
@@ -312,9 +329,12 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
 {
     struct h1_event event;
     for (;;) {
-        if (!flow->exchange.active || !flow->exchange.request_sent || !flow->origin.h1) {
+        bool answered = flow->exchange.active && flow->exchange.response == PART_DONE;
+        if (!flow->exchange.active || answered || !flow->exchange.request_sent || !flow->origin.h1) {
             if (n > 0)
                 leg_reset_origin(flow, fx); /* it speaks without being asked */
+            if (n > 0 && answered)
+                exchange_over(flow, fx);
             return;
         }
         if (flow->go_on) {
@@ -329,6 +349,8 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
         }
         p += used;
         n -= (size_t)used;
+        if (event.type == H1_END && n > 0 && flow->exchange.response == PART_BODY)
+            flow->exchange.origin_keeps = false; /* it says more than it was asked: no answer to whatever comes next */
         if (!take_event(flow, fx, &event))
             return;
         if (flow->exchange.upgraded) {

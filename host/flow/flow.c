@@ -60,6 +60,8 @@ void flow_free(struct flow *flow)
 {
     if (!flow)
         return;
+    if (flow->ask.hook == SOTH_HOOK_CONNECT) /* it ends while a policy still thinks about it: nothing has passed */
+        flow->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = "undecided", .policy_module = ""};
     flow->env->forget(flow->env->policy, &flow->hooks, &flow->ask);
     if (flow->decision_due)
         emit_connect_decision(flow);
@@ -164,13 +166,27 @@ static void timed_out(struct flow *flow, struct effects *fx)
     } else if (flow->stage->timer) {
         flow->stage->timer(flow, fx);
     } else {
-        flow_close_phase(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT);
+        flow_cut(flow, fx, CLOSE_IDLE_WATCHDOG_TIMEOUT, phase_name(flow->phase));
     }
 }
 
 bool flow_waits(const struct flow *flow)
 {
     return flow->go_on != NULL;
+}
+
+#define DIAL_GRACE_MS 1000 /* the dialler knows better why it failed: it is given time to say so */
+
+uint64_t flow_dial_timeout(const struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    return s->upstream_connect_timeout + s->resolver_timeout + DIAL_GRACE_MS;
+}
+
+void flow_dial(struct flow *flow, struct effects *fx)
+{
+    flow->dialing = true;
+    fx->dial = true;
 }
 
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
@@ -183,10 +199,14 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
 {
     if (flow->closing)
         return;
+    if (flow->refusal.status && code != CLOSE_SHUTDOWN_DRAIN) { /* also when its client never came to hear of it */
+        code = flow->refusal.code;
+        detail = flow->refusal.detail;
+    }
     flow->closing = true;
     flow->go_on = NULL;
     flow->close_code = code;
-    if (detail)
+    if (detail && *detail)
         snprintf(flow->close_detail, sizeof flow->close_detail, "%s", detail);
     if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
         emit_body(flow, SIDE_CLIENT);
@@ -198,12 +218,14 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
     flow_read(flow, SIDE_CLIENT, false);
     flow_read(flow, SIDE_ORIGIN, false);
     fx->close = true;
+    fx->dial = false;
 }
 
 void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
         return;
+    fx->flush_origin = flow->exchange.request == PART_DONE;
     leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
@@ -292,6 +314,8 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         return;
     leg_lend_output(flow, fx);
     dispatch(flow, input, fx);
+    if (flow->state == FLOW_STREAM_CLOSING) /* and not because it closes: an event came where the state machine allows none */
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "illegal_transition");
     if (flow->closing) {
         buffer_clear(&flow->env->staged[SIDE_CLIENT]);
         buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
@@ -303,8 +327,6 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
         emit_body(flow, SIDE_CLIENT);
         emit_body(flow, SIDE_ORIGIN);
     }
-    if (fx->dial)
-        flow->dialing = true;
 }
 
 bool flow_wants(const struct flow *flow, enum side side)
@@ -315,6 +337,16 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     return flow->deadline_ns;
+}
+
+bool flow_moved(struct flow *flow, uint64_t when_ns)
+{
+    uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
+    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
+    if (!silence || until <= flow->env->bus->monotonic_ns)
+        return false;
+    flow->deadline_ns = until;
+    return true;
 }
 
 void flow_dial_target(const struct flow *flow, struct dial_target *out)

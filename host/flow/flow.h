@@ -73,6 +73,8 @@ void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
 bool flow_wants(const struct flow *flow, enum side side);
 /* When INPUT_TIMER is due, in monotonic ns; 0 = never. */
 uint64_t flow_deadline(const struct flow *flow);
+/* At the deadline: a peer was still taking what it had been sent at `when_ns`. true: the deadline is about silence, and was put off. */
+bool flow_moved(struct flow *flow, uint64_t when_ns);
 /* Where to dial after effects.dial. Borrowed until the next step. */
 struct dial_target {
     const char *host;

@@ -60,6 +60,7 @@ struct effects {
     bool dial;                   /* DIAL flow_dial_target */
     bool shut[2];                /* SHUT: FIN to that side once everything was sent */
     bool close;                  /* CLOSE both once everything was sent, then free the flow */
+    bool flush_origin;           /* with close: the origin still gets what was sent to it */
     bool linger;                 /* with close: read on for a moment, so that the client gets what was sent */
     bool abort;                  /* with close: end with RST, so that a cut stream does not look finished */
 };

@@ -69,7 +69,9 @@ struct exchange {
     enum part request, response;
     bool active;           /* a request head was read and the exchange is not over */
     bool discard;          /* the request's body is read and dropped: it was answered by us */
+    bool ends_early;       /* answered before its end: the rest of the request is not wanted */
     bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
+    bool ready;            /* the head for the origin is written: it may be sent */
     bool told;             /* the request's arrival was reported */
     bool remapped;         /* a module sends it elsewhere than its connection */
     uint8_t client_minor;
@@ -111,7 +113,7 @@ struct flow {
     struct leg client, origin;
     struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
     struct hello *hello;       /* while it is needed: from peek to the client's handshake */
-    struct buffer held;        /* client bytes not yet processed (bounded by one read) */
+    struct buffer held;        /* client bytes not yet processed (bounded by two reads) */
     struct buffer held_origin; /* the same of the origin, while a module keeps the flow waiting */
     struct exchange exchange;
     uint32_t exchange_no;
@@ -127,7 +129,8 @@ struct flow {
     bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
     bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
     int cache_hit;             /* of the leaf in use */
-    bool decision_due, decided, closing, draining, dialing, blocked, client_left, rejected_likely, got_app_data, tls_retry;
+    bool heard, asked;         /* since HTTP began on this connection a byte, a request head was read */
+    bool decision_due, closing, draining, dialing, client_left, rejected_likely, tls_retry;
     const char *limit;         /* a limit refuses this flow: its name */
     const char *mismatch;      /* authority_mismatch attribute of connect_decision: "audit", "allow" or NULL */
     uint8_t reading;           /* bit per side */

@@ -35,8 +35,11 @@ extern const struct stage stage_closing;     /* flow.c: nothing is expected any 
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms);
 void flow_arm(struct flow *flow, uint64_t timeout_ms);
 void flow_read(struct flow *flow, enum side side, bool on);
+void flow_dial(struct flow *flow, struct effects *fx);
+uint64_t flow_dial_timeout(const struct flow *flow); /* ms */
 int flow_hold(struct flow *flow, const uint8_t *p, size_t n); /* keeps client bytes, stops reading the client */
-/* Ends the flow after what was sent has left. The first call decides the code. `detail` is copied, may be NULL. */
+/* Ends the flow after what was sent has left. The first call decides the code; a flow that was refused as a whole (flow->refusal) ends
+ * with the refusal's, whatever became of it then. `detail` is copied, may be NULL. */
 void flow_close(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
 /* The same, but nothing more is sent: the client must not take what it has for complete. */
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
@@ -64,7 +67,7 @@ const char *flow_state_name(enum flow_state state);
 /* emit.c */
 void emit_connect_received(struct flow *flow);
 void emit_parse_failed(struct flow *flow, const char *code, const char *detail);
-void emit_connect_decision(struct flow *flow);
+void emit_connect_decision(struct flow *flow); /* and budget_denied when that is why */
 void emit_tls_started(struct flow *flow, enum side side);
 void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit);
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure);
@@ -74,7 +77,6 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
 void emit_body(struct flow *flow, enum side side); /* reports the bytes relayed since the last call */
 void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict); /* request_decision, response_decision */
 void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
-void emit_budget_denied(struct flow *flow, const char *limit, uint64_t value);
 void emit_stream_closed(struct flow *flow);
 
 /* decide.c */
@@ -124,9 +126,12 @@ void tls_origin_secured(struct flow *flow);                       /* reports suc
 bool tls_origin_failed(struct flow *flow, struct effects *fx);
 bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.1 by ALPN? */
 void http_begin(struct flow *flow, struct effects *fx);
+void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
-/* exchange_request.c, exchange_response.c: one exchange, client to origin and back */
+/* exchange_*.c: one exchange, client to origin and back */
+bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */
+bool exchange_is_last(const struct flow *flow); /* the client has ended its side and nothing of it is left to read */
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
 void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
 void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin connection for the request that waits */

@@ -20,8 +20,6 @@ static void parse_failed(struct flow *flow, struct effects *fx, enum connect_err
 static void refused(struct flow *flow, struct effects *fx, uint8_t minor)
 {
     emit_connect_decision(flow);
-    if (flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
-        emit_budget_denied(flow, flow->refusal.words, (uint64_t)flow->env->settings->max_concurrent_flows);
     answer_write(flow, fx, &flow->refusal, minor, false, true);
     fx->linger = true;
     flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
@@ -75,7 +73,7 @@ static enum decision judge(struct flow *flow, const struct connect_request *requ
 
 static void connect_decided(struct flow *flow, struct effects *fx, const struct connect_request *request, enum decision d)
 {
-    flow->client.bytes = buffer_size(&flow->held);
+    flow->client.bytes -= request->head_bytes; /* not the application's */
     switch (d) {
     case DECISION_REFUSED:
         refused(flow, fx, request->minor);
@@ -152,7 +150,9 @@ static void connect_data(struct flow *flow, struct effects *fx, enum side side, 
 static void connect_ended(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     (void)side;
-    if (error > 0 && buffer_size(&flow->held) > 0)
+    if (flow->go_on) /* the head is whole, and is being judged */
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+    else if (error > 0 && buffer_size(&flow->held) > 0)
         parse_failed(flow, fx, CONNECT_READ_ERROR, "the connection broke inside the request head");
     else if (buffer_size(&flow->held) > 0)
         head_bytes(flow, fx, true);

@@ -5,7 +5,7 @@
  */
 #include "host/flow/stage.h"
 
-#define LEFT_GRACE_MS 1000 /* a client that ended its side may still read a response that is nearly there */
+#define LEFT_GRACE_MS 5000 /* a client that ended its side may still read: it has left when nothing has come for it so long */
 
 static struct h1_limits limits(const struct flow *flow)
 {
@@ -13,14 +13,20 @@ static struct h1_limits limits(const struct flow *flow)
     return (struct h1_limits){.max_head_bytes = (uint32_t)s->max_http_head_bytes, .strict_responses = s->strict_header_mode};
 }
 
+/* One is over, and of the next nothing has come. */
+static bool between_exchanges(const struct flow *flow)
+{
+    return !flow->exchange.active && flow->asked && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0;
+}
+
 static enum phase phase_now(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
     if (!ex->active)
-        return flow->exchange_no > 0 && h1_idle(flow->client.h1) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
-    if (flow->dialing)
+        return between_exchanges(flow) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
+    if (exchange_waits(flow) && flow->dialing)
         return PHASE_DIAL;
-    if (flow->origin.tls && !flow->origin.secure)
+    if (exchange_waits(flow) && flow->origin.tls && !flow->origin.secure)
         return PHASE_TLS_ORIGIN;
     if (ex->request == PART_BODY)
         return PHASE_REQUEST_BODY;
@@ -32,9 +38,11 @@ static void arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
-    if (flow->client_left)
-        return;
     flow->phase = now;
+    if (flow->client_left) {
+        flow_arm(flow, LEFT_GRACE_MS);
+        return;
+    }
     switch (now) {
     case PHASE_REQUEST_HEAD:
         if (before != now)
@@ -46,7 +54,7 @@ static void arm(struct flow *flow)
         break;
     case PHASE_DIAL:
         if (before != now)
-            flow_arm(flow, s->upstream_connect_timeout + s->resolver_timeout + 1000);
+            flow_arm(flow, flow_dial_timeout(flow));
         break;
     case PHASE_TLS_ORIGIN:
         break; /* armed when the handshake began */
@@ -63,6 +71,7 @@ void http_begin(struct flow *flow, struct effects *fx)
     flow->source.protocol = SOTH_PROTO_HTTP1;
     flow->stage = &stage_http;
     flow->phase = PHASE_CONNECT;
+    flow->asked = flow->heard = false;
     if (!flow->client.h1)
         flow->client.h1 = h1_new_request(&l);
     if (!flow->client.h1)
@@ -82,6 +91,7 @@ void http_first_bytes(struct flow *flow, struct effects *fx)
 
 static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
+    flow->heard = flow->heard || side == SIDE_CLIENT;
     if (side == SIDE_CLIENT)
         exchange_client(flow, fx, p, n);
     else
@@ -92,25 +102,33 @@ static void http_data(struct flow *flow, struct effects *fx, enum side side, con
 
 /* ---- ends ---- */
 
+void http_no_more_requests(struct flow *flow, struct effects *fx)
+{
+    if (between_exchanges(flow)) {
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+        return;
+    }
+    flow->phase = PHASE_REQUEST_HEAD;
+    flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+}
+
 static void client_ended(struct flow *flow, struct effects *fx, int error)
 {
     const struct exchange *ex = &flow->exchange;
     flow_read(flow, SIDE_CLIENT, false);
-    if (!ex->active && flow->exchange_no > 0 && h1_idle(flow->client.h1) && error <= 0) {
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    if (between_exchanges(flow) && error <= 0) {
+        http_no_more_requests(flow, fx);
         return;
     }
     if (error <= 0 && ex->active && ex->request == PART_DONE && !flow->client_left) {
         flow->client_left = true;
-        flow->phase = phase_now(flow);
-        flow_arm(flow, LEFT_GRACE_MS);
         return;
     }
-    if (flow->exchange_no == 0 && flow->refusal.status) {
-        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+    if (ex->active && ex->response == PART_DONE) { /* it has its answer, and will not send the rest of its request */
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
     }
-    if (flow->exchange_no == 0 && flow->client.tls && flow->client.bytes == 0)
+    if (!flow->asked && flow->client.tls && !flow->heard && !flow->refusal.status)
         flow->rejected_likely = true;
     flow->phase = phase_now(flow);
     flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
@@ -128,6 +146,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
     struct h1_event event;
     if (!ex->active || ex->response == PART_DONE) {
         leg_reset_origin(flow, fx);
+        if (ex->active) /* it does not want the rest of the request */
+            exchange_over(flow, fx);
         return;
     }
     if (retry_allowed(flow)) {
@@ -137,11 +157,12 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         exchange_connect(flow, fx);
         return;
     }
-    if (ex->peek.need && ex->response == PART_BODY && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+    /* TLS that ends without close_notify does not say that this is all (RFC 9112 9.8) */
+    if (ex->peek.need && ex->response == PART_BODY && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
         exchange_peek_ended(flow, fx);
         return;
     }
-    if (ex->response_begun && error <= 0 && h1_eof(flow->origin.h1, &event) == 1) {
+    if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
         exchange_over(flow, fx);
@@ -164,11 +185,11 @@ static void http_ended(struct flow *flow, struct effects *fx, enum side side, in
 
 static void http_dialed(struct flow *flow, struct effects *fx)
 {
-    if (flow->origin_tls) {
+    if (!flow->origin_tls) {
+        exchange_origin_ready(flow, fx);
+    } else if (exchange_waits(flow)) {
         flow->phase = PHASE_TLS_ORIGIN;
         tls_origin_handshake(flow, fx);
-    } else {
-        exchange_origin_ready(flow, fx);
     }
     if (!flow->closing)
         arm(flow);
@@ -177,6 +198,8 @@ static void http_dialed(struct flow *flow, struct effects *fx)
 static void http_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
 {
     struct refusal why;
+    if (!exchange_waits(flow)) /* dialled in the silence before a request: the next one tries again */
+        return;
     refusal_dial(&why, input);
     exchange_answer(flow, fx, &why);
     if (!flow->closing)
@@ -226,7 +249,7 @@ static void response_too_late(struct flow *flow, struct effects *fx)
 static void http_timer(struct flow *flow, struct effects *fx)
 {
     if (flow->client_left) {
-        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
         return;
     }
     switch (flow->phase) {
@@ -257,8 +280,8 @@ static void http_timer(struct flow *flow, struct effects *fx)
 
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (!flow->exchange.active && flow->exchange_no > 0 && h1_idle(flow->client.h1))
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    if (!flow->exchange.active && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
 const struct stage stage_http = {

@@ -76,6 +76,13 @@ static enum decision judge_hello(struct flow *flow)
     return decide_identity(flow, SOTH_ID_SNI, sni);
 }
 
+/* The silence had it dialled, the decision is that it is not to hear anything. */
+static void forget_origin(struct flow *flow, struct effects *fx)
+{
+    if (flow->origin.open || flow->dialing)
+        leg_reset_origin(flow, fx);
+}
+
 static void hello_ready(struct flow *flow, struct effects *fx)
 {
     if (flow->hello->sni_len && !flow->sni)
@@ -88,9 +95,10 @@ static void hello_ready(struct flow *flow, struct effects *fx)
     flow->step = 0;
     flow->decision_due = true;
     emit_connect_decision(flow);
-    if (d == DECISION_REFUSED)
+    if (d == DECISION_REFUSED) {
+        forget_origin(flow, fx);
         tls_client_begin(flow, fx);
-    else if (flow->verdict.action == SOTH_TUNNEL)
+    } else if (flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
     else if (flow->origin_tls)
         tls_origin_begin(flow, fx);
@@ -115,10 +123,13 @@ static void hello_broken(struct flow *flow, struct effects *fx, const char *faul
 
 static void cleartext_ready(struct flow *flow, struct effects *fx)
 {
-    if (judge_late(flow) == DECISION_WAIT) {
+    enum decision d = judge_late(flow);
+    if (d == DECISION_WAIT) {
         flow_wait(flow, cleartext_ready);
         return;
     }
+    if (d == DECISION_REFUSED)
+        forget_origin(flow, fx);
     emit_connect_decision(flow);
     if (flow->verdict.action == SOTH_TUNNEL) {
         tunnel_dial(flow, fx, false);
@@ -132,16 +143,18 @@ static void cleartext_ready(struct flow *flow, struct effects *fx)
 static void look_at_hello(struct flow *flow, struct effects *fx)
 {
     const char *fault = "";
-    if (!flow->hello && !(flow->hello = calloc(1, sizeof *flow->hello))) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
+    if (!flow->hello) {
+        if (!(flow->hello = calloc(1, sizeof *flow->hello))) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return;
+        }
+        flow_arm(flow, flow->env->settings->tls_handshake_timeout); /* for all of it */
     }
     int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
     if (r == HELLO_DONE) {
         hello_ready(flow, fx);
     } else if (r == HELLO_MORE) {
         flow_read(flow, SIDE_CLIENT, true);
-        flow_arm(flow, flow->env->settings->tls_handshake_timeout);
     } else {
         hello_broken(flow, fx, fault);
     }
@@ -219,7 +232,14 @@ static void peek_timer(struct flow *flow, struct effects *fx)
     flow->quiet = true;
     flow_arm(flow, flow->env->settings->idle_timeout);
     if (!flow->verdict.needs_hello) /* a policy still waits: no packet to the origin before it has decided */
-        fx->dial = true;
+        flow_dial(flow, fx);
+}
+
+/* A connection that a client keeps for later. */
+static void peek_drain(struct flow *flow, struct effects *fx)
+{
+    if (buffer_size(&flow->held) == 0)
+        flow_close(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
 void peek_begin(struct flow *flow, struct effects *fx)
@@ -279,4 +299,5 @@ const struct stage stage_peek = {
     .ended = peek_ended,
     .dialed = peek_dialed,
     .timer = peek_timer,
+    .drain = peek_drain,
 };

@@ -81,7 +81,9 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
     if (session_should_retry(flow->origin.tls) && !flow->tls_retry) {
         flow->tls_retry = true;
         leg_reset_origin(flow, fx);
-        fx->dial = true;
+        flow_dial(flow, fx);
+        flow_arm(flow, flow_dial_timeout(flow));
+        flow->phase = PHASE_DIAL;
         return false;
     }
     emit_tls_failed(flow, SIDE_ORIGIN, &failure);
@@ -110,14 +112,14 @@ static void client_begin(struct flow *flow, struct effects *fx)
 
 void tls_origin_begin(struct flow *flow, struct effects *fx)
 {
-    stage_enter(flow, &stage_tls_origin, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    stage_enter(flow, &stage_tls_origin, flow_dial_timeout(flow));
     if (flow->origin.open)
         tls_origin_handshake(flow, fx);
     else if (flow->dialing)
         flow->phase = PHASE_DIAL;
     else {
         flow->phase = PHASE_DIAL;
-        fx->dial = true;
+        flow_dial(flow, fx);
     }
     flow_read(flow, SIDE_CLIENT, true); /* to notice that it left */
 }
@@ -214,6 +216,7 @@ static void join_records(struct buffer *bytes, size_t hello_size)
 
 void tls_client_begin(struct flow *flow, struct effects *fx)
 {
+    static const uint8_t handshake_failure[] = {0x15, 3, 3, 0, 2, 2, 40};
     stage_enter(flow, &stage_tls_client, flow->env->settings->tls_handshake_timeout);
     flow->cache_hit = -1;
     struct leaf *leaf = pick_leaf(flow);
@@ -228,14 +231,17 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     }
     session_output(flow->client.tls, fx->out[SIDE_CLIENT]);
     emit_tls_started(flow, SIDE_CLIENT);
-    flow->client.bytes = 0;
+    flow->client.bytes -= buffer_size(&flow->held); /* what they were is known inside TLS */
     flow_read(flow, SIDE_CLIENT, true);
     struct buffer hello = flow->held;
     flow->held = (struct buffer){0};
     if (flow->hello && flow->hello->records > 1) /* the library reads a hello from one record only */
         join_records(&hello, flow->hello->bytes);
+    size_t before = buffer_size(fx->out[SIDE_CLIENT]);
     leg_receive(flow, fx, SIDE_CLIENT, buffer_data(&hello), buffer_size(&hello));
     buffer_fini(&hello);
+    if (flow->closing && buffer_size(fx->out[SIDE_CLIENT]) == before) /* the library gave up without a word */
+        buffer_append(fx->out[SIDE_CLIENT], handshake_failure, sizeof handshake_failure);
 }
 
 static void client_secured(struct flow *flow, struct effects *fx, enum side side)
@@ -258,10 +264,7 @@ static void client_tls_failed(struct flow *flow, struct effects *fx, enum side s
     emit_tls_failed(flow, SIDE_CLIENT, &failure);
     snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
     fx->linger = true;
-    if (flow->refusal.status) /* it was refused before; that it does not hear the reason changes nothing */
-        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
-    else
-        flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
+    flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
 }
 
 static void client_timer(struct flow *flow, struct effects *fx)
@@ -284,8 +287,6 @@ static void client_stage_ended(struct flow *flow, struct effects *fx, enum side 
     (void)error;
     if (side == SIDE_ORIGIN)
         leg_reset_origin(flow, fx);
-    else if (flow->refusal.status)
-        flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
     else
         flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
 }

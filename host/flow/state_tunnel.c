@@ -20,12 +20,12 @@ static const char *errno_word(int error)
 void tunnel_dial(struct flow *flow, struct effects *fx, bool reply_due)
 {
     flow->reply_due = reply_due;
-    stage_enter(flow, &stage_dial_tunnel, flow->env->settings->upstream_connect_timeout + flow->env->settings->resolver_timeout + 1000);
+    stage_enter(flow, &stage_dial_tunnel, flow_dial_timeout(flow));
     flow_read(flow, SIDE_CLIENT, true);
     if (flow->origin.open)
         tunnel_begin(flow, fx);
     else if (!flow->dialing)
-        fx->dial = true;
+        flow_dial(flow, fx);
 }
 
 static void look_first(struct flow *flow, struct effects *fx);
@@ -196,7 +196,9 @@ static void relay_ended(struct flow *flow, struct effects *fx, enum side side, i
         flow_close(flow, fx, CLOSE_RELAY_EOF, NULL);
         return;
     }
-    leg_finish(flow, fx, other);
+    if (error == 0) /* an end that TLS did not tell is handed on untold */
+        leg_finish(flow, fx, other);
+    leg_of(flow, other)->shut = true;
     fx->shut[other] = true;
 }
 

@@ -126,7 +126,7 @@ int registry_open(const char *config_file, const struct settings *settings, bool
     *out = NULL;
     if (!registry)
         return -SOTH_ENOMEM;
-    int r = conf_modules_load(settings->conf_d, &registry->conf, errors);
+    int r = conf_modules_load(settings->conf_d, settings->conf_d_given, &registry->conf, errors);
     if (r == 0 && !(registry->v = calloc(registry->conf.n + 1, sizeof *registry->v)))
         r = -SOTH_ENOMEM;
     for (size_t i = 0; registry->v && i < registry->conf.n; i++) { /* all of them: one run shows every mistake */
@@ -154,6 +154,11 @@ void registry_free(struct registry *registry)
     free(registry->v);
     conf_modules_fini(&registry->conf);
     free(registry);
+}
+
+bool registry_is_empty(const struct registry *registry)
+{
+    return registry->n == 0;
 }
 
 /* ---- sinks ---- */

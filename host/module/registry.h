@@ -26,6 +26,7 @@ int registry_open(const char *config_file, const struct settings *settings, bool
 int registry_add_sinks(struct registry *registry, struct bus *bus);
 void registry_free(struct registry *registry); /* destroys the instances; after bus_stop */
 
+bool registry_is_empty(const struct registry *registry); /* no instance */
 /* True while some sink asked for it (soth_host.hold_flows). */
 bool registry_flows_held(const struct registry *registry);
 /* Which hooks any policy takes part in: SOTH_HOOK_... */

@@ -9,24 +9,8 @@
 #include <unistd.h>
 
 #include "host/module/registry.h"
+#include "host/net/conn_end.h"
 #include "host/net/dial.h"
-#include "host/net/link.h"
-
-#define LAST_BYTES_MS 10000 /* a closed flow's client has this long to take what is pending, from its last progress on */
-#define LINGER_MS 2000      /* and this long to notice the end, while what it still sends is dropped */
-#define LINGER_BYTES (1u << 20) /* but not more of it than this */
-
-struct conn {
-    struct worker_io *io;
-    struct flow *flow; /* NULL: closed, the last bytes are on their way */
-    struct dial *dial;
-    struct conn *next, *previous;
-    uint64_t armed_ns;
-    bool linger, abort;
-    uint32_t dropped; /* bytes that came after the end */
-    struct link link[2];
-    struct event timer;
-};
 
 static void step(struct conn *conn, struct input input);
 
@@ -35,36 +19,7 @@ static enum side other_side(enum side side)
     return side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
 }
 
-static void conn_free(struct conn *conn)
-{
-    struct worker_io *io = conn->io;
-    if (conn->dial)
-        dial_cancel(conn->dial);
-    if (conn->flow) {
-        flow_free(conn->flow);
-        governor_put_flow(&io->shared->governor);
-    }
-    link_close(&conn->link[SIDE_CLIENT]);
-    link_close(&conn->link[SIDE_ORIGIN]);
-    event_del(&conn->timer);
-    if (conn->previous)
-        conn->previous->next = conn->next;
-    else
-        io->conns = conn->next;
-    if (conn->next)
-        conn->next->previous = conn->previous;
-    free(conn);
-    io->conn_count--;
-    worker_conn_gone(io);
-}
-
 /* ---- timer ---- */
-
-static void timer_add(struct conn *conn, uint64_t ms)
-{
-    struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-    event_add(&conn->timer, &in);
-}
 
 /* Deadlines mostly move later: the timer stays where it is and looks again when it fires. */
 static void timer_adjust(struct conn *conn)
@@ -73,50 +28,7 @@ static void timer_adjust(struct conn *conn)
     if (deadline == 0 || (conn->armed_ns && conn->armed_ns <= deadline))
         return;
     conn->armed_ns = deadline;
-    timer_add(conn, deadline > now ? (deadline - now) / 1000000u + 1 : 0);
-}
-
-/* ---- the end ---- */
-
-static void finish(struct conn *conn)
-{
-    struct link *client = &conn->link[SIDE_CLIENT];
-    if (conn->abort) {
-        link_close_hard(client);
-        conn_free(conn);
-        return;
-    }
-    if (!conn->linger || client->ended) {
-        conn_free(conn);
-        return;
-    }
-    link_shut(client);
-    link_read(client, true);
-    timer_add(conn, LINGER_MS);
-}
-
-static void begin_close(struct conn *conn, const struct effects *fx)
-{
-    struct link *client = &conn->link[SIDE_CLIENT];
-    conn->linger = fx->linger;
-    conn->abort = fx->abort;
-    if (conn->dial) {
-        dial_cancel(conn->dial);
-        conn->dial = NULL;
-    }
-    if (conn->abort)
-        link_close_hard(&conn->link[SIDE_ORIGIN]);
-    else
-        link_close(&conn->link[SIDE_ORIGIN]);
-    flow_free(conn->flow);
-    conn->flow = NULL;
-    governor_put_flow(&conn->io->shared->governor);
-    link_read(client, false);
-    event_del(&conn->timer);
-    if (client->fd >= 0 && link_blocked(client))
-        timer_add(conn, LAST_BYTES_MS);
-    else
-        finish(conn);
+    conn_timer(conn, deadline > now ? (deadline - now) / 1000000u + 1 : 0);
 }
 
 /* ---- effects ---- */
@@ -165,7 +77,7 @@ static bool run(struct conn *conn, struct effects *fx, struct input *broken)
             *broken = (struct input){.type = INPUT_EOF, .side = side, .error = error};
     }
     if (fx->close) {
-        begin_close(conn, fx);
+        conn_close(conn, fx);
         return false;
     }
     if (fx->dial) {
@@ -194,6 +106,10 @@ static void step(struct conn *conn, struct input input)
             return;
         if (broken.error == 0)
             break;
+        if (broken.type == INPUT_EOF && broken.side == SIDE_ORIGIN && flow_wants(conn->flow, SIDE_ORIGIN)) {
+            link_deafen(&conn->link[SIDE_ORIGIN], broken.error); /* an answer may be waiting in front of the end */
+            break;
+        }
         if (broken.type == INPUT_EOF)
             conn->link[broken.side].ended = true;
         input = broken;
@@ -204,23 +120,13 @@ static void step(struct conn *conn, struct input input)
 
 /* ---- what happens to a connection ---- */
 
-/* After its flow closed: what a lingering client sends is dropped. */
-static void drop_input(struct conn *conn)
-{
-    ssize_t n = recv(conn->link[SIDE_CLIENT].fd, conn->io->slab, WORKER_SLAB, 0);
-    if (n > 0)
-        conn->dropped += (uint32_t)n;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || conn->dropped > LINGER_BYTES)
-        conn_free(conn);
-}
-
 static void readable(struct conn *conn, enum side side)
 {
     struct worker_io *io = conn->io;
     struct link *link = &conn->link[side];
     worker_clock(io);
     if (!conn->flow) {
-        drop_input(conn);
+        conn_drop_input(conn);
         return;
     }
     ssize_t n = recv(link->fd, io->slab, WORKER_SLAB, 0);
@@ -231,7 +137,7 @@ static void readable(struct conn *conn, enum side side)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     link->ended = true;
-    step(conn, (struct input){.type = INPUT_EOF, .side = side, .error = n < 0 ? errno : 0});
+    step(conn, (struct input){.type = INPUT_EOF, .side = side, .error = n < 0 ? errno : link->error});
 }
 
 static void writable(struct conn *conn, enum side side)
@@ -240,12 +146,12 @@ static void writable(struct conn *conn, enum side side)
     worker_clock(conn->io);
     int error = link_flush(link);
     if (!conn->flow) {
-        if (error)
-            conn_free(conn);
-        else if (!link_blocked(link))
-            finish(conn);
-        else
-            timer_add(conn, LAST_BYTES_MS);
+        conn_drained(conn, side, error);
+        return;
+    }
+    if (error && side == SIDE_ORIGIN && flow_wants(conn->flow, SIDE_ORIGIN)) {
+        link_deafen(link, error);
+        reconcile(conn);
         return;
     }
     if (error) {
@@ -285,6 +191,14 @@ static void origin_writable(evutil_socket_t fd, short what, void *arg)
     writable(arg, SIDE_ORIGIN);
 }
 
+/* Bytes that were sent long ago may still be on their way to a peer that takes them slowly: that is no silence. */
+static void note_movement(struct conn *conn)
+{
+    bool client = link_moved(&conn->link[SIDE_CLIENT]), origin = link_moved(&conn->link[SIDE_ORIGIN]);
+    if (client || origin)
+        conn->moved_ns = conn->io->env.bus->monotonic_ns;
+}
+
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
     struct conn *conn = arg;
@@ -292,9 +206,13 @@ static void timer_fired(evutil_socket_t fd, short what, void *arg)
     (void)what;
     worker_clock(conn->io);
     conn->armed_ns = 0;
-    if (!conn->flow)
-        conn_free(conn);
-    else if (flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->env.bus->monotonic_ns)
+    note_movement(conn);
+    if (!conn->flow) {
+        conn_end_late(conn);
+        return;
+    }
+    bool due = flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->env.bus->monotonic_ns;
+    if (due && !flow_moved(conn->flow, conn->moved_ns))
         step(conn, (struct input){.type = INPUT_TIMER});
     else
         timer_adjust(conn);
@@ -355,6 +273,7 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
         return;
     }
     conn->io = io;
+    conn->holds_slot = true;
     link_init(&conn->link[SIDE_ORIGIN]);
     worker_reserve(io, fd);
     link_open(&conn->link[SIDE_CLIENT], io->base, fd, client_readable, client_writable, conn);

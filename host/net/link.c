@@ -3,7 +3,9 @@
 #include "host/net/link.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -79,8 +81,9 @@ static int keep_both(struct link *link, const void *head, size_t head_size, cons
 
 int link_send(struct link *link, const void *head, size_t head_size, const void *tail, size_t tail_size)
 {
-    if (link->fd < 0 || head_size + tail_size == 0)
+    if (link->fd < 0 || link->deaf || head_size + tail_size == 0)
         return 0;
+    link->given += head_size + tail_size;
     if (link_blocked(link))
         return keep_both(link, head, head_size, tail, tail_size);
     ssize_t n;
@@ -128,4 +131,26 @@ void link_shut(struct link *link)
     link->shut_after = true;
     if (!link_blocked(link))
         shutdown(link->fd, SHUT_WR);
+}
+
+void link_deafen(struct link *link, int error)
+{
+    link->deaf = true;
+    /* a reset behind a FIN shows as EPIPE: what the peer had to say is complete */
+    link->error = error == EPIPE ? 0 : error;
+    buffer_fini(&link->pending);
+    if (link->writing) {
+        link->writing = false;
+        event_del(&link->out);
+    }
+}
+
+bool link_moved(struct link *link)
+{
+    int unsent = 0;
+    if (link->fd < 0 || ioctl(link->fd, SIOCOUTQ, &unsent) < 0 || unsent < 0)
+        return false;
+    uint64_t waiting = (uint64_t)unsent + buffer_size(&link->pending), before = link->taken;
+    link->taken = link->given > waiting ? link->given - waiting : 0;
+    return waiting > 0 && link->taken > before;
 }

@@ -6,13 +6,17 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "host/mem/buffer.h"
 
 struct link {
     int fd; /* -1: closed */
     bool reading, writing, ended, shut_after;
+    bool deaf;             /* takes nothing more, may still have something to say */
+    int error;             /* with deaf: what its end has to be called */
     struct buffer pending; /* only while the socket takes no more */
+    uint64_t given, taken; /* bytes handed to link_send; of those, what the peer had when link_moved was asked last */
     struct event in, out;
 };
 
@@ -28,5 +32,9 @@ int link_send(struct link *link, const void *head, size_t head_size, const void 
 int link_flush(struct link *link);
 /* FIN after everything that is pending. */
 void link_shut(struct link *link);
+/* The peer takes nothing more (`error` said so): what is pending and what comes is dropped. What it sent before can still be read. */
+void link_deafen(struct link *link, int error);
+/* Is the peer still taking what it was sent: has it more than when this was asked last, and not all yet? */
+bool link_moved(struct link *link);
 
 #endif

@@ -138,9 +138,41 @@ static int probe(const struct bound *b)
     return error;
 }
 
-static int open_bound(struct bound *b, unsigned workers, char *err, size_t err_size)
+/* Has one of the entries before this one the same port? */
+static bool is_taken_by_us(const struct listener_set *set, const struct bound *b)
+{
+    for (const struct bound *other = set->v; other < b; other++)
+        if (!b->is_unix && !other->is_unix && address_port(&other->addr) == address_port(&b->addr))
+            return true;
+    return false;
+}
+
+static const char *advice(const struct listener_set *set, const struct bound *b, int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return is_taken_by_us(set, b) ? "; another entry of listen: has this port already ([::] takes IPv4, too)"
+               : b->is_unix           ? "; another process serves this socket: stop it, or choose another path in listen:"
+                                      : "; something else listens there: stop it, or choose another port in listen:";
+    case EACCES:
+        return b->is_unix ? "; the directory must be writable" : "; ports below 1024 want root or CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL:
+        return "; this machine does not have that address";
+    case EINVAL:
+        return "; link-local addresses cannot be listened on";
+    case ENOENT:
+        return "; the directory must exist";
+    case EEXIST:
+        return "; what is there is no socket, it is left alone: choose another path in listen:";
+    default:
+        return "";
+    }
+}
+
+static int open_bound(const struct listener_set *set, struct bound *b, char *err, size_t err_size)
 {
     char text[ADDRESS_TEXT_MAX];
+    unsigned workers = set->workers;
     int error = probe(b);
     for (unsigned w = 0; w < workers && !error; w++) {
         if (b->is_unix && w > 0) {
@@ -157,11 +189,7 @@ static int open_bound(struct bound *b, unsigned workers, char *err, size_t err_s
     if (!error)
         return 0;
     address_text(&b->addr, text);
-    const char *advice = error == EADDRINUSE     ? "; something else listens there: stop it, or choose another port in listen:"
-                         : error == EACCES       ? "; ports below 1024 want root or CAP_NET_BIND_SERVICE"
-                         : error == EADDRNOTAVAIL ? "; this machine does not have that address"
-                                                 : "";
-    snprintf(err, err_size, "cannot listen on %s: %s%s", text, strerror(error), advice);
+    snprintf(err, err_size, "cannot listen on %s: %s%s", text, strerror(error), advice(set, b, error));
     return -SOTH_EIO;
 }
 
@@ -188,7 +216,7 @@ struct listener_set *listener_set_open(const struct settings *settings, unsigned
             listener_set_free(set);
             return NULL;
         }
-        if (open_bound(b, workers, err, err_size) < 0) {
+        if (open_bound(set, b, err, err_size) < 0) {
             listener_set_free(set);
             return NULL;
         }

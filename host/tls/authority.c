@@ -102,7 +102,7 @@ static int load_certificate(struct authority *a, const char *path, char *err, si
     if (!a->cert.is_ca || !a->cert.may_sign)
         snprintf(err, err_size, "%s: is not a CA certificate that may sign others (basicConstraints CA:TRUE, keyUsage keyCertSign)", path);
     else if (now > a->cert.not_after)
-        snprintf(err, err_size, "%s: has expired; make a new CA with `soth-mitm ca rotate` or give another one", path);
+        snprintf(err, err_size, "%s: has expired; move it and its key away to have a new one made, or give another one", path);
     else if (now < a->cert.not_before)
         snprintf(err, err_size, "%s: is not valid yet; check this machine's clock", path);
     else

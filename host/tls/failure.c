@@ -83,14 +83,14 @@ static const struct row by_error[] = {
 /* What a client's alert says about the certificate that we made. */
 static const struct row by_client_alert[] = {
     {42, TLS_REASON_CERT_VALIDATION,
-     "the client refused our certificate: install our CA there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
+     "the client refused our certificate: install our CA there (`soth-mitm ca env`, `ca export`) or use ignore_hosts"},
     {43, TLS_REASON_CERT_VALIDATION, "the client cannot use our kind of certificate: try downstream_cert_profile: compat"},
     {44, TLS_REASON_CERT_VALIDATION, "the client takes our certificate for revoked: turn its revocation check off, or use ignore_hosts"},
     {45, TLS_REASON_CERT_VALIDATION, "the client takes our certificate for expired: compare the clocks of both machines"},
     {46, TLS_REASON_CERT_VALIDATION,
      "the client refused our certificate, maybe it pins its origin's: install our CA there, or use ignore_hosts"},
     {48, TLS_REASON_UNKNOWN_CA,
-     "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca install`) or use ignore_hosts"},
+     "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca export`) or use ignore_hosts"},
 };
 
 /* Alerts of either side that say what to do. */
@@ -137,7 +137,7 @@ static int transport_error(int error)
 static const struct row *transport_row(const struct tls_facts *facts)
 {
     static const struct row client_left = {0, TLS_REASON_EOF_OR_RESET,
-        "the client hung up within the handshake: it may not trust our CA (`soth-mitm ca env`, `ca install`), or it changed its mind"};
+        "the client hung up within the handshake: it may not trust our CA (`soth-mitm ca env`, `ca export`), or it changed its mind"};
     static const struct row origin_left = {0, TLS_REASON_EOF_OR_RESET,
         "the origin hung up within the handshake: it may be overloaded, want no TLS on this port, or refuse our ClientHello"};
     static const struct row reset = {0, TLS_REASON_EOF_OR_RESET, "the connection was reset within the handshake"};

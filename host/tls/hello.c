@@ -161,6 +161,8 @@ static bool read_name(struct reader *r, struct hello *out)
         return false;
     if (out->sni[n - 1] == '.')
         n--;
+    if (n == HELLO_MAX_NAME)
+        return false;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)out->sni[i];
         if (c == '.') {

@@ -14,7 +14,7 @@
 #include "host/mem/buffer.h"
 
 #define HELLO_MAX_BYTES 65536 /* of records; a longer hello is refused */
-#define HELLO_MAX_NAME 255
+#define HELLO_MAX_NAME 254 /* with a dot at the end, RFC 1035 2.3.4 */
 
 struct hello {
     char sni[HELLO_MAX_NAME + 1]; /* lower case, without trailing dot, NUL-terminated; "" = not sent */

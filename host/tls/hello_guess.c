@@ -8,7 +8,7 @@
 
 #include "host/tls/hello.h"
 
-#define METHOD_MAX 32u
+#define METHOD_MAX 256u
 #define EMPTY_LINES_MAX 16u
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
@@ -22,9 +22,10 @@ static enum hello_guess begins(const uint8_t *p, size_t n, const char *text, enu
     return n < length ? GUESS_MORE : yes;
 }
 
+/* tchar, RFC 9110 5.6.2: any token is a method. */
 static bool method_byte(uint8_t c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool known_method(const uint8_t *p, size_t n)

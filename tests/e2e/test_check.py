@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """`soth-mitm check`: every error names file, line, column and key, and says what is allowed; nothing is opened."""
 import re
+import signal
 import subprocess
 
 import pytest
@@ -30,6 +31,10 @@ HOST = [
     ("duplicate_key", "workers: 1\nworkers: 2", "4:1", "workers", []),
     ("listen_address", "listen: [{addr: nowhere.invalid, port: 1}]", "3:17", "listen[0].addr", []),
     ("block_status", "block_response: {status: 99}", "3:26", "block_response.status", []),
+    ("block_type_empty", "block_response: {content_type: ''}", "3:32", "block_response.content_type", []),
+    ("ca_name_empty", "ca: {common_name: ''}", "3:19", "ca.common_name", []),
+    ("ca_name_too_long", "ca:\n  common_name: " + "x" * 65, "4:16", "ca.common_name", ["1 to 64"]),
+    ("ca_name_control", 'ca: {organization: "a\\nb"}', "3:20", "ca.organization", []),
 ]
 # name, text of conf.d/10-m.yaml, line:col, key
 MODULE = [
@@ -121,3 +126,30 @@ def test_every_documented_key_is_known(tmp_path):
     doc = subprocess.run([str(BINARY), "config", "doc"], stdout=subprocess.PIPE, check=True, env=clean_env()).stdout.decode()
     keys = re.findall(r"^\|\s*`([a-z0-9_]+)`", doc, re.M)
     assert {"listen", "workers", "idle_timeout", "not_tls", "allow_clients"} <= set(keys)
+
+
+def test_conf_d_that_is_named_must_be_there(tmp_path):
+    write_private(tmp_path / "soth-mitm.yaml", f"modules_dir: {MODULES}\n\nconf_d: elsewhere\n")
+    done = subprocess.run([str(BINARY), "check", "-c", str(tmp_path / "soth-mitm.yaml")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=scaled(10), env=clean_env(HOME=tmp_path))
+    says(done, "soth-mitm.yaml", "3:9", "conf_d", [str(tmp_path / "elsewhere")])
+
+
+def test_without_conf_d_there_are_no_modules(tmp_path):
+    """A file of one's own with nothing beside it is enough; that nothing is decided and recorded is said."""
+    write_private(tmp_path / "soth-mitm.yaml", f"modules_dir: {MODULES}\nlisten: [{{port: 0}}]\nca: {{cert_path: ca.pem, key_path: ca.key}}\n")
+    env = clean_env(HOME=tmp_path)
+    command = [str(BINARY), "check", "-c", str(tmp_path / "soth-mitm.yaml")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=scaled(10), env=env)
+    assert done.returncode == 0 and b"is valid" in done.stdout
+    command[1] = "run"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=env) as running:
+        said = b""
+        while b'"ready"' not in said:
+            line = running.stderr.readline()
+            assert line, said
+            said += line
+        running.send_signal(signal.SIGTERM)
+        said += running.stderr.read()
+        assert running.wait(scaled(10)) == 0
+    assert b"no modules in" in said

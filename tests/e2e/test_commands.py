@@ -29,6 +29,15 @@ def test_help():
         assert command in out
 
 
+def test_every_command_that_a_message_names_exists():
+    """What the program tells people to run can be run."""
+    told = set(re.findall(rb"`(?:soth-mitm )?((?:ca|module|config|check|events|exec|run)(?: [a-z]+)?)[^`]*`", BINARY.read_bytes()))
+    help_text = soth_mitm("--help")
+    assert told, "no message names a command"
+    for command in sorted(command.decode() for command in told):
+        assert re.search(rf"^  {command}\b", help_text, re.MULTILINE), f"`{command}` is told to people and is no command"
+
+
 def test_config_doc_is_markdown_with_every_key():
     out = soth_mitm("config", "doc")
     for key in ("listen", "workers", "modules_dir", "upstream_ca_file", "authority_mismatch", "not_tls", "resolvers", "block_response",

@@ -232,6 +232,15 @@ def test_deny_upstreams_by_default_is_link_local(proxy, target):
     p.closed_as("blocked", "denied_upstream")
 
 
+@pytest.mark.parametrize("target", ["127.9.9.9", "0.0.0.0", "[::ffff:127.0.0.1]", "[::]", "[0:0:0:0:0:0:0:1]"])
+def test_deny_upstreams_looks_behind_other_spellings(proxy, target):
+    p = proxy(deny_upstreams=["127.0.0.0/8", "::1"])
+    with p.client() as client:
+        answer = client.ask_connect(f"{target}:80")
+    assert answer.status == 403 and answer.proxy_error == "destination_ip_prohibited"
+    p.closed_as("blocked", "denied_upstream")
+
+
 def test_deny_upstreams_by_address_looked_up(proxy, origin):
     """Found before the connection: 403 inside the intercepted TLS."""
     server = origin(tls=True)
@@ -280,13 +289,16 @@ def test_sni_that_differs(proxy, origin, mode):
         assert (p.decision().at("authority_mismatch") is not None) == (mode == "audit")
 
 
-@pytest.mark.parametrize("mode", ["block", "audit", "allow"])
-def test_host_field_inside_tls_that_differs(proxy, origin, mode):
+@pytest.mark.parametrize("mode,action", [("block", "block"), ("audit", "allow"), ("allow", None)])
+def test_host_field_inside_tls_that_differs(proxy, origin, mode, action):
     server, p = origin(tls=True), proxy(authority_mismatch=mode)
     with p.https("origin.test", server.port) as client:
         answer = client.ask("GET", "/hello", "other.test")
     assert answer.status == (403 if mode == "block" else 200)
     assert len(server.requests) == (0 if mode == "block" else 1)
+    p.wait_closed()
+    told = [(e.at("action"), e.at("reason")) for e in p.log.find("request_decision")]
+    assert told == ([(action, "authority_mismatch")] if action else [])
 
 
 def test_host_field_of_the_connect_that_differs(proxy, resolver):

@@ -81,6 +81,15 @@ def test_cleartext_http_inside_connect_is_intercepted(proxy, origin):
     assert not [e for e in events if e.kind.startswith("tls_")]
 
 
+@pytest.mark.parametrize("method", ["get", "X!#$%&'*+-.^_`|~09", "M" * 200])
+def test_cleartext_of_any_method_is_intercepted(proxy, origin, method):
+    """A method of one's own is no way around the policy."""
+    server, p = origin(), proxy(policy={"rules": [{"id": "no-admin", "action": "block", "path": "/admin*"}]})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask(method, "/admin", f"origin.test:{server.port}").status == 403
+    assert server.requests == [] and p.decision().at("action") == "intercept"
+
+
 def test_hello_byte_by_byte(proxy, origin):
     """A ClientHello in single bytes is read whole before anything else happens."""
     import ssl

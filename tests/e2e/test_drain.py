@@ -58,6 +58,19 @@ def test_idle_connections_do_not_hold_up_the_end(proxy, origin):
         assert p.wait_exit(10) == 0
 
 
+@pytest.mark.parametrize("kept", ["connect", "tls"])
+def test_connections_kept_for_later_do_not_hold_up_the_end(proxy, origin, kept):
+    """Browsers open more connections than they use: one that never asked for anything is idle."""
+    server, p = origin(tls=True), proxy(drain_timeout="30s")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        if kept == "tls":
+            client.start_tls(p.trust(), "origin.test")
+            p.wait_event("tls_handshake_succeeded", peer="downstream")
+        p.signal(signal.SIGTERM)
+        assert p.wait_exit(10) == 0
+    p.closed_as("shutdown_drain")
+
+
 def test_response_in_drain_ends_the_connection(proxy, origin):
     """A request that is already under way is answered, with Connection: close."""
     go_on = threading.Event()

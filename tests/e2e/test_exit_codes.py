@@ -112,6 +112,16 @@ def test_22_second_proxy_on_the_same_port(proxy):
     ends(second, 22, "host_init_failed", str(first.port))
 
 
+@pytest.mark.parametrize("addresses,said", [
+    (["127.0.0.1", "[::]"], "another entry of listen: has this port"), (["192.0.2.1"], "does not have that address"),
+    (["unix:/nonexistent/s"], "the directory must exist"), (["unix:/dev/null"], "no socket"),
+])
+def test_22_says_what_to_do(proxy, addresses, said):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    ends(proxy(start=False, listen=[{"addr": a, "port": port} for a in addresses]), 22, "host_init_failed", said)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_22_ca_key_that_others_can_read(proxy, mode):
     p = proxy()

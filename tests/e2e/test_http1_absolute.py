@@ -92,6 +92,20 @@ def test_origin_form(proxy, origin, url, target):
     assert server.requests[0].head.target == target
 
 
+@pytest.mark.parametrize("url,target", [("", "*"), ("/", "/"), ("?q", "/?q"), ("/a/", "/a/")])
+@pytest.mark.parametrize("inside", [False, True], ids=["proxy", "connect"])
+def test_options(proxy, origin, url, target, inside):
+    """RFC 9112 3.2.4: OPTIONS for a URL without path and query is about the server, and goes on as an asterisk."""
+    server, p = origin(), proxy()
+    with p.client() as client:
+        if inside:
+            client.connect(f"origin.test:{server.port}")
+        client.send(f"OPTIONS http://origin.test:{server.port}{url} HTTP/1.1\r\nHost: origin.test:{server.port}\r\n\r\n".encode())
+        client.response()
+    assert server.requests[0].head.target == target
+    p.wait_event("request_headers", target=target.split("?")[0])
+
+
 @pytest.mark.parametrize("url,status", [
     ("http://me:pw@origin.test/", 400), ("http:///path", 400), ("http://origin.test:99999/", 400), ("http://0x7f.1/", 400),
     ("http://2130706433/", 400), ("ftp://origin.test/", 400), ("http://origin.test:0/", 400),

@@ -97,6 +97,31 @@ REQUESTS = [
     ("host_in_trailers", POST + HOST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\nHost: evil.test\r\n\r\n", {400, "normal"}),
     ("connection_names_cl", POST + HOST + b"Connection: content-length\r\nContent-Length: 5\r\n\r\nhello", {400, "normal"}),
     ("connection_names_te", POST + HOST + b"Connection: transfer-encoding\r\n" + CHUNKED + b"\r\n5\r\nhello\r\n" + ZERO, {400, "normal"}),
+    ("te_name_with_nul", POST + HOST + b"Transfer-Encoding\0: chunked\r\n\r\n" + ZERO + SMUGGLED, {400}),
+    ("te_no_break_space", POST + HOST + b"Transfer-Encoding: \xa0chunked\r\n\r\n" + ZERO + SMUGGLED, {400}),
+    ("te_quoted", POST + HOST + b"Transfer-Encoding: \"chunked\"\r\n\r\n" + ZERO + SMUGGLED, {400}),
+    ("te_and_identity", POST + HOST + CHUNKED + b"Transfer-Encoding: identity\r\n\r\n" + ZERO + SMUGGLED, {400}),
+    ("te_trailing_comma", POST + HOST + b"Transfer-Encoding: chunked,\r\n\r\n" + ZERO + SMUGGLED, {400}),
+    ("te_tab_behind", POST + HOST + b"Transfer-Encoding: chunked\t\r\n\r\n" + ZERO, {400, "normal"}),
+    ("te_with_underscore", POST + HOST + b"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + ZERO, {"normal"}),
+    ("te_behind_a_cr", POST + HOST + b"Content-Length: 5\r\nX: y\rTransfer-Encoding: chunked\r\n\r\nhello" + SMUGGLED, {400}),
+    ("cl_with_nul", POST + HOST + b"Content-Length: 5\0\r\n\r\nhello" + SMUGGLED, {400}),
+    ("cl_semicolon", POST + HOST + b"Content-Length: 5;\r\n\r\nhello" + SMUGGLED, {400}),
+    ("cl_space_inside", POST + HOST + b"Content-Length: 1 5\r\n\r\nhello" + SMUGGLED, {400}),
+    ("host_open_bracket", GET + b"Host: [::1\r\n\r\n", {400}),
+    ("host_folded", GET + b"Host:\r\n origin.test\r\n\r\n", {400}),
+    ("target_tab", b"GET\t/one HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+    ("target_nul", b"GET /one\0 HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+    ("target_eight_bit", b"GET /one\xe9 HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+    ("version_1_10", b"GET /one HTTP/1.10\r\n" + HOST + b"\r\n", {400}),
+    ("space_behind_version", b"GET /one HTTP/1.1 \r\n" + HOST + b"\r\n", {400}),
+    ("chunk_tab_before_extension", POST + HOST + CHUNKED + b"\r\n5\t;a\r\nhello\r\n" + ZERO, {400}),
+    ("chunk_lf_behind_data", POST + HOST + CHUNKED + b"\r\n5\r\nhello\n" + ZERO + SMUGGLED, {400}),
+    ("last_chunk_then_lf", POST + HOST + CHUNKED + b"\r\n0\r\n\n" + SMUGGLED, {400}),
+    ("trailer_folded", POST + HOST + CHUNKED + b"\r\n0\r\nX: a\r\n b\r\n\r\n" + SMUGGLED, {400}),
+    ("trailer_without_colon", POST + HOST + CHUNKED + b"\r\n0\r\nXa\r\n\r\n" + SMUGGLED, {400}),
+    ("trailers_over_the_limit", POST + HOST + CHUNKED + b"\r\n0\r\nX: " + b"a" * 100000 + b"\r\n\r\n", {400, 431}),
+    ("h2c", GET + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n", {"normal"}),
     ("get_with_body", GET + HOST + b"Content-Length: 5\r\n\r\nhello", {"normal"}),
     ("after_connection_close", GET + HOST + b"Connection: close\r\n\r\n" + SMUGGLED, {"normal"}),
 ]
@@ -104,7 +129,14 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def smuggling(shared, shared_origin):
-    return shared(), shared_origin()
+    """where -> (proxy, origin, what the client does): inside a CONNECT, as absolute-form requests, at a reverse listener."""
+    server = shared_origin()
+    forward = shared()
+    behind = shared(listen=[{"addr": "127.0.0.1", "port": 0, "mode": "reverse"}], reverse_upstream={"host": "origin.test", "port": server.port})
+    absolute = b" http://origin.test:%d/one" % server.port
+    return {"connect": (forward, server, lambda client, data: client.connect(f"origin.test:{server.port}").send(data)),
+            "absolute": (forward, server, lambda client, data: client.send(data.replace(b" /one", absolute, 1))),
+            "reverse": (behind, server, lambda client, data: client.send(data))}
 
 
 def looks_normal(request):
@@ -122,16 +154,29 @@ def looks_normal(request):
     assert not {n.lower() for n, _ in request.trailers} & {"host", "content-length", "transfer-encoding"}, request.trailers
 
 
-@pytest.mark.parametrize("data,allowed", [v[1:] for v in REQUESTS], ids=[v[0] for v in REQUESTS])
-def test_request_vector(smuggling, record_property, request, data, allowed):
-    p, server = smuggling
-    name = request.node.callspec.id
+FIRST_BYTES = ("leading_space", "leading_nul")  # as the first bytes they are not HTTP at all, and fall under not_tls
+NOT_ABSOLUTE = FIRST_BYTES + ("leading_crlf", "bare_lf_everywhere", "http_09", "http_09_headers", "source_protocol", "rtsp",
+                              "asterisk_with_get", "no_slash_target", "connect_inside", "absolute_inside_differs", "spaces_before_target",
+                              "target_tab")  # these are about the request line, which is the CONNECT parser's there
+
+
+CASES = [(where, *vector) for where in ("connect", "absolute", "reverse") for vector in REQUESTS
+         if where != "absolute" or vector[0] not in NOT_ABSOLUTE]
+
+
+@pytest.mark.parametrize("where,name,data,allowed", CASES, ids=[f"{c[1]}-{c[0]}" for c in CASES])
+def test_request_vector(smuggling, record_property, where, name, data, allowed):
+    p, server, send = smuggling[where]
+    if where != "connect":
+        allowed = allowed | {"normal"} if name.startswith("host_") or name == "absolute_inside_differs" else allowed
     before = len(server.requests)
-    with p.client(seconds=6).connect(f"origin.test:{server.port}") as client:
-        if name in ("leading_space", "leading_nul"):
-            client.ask("GET", "/hello", "origin.test")  # as the first bytes they are not HTTP at all, and fall under not_tls
+    with p.client(seconds=6) as client:
+        if where == "connect" and name in FIRST_BYTES:
+            client.connect(f"origin.test:{server.port}").ask("GET", "/hello", "origin.test")
+            client.send(data)
             before += 1
-        client.send(data)
+        else:
+            send(client, data)
         status = client.response().status
         mine = f"127.0.0.1:{client.port}"
     closed = p.wait_event("stream_closed", client_addr=mine)
@@ -150,7 +195,8 @@ def test_request_vector(smuggling, record_property, request, data, allowed):
         assert not seen, "a refused request does not reach the origin"
         if status == 400:
             assert closed.at("reason_code") == "mitm_http_error" and detail, "the class is in reason_detail"
-    record_property("row", ("requests: smuggling vectors", f"{name:26} {said}"))
+    if where == "connect":
+        record_property("row", ("requests: smuggling vectors", f"{name:26} {said}"))
     assert outcome in allowed, said
 
 

@@ -27,6 +27,30 @@ def test_max_concurrent_flows(proxy, origin):
         assert fourth.ask("GET", "/hello", "origin.test").status == 200
 
 
+@pytest.mark.parametrize("how", ["connect", "absolute", "reverse", "reverse_tls"])
+def test_a_flow_too_many_is_told(proxy, origin, how):
+    """503 with Retry-After and budget_denied, whatever kind of connection it was."""
+    server = origin()
+    listener = {"addr": "127.0.0.1", "port": 0}
+    if how.startswith("reverse"):
+        listener |= {"mode": "reverse", "tls": how == "reverse_tls"}
+    p = proxy(listen=[listener], reverse_upstream={"host": "origin.test", "port": server.port}, max_concurrent_flows=1,
+              workers=1)  # who comes first is first
+    with p.client(), p.client() as second:
+        if how == "reverse_tls":
+            second.start_tls(p.trust(), "public.test")
+        if how == "connect":
+            answer = second.ask_connect("origin.test:443")
+        else:
+            target = "/hello" if how != "absolute" else f"http://origin.test:{server.port}/hello"
+            answer = second.ask("GET", target, "origin.test")
+    assert (answer.status, answer.proxy_error) == (503, "proxy_internal_response") and answer.head.get("Retry-After")
+    p.wait_event("stream_closed", reason_code="budget_exceeded", reason_detail="max_concurrent_flows")
+    denied = p.log.find("budget_denied")
+    assert [e.attrs for e in denied] == [{"limit": "max_concurrent_flows", "limit_value": "1", "what": "flow"}]
+    assert server.connections == 0
+
+
 def test_accept_survives_emfile(proxy, origin):
     """More connections than descriptors: they wait or are refused, the process goes on, and says so briefly."""
     server = origin()

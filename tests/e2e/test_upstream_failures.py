@@ -281,6 +281,23 @@ def test_origin_closes_inside_a_body(proxy, origin, tls, head, part):
     p.closed_as("mitm_http_error", "origin_truncated")
 
 
+def test_close_delimited_body_without_close_notify_is_cut(proxy, origin):
+    """RFC 9112 9.8: over TLS only close_notify says that such a body is whole."""
+    def cut(wire):
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\nthe first half")
+        socket.socket.shutdown(wire.sock, socket.SHUT_WR)
+        wire.rest()
+
+    server, p = origin(cut, tls=True), proxy()
+    with p.https("origin.test", server.port) as client:
+        client.sock.suppress_ragged_eofs = False
+        client.send(b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        with pytest.raises(ssl.SSLEOFError):
+            client.response()
+    p.closed_as("mitm_http_error", "origin_truncated")
+
+
 def test_origin_resets_inside_a_body(proxy, origin):
     def cut(wire):
         wire.head()

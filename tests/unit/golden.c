@@ -133,18 +133,23 @@ static uint8_t escape(const struct golden_case *c, const char *p, size_t *used)
     return 0;
 }
 
-int golden_bytes(const struct golden_case *c, const char *name, struct buffer *out)
+void golden_unescape(const struct golden_case *c, const char *text, size_t n, struct buffer *out)
 {
-    const char *text = golden_text(c, name);
-    if (!text)
-        return -1;
-    while (*text) {
+    for (const char *end = text + n; text < end;) {
         size_t used = 1;
         uint8_t byte = *text == '\\' ? escape(c, text, &used) : (uint8_t)*text;
         if (*text != '\n')
             assert_int_equal(buffer_append(out, &byte, 1), 0);
         text += used;
     }
+}
+
+int golden_bytes(const struct golden_case *c, const char *name, struct buffer *out)
+{
+    const char *text = golden_text(c, name);
+    if (!text)
+        return -1;
+    golden_unescape(c, text, strlen(text), out);
     return 0;
 }
 

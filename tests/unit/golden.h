@@ -39,6 +39,9 @@ const char *golden_text(const struct golden_case *c, const char *name);
 /* The bytes that a block stands for, appended to out; 0, or -1 when there is no such block. */
 int golden_bytes(const struct golden_case *c, const char *name, struct buffer *out);
 
+/* The bytes that text of a document stands for. */
+void golden_unescape(const struct golden_case *c, const char *text, size_t n, struct buffer *out);
+
 /* How an input is cut: pieces of `every` bytes, or one of `first` bytes and the rest, or (both 0) whole. */
 struct golden_cut {
     size_t every, first;

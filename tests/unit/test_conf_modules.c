@@ -28,7 +28,7 @@ static void load(struct loaded *l, const char *const *files)
     for (; *files; files += 2)
         free(scratch_file(l->directory, files[0], files[1], 0644));
     said_begin(&said);
-    l->r = conf_modules_load(l->directory, &l->modules, said.out);
+    l->r = conf_modules_load(l->directory, NULL, &l->modules, said.out);
     l->messages = said_end(&said);
     size_t n = strlen(l->directory) + 1;
     for (char *at = l->messages; (at = strstr(at, l->directory));)
@@ -180,11 +180,19 @@ static void test_no_directory(void **state)
     struct conf_modules modules;
     struct said said;
     said_begin(&said);
-    assert_int_equal(conf_modules_load("/nonexistent/conf.d", &modules, said.out), -SOTH_ECONFIG);
-    char *messages = said_end(&said);
-    assert_string_equal(messages, "/nonexistent/conf.d:1:1: conf_d: cannot be read: No such file or directory\n");
-    free(messages);
+    assert_int_equal(conf_modules_load("/nonexistent/conf.d", NULL, &modules, said.out), SOTH_OK);
+    assert_int_equal(modules.n, 0);
     conf_modules_fini(&modules);
+    assert_int_equal(conf_modules_load("/dev/null", NULL, &modules, said.out), -SOTH_ECONFIG);
+    conf_modules_fini(&modules);
+    struct conf_file *file = conf_file_from_text("host.yaml", "workers: 1\nconf_d: /nonexistent/conf.d\n", said.out);
+    assert_int_equal(conf_modules_load("/nonexistent/conf.d", conf_file_document(file, 0), &modules, said.out), -SOTH_ECONFIG);
+    conf_modules_fini(&modules);
+    conf_file_free(file);
+    char *messages = said_end(&said);
+    assert_string_equal(messages, "/dev/null:1:1: conf_d: cannot be read: Not a directory\n"
+                                  "host.yaml:2:9: conf_d: cannot read the directory /nonexistent/conf.d: No such file or directory\n");
+    free(messages);
 }
 
 int main(void)

@@ -67,7 +67,7 @@ static const struct row rows[] = {
     {"silence", {.alert_rx = -1, .alert_tx = -1, .timeout = 1}, TLS_REASON_TIMEOUT, REJECTED_NO, "tls_handshake_timeout"},
     {"silent client", {.alert_rx = -1, .alert_tx = -1, .timeout = 1, .is_server = 1}, TLS_REASON_TIMEOUT, REJECTED_NO, "in time"},
     {"client: unknown_ca in plaintext", CLIENT(-306, 48), TLS_REASON_UNKNOWN_CA, REJECTED_CERTAIN, "ca env"},
-    {"client: unknown_ca", CLIENT(-313, 48), TLS_REASON_UNKNOWN_CA, REJECTED_CERTAIN, "ca install"},
+    {"client: unknown_ca", CLIENT(-313, 48), TLS_REASON_UNKNOWN_CA, REJECTED_CERTAIN, "ca export"},
     {"client: bad_certificate", CLIENT(-313, 42), TLS_REASON_CERT_VALIDATION, REJECTED_CERTAIN, "ca env"},
     {"client: unsupported_certificate", CLIENT(-313, 43), TLS_REASON_CERT_VALIDATION, REJECTED_CERTAIN, "compat"},
     {"client: certificate_revoked", CLIENT(-313, 44), TLS_REASON_CERT_VALIDATION, REJECTED_LIKELY, "revocation"},

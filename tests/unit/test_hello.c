@@ -136,7 +136,9 @@ static void greatest(void **state)
 
 static void guesses(void **state)
 {
-    static const struct {
+    static char long_word[257];
+    memset(long_word, 'A', sizeof long_word);
+    const struct {
         const char *text;
         size_t n;
         enum hello_guess guess;
@@ -149,7 +151,8 @@ static void guesses(void **state)
         {"FOO http://a/ HTTP/1.1", 22, GUESS_HTTP1}, {"FOO htt", 7, GUESS_MORE}, {"get / HTTP/1.1", 14, GUESS_HTTP1},
         {"EHLO mail.test\r\n", 16, GUESS_OTHER}, {"SSH-2.0-x\r\n", 11, GUESS_OTHER}, {"\x00\x01", 2, GUESS_OTHER},
         {"USER x\r\n", 8, GUESS_OTHER}, {"GET\r\n", 5, GUESS_OTHER}, {" GET /", 6, GUESS_OTHER}, {"\x80\x2e\x01", 3, GUESS_OTHER},
-        {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 33, GUESS_OTHER},
+        {"X!#$%&'*+-.^_`|~09 /x HTTP/1.1", 30, GUESS_HTTP1}, {"SSH-2.0-x", 9, GUESS_MORE}, {"X(Y /x HTTP/1.1", 15, GUESS_OTHER},
+        {"*1\r\n", 4, GUESS_OTHER}, {"+OK ready\r\n", 11, GUESS_OTHER}, {long_word, 256, GUESS_MORE}, {long_word, 257, GUESS_OTHER},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

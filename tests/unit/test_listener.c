@@ -225,7 +225,7 @@ static void test_unix_socket(void **state)
     umask(old);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    expect_refused(addr, 8080, "something else listens there");
+    expect_refused(addr, 8080, "another process serves this socket");
     struct listener *a = listener_start(rig.set, 0, rig.base, accepted, &rig), *b = listener_start(rig.set, 1, rig.base, accepted, &rig);
     int client = client_to(path, 0);
     assert_true(client >= 0);

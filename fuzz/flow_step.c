@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The life of a flow as a program (tests/unit/flow_program.h): any order of what a driver may tell it, any bytes from both sides, no TLS but that
+ * of ClientHellos and whatever bytes look like it. What must hold is checked at every step by tests/unit/flow_driver.h.
+ * build: tests/unit/flow_program.c tests/unit/flow_driver.c tests/unit/flow_watch.c tests/unit/flow_world.c
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/unit/flow_program.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct world *the_world(void)
+{
+    static struct world world;
+    static bool made;
+    char err[512];
+    if (!made && !world_init(&world, err, sizeof err)) {
+        fprintf(stderr, "%s\n", err);
+        abort();
+    }
+    made = true;
+    return &world;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct driver driver;
+    if (size > 4096)
+        return 0;
+    program_run(&driver, the_world(), data, size, false);
+    driver_fini(&driver);
+    if (!driver.fault[0])
+        return 0;
+    struct buffer text = {0};
+    program_print(data, size, &text);
+    fprintf(stderr, "%s\n%.*s", driver.fault, (int)buffer_size(&text), (const char *)buffer_data(&text));
+    abort();
+}
