@@ -2,7 +2,8 @@
 /*
  * Exceptions for single hosts, each with a rule_id that the event connect_decision names: tunnel it unopened, be lenient or strict about
  * its HTTP heads, do not verify its certificate. The first override whose host_pattern matches the connection's target is the one; what the
- * other policies block stays blocked (the host combines them). Further names of a connection, which its client chooses (SNI, Host), get none.
+ * other policies block stays blocked (the host combines them). Further names of a connection, which its client chooses (SNI, Host), get
+ * none.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,10 @@ static const struct soth_opt override_options[] = {
     SOTH_OPT_STRING(struct override, host_pattern, SOTH_REQUIRED,
                     "host pattern, compared with the connection's target: host, *.host, .host, network, each with an optional :port"),
     SOTH_OPT_BOOL(struct override, force_tunnel, "false", "relay the connection unopened"),
-    SOTH_OPT_ENUM(struct override, strict_header_mode, "inherit|true|false", "inherit", "for this host, instead of strict_header_mode of soth-mitm.yaml"),
-    SOTH_OPT_BOOL(struct override, skip_upstream_verify, "false", "accept whatever certificate the origin shows; only for what cannot be mended"),
+    SOTH_OPT_ENUM(struct override, strict_header_mode, "inherit|true|false", "inherit",
+                  "for this host, instead of strict_header_mode of soth-mitm.yaml"),
+    SOTH_OPT_BOOL(struct override, skip_upstream_verify, "false",
+                  "accept whatever certificate the origin shows; only for what cannot be mended"),
     SOTH_OPT_END,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * See desk.h. A call is in the tree of calls while others may join it, and is freed by the service's thread alone, when it is over. A waiter is
- * in both trees of waiters until it is collected or cancelled. resume is called without the lock: the host has its own.
+ * See desk.h. A call is in the tree of calls while others may join it, and is freed by the service's thread alone, when it is over. A
+ * waiter is in both trees of waiters until it is collected or cancelled. resume is called without the lock: the host has its own.
  */
 #include "desk.h"
 

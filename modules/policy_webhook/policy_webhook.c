@@ -25,14 +25,16 @@ enum { CLOSED, OPEN }; /* the words of on_timeout; OPEN is 1 in soth_host.token 
 #define S struct webhook
 
 static const struct soth_opt options[] = {
-    SOTH_OPT_STRING(S, url, SOTH_REQUIRED, "the decision service: http://host:port/path, or unix:/path of a socket on which it speaks HTTP"),
+    SOTH_OPT_STRING(S, url, SOTH_REQUIRED,
+                    "the decision service: http://host:port/path, or unix:/path of a socket on which it speaks HTTP"),
     SOTH_OPT_DURATION(S, timeout, "500ms", 1, 3600000, "how long a flow waits for its answer"),
     SOTH_OPT_ENUM(S, on_timeout, "closed|open", "closed",
-                  "without an answer in time, or with one that is an error: closed blocks (module_timeout, module_fault), open has no opinion"),
+                  "without an answer in time, or with an error for one: closed blocks (module_timeout, module_fault), open has no opinion"),
     SOTH_OPT_DURATION(S, cache_ttl, "0", 0, 86400000,
-                      "how long an answer holds that says nothing itself (ttl_ms), and the most that it may say; 0 = every question is asked"),
+                      "how long an answer holds that does not say it (ttl_ms), and the most that it may say; 0 = every question is asked"),
     SOTH_OPT_INT(S, max_in_flight, "256", 1, 4096, "questions that may be open at once; further flows wait until one is answered"),
-    SOTH_OPT_STRINGS(S, on, "[connect, request]", "what it is asked about: connect (once a connection and name of it), request (each request)"),
+    SOTH_OPT_STRINGS(S, on, "[connect, request]",
+                     "what it is asked about: connect (once a connection and name of it), request (each request)"),
     SOTH_OPT_END,
 };
 
@@ -75,7 +77,8 @@ static void episode(void *arg, const char *fault, uint64_t failures)
         self->host->log(self, SOTH_LOG_WARN, "the decision service %s fails: %s; until it answers, on_timeout decides: %s", name, fault,
                         self->on_timeout == OPEN ? "open" : "closed");
     else
-        self->host->log(self, SOTH_LOG_INFO, "the decision service %s answers again, after %llu failures", name, (unsigned long long)failures);
+        self->host->log(self, SOTH_LOG_INFO, "the decision service %s answers again, after %llu failures", name,
+                        (unsigned long long)failures);
 }
 
 static int counter(struct webhook *self, const char *label)
@@ -94,13 +97,14 @@ static int create(const struct soth_host *host, void *arg)
     self->errors = counter(self, "error");
     self->busy = counter(self, "busy");
     self->gone = counter(self, "gone");
+    static const char calls[] = "questions sent to the decision service; those of one moment about one thing are one";
     const struct desk_config config = {
         .host = host,
         .self = self,
         .timeout_ms = self->timeout,
         .cache_ttl_ms = self->cache_ttl,
         .max_in_flight = (uint64_t)self->max_in_flight,
-        .calls_counter = host->counter(self, "calls", NULL, "questions sent to the decision service; those of one moment about one thing are one"),
+        .calls_counter = host->counter(self, "calls", NULL, calls),
         .episode = episode,
     };
     return desk_open(&self->where, &config, &self->desk);

@@ -28,8 +28,8 @@ struct answer {
     uint64_t ttl_ms;         /* TTL_ABSENT: it says nothing */
     struct soth_span reason; /* p == NULL: none */
 };
-/* `hook`: SOTH_HOOK_CONNECT or SOTH_HOOK_REQUEST, which knows fewer actions. The reason is written to `reason`, cut to what fits, blanks for
- * control characters. NULL, or what is wrong with it. */
+/* `hook`: SOTH_HOOK_CONNECT or SOTH_HOOK_REQUEST, which knows fewer actions. The reason is written to `reason`, cut to what fits, with
+ * blanks for control characters. NULL, or what is wrong with it. */
 const char *answer_parse(struct soth_span json, uint32_t hook, struct answer *out, char reason[REASON_MOST]);
 
 #endif

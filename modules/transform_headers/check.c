@@ -149,7 +149,8 @@ static int check_map(const struct place *at, const struct rule *r)
     const char *why = NULL;
     if (*r->map_to.host && pattern_parse(r->map_to.host, &pattern, &why) < 0)
         return bad(at, "map_to.host", r->map_to.host, why);
-    if (*r->map_to.host && (pattern.port || strchr(r->map_to.host, '/') || (pattern.kind != PATTERN_EXACT && pattern.kind != PATTERN_NETWORK)))
+    if (*r->map_to.host && (pattern.port || strchr(r->map_to.host, '/') ||
+                            (pattern.kind != PATTERN_EXACT && pattern.kind != PATTERN_NETWORK)))
         return bad(at, "map_to.host", r->map_to.host, "is not one host; a port has its own key");
     if (*r->map_to.path && (why = wrong_path(r)))
         return bad(at, "map_to.path", r->map_to.path, why);

@@ -55,8 +55,8 @@ static inline int maps_connection(const struct rule *r)
 /* check.c: soth_module.check */
 int transform_check(const struct soth_host *host, void *self);
 
-/* secret.c: the value of a field that holds a secret, from its file or the environment; malloc'd, *n bytes without a NUL that counts. NULL, told
- * by cfg_err at rules[i].secret, when it cannot be had; what was read is never told. */
+/* secret.c: the value of a field that holds a secret, from its file or the environment: malloc'd, *n bytes. NULL, told by cfg_err at
+ * rules[i].secret, when it cannot be had; what was read is never told. */
 char *secret_read(const struct soth_host *host, void *self, size_t i, const struct secret *secret, size_t *n);
 void secret_free(char *value, size_t n); /* leaves nothing in memory */
 

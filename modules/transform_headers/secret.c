@@ -98,7 +98,8 @@ static const char *unclean(const char *value, long *n)
 char *secret_read(const struct soth_host *host, void *self, size_t i, const struct secret *secret, size_t *n)
 {
     static const char mark[] = "{secret}";
-    const char *at = strstr(secret->format, mark), *key = *secret->file ? "file" : "env", *where = *secret->file ? secret->file : secret->env;
+    const char *at = strstr(secret->format, mark);
+    const char *key = *secret->file ? "file" : "env", *where = *secret->file ? secret->file : secret->env;
     const size_t before = (size_t)(at - secret->format), after = strlen(at) - (sizeof mark - 1);
     char value[SECRET_MOST], *out = NULL;
     long size = *secret->file ? read_file(host, self, i, where, value) : read_env(host, self, i, where, value);

@@ -40,7 +40,8 @@ static const struct soth_opt rule_options[] = {
     SOTH_OPT_PAIRS(R, set_response, "the same for responses"),
     SOTH_OPT_PAIRS(R, add_response, "the same for responses"),
     SOTH_OPT_STRINGS(R, remove_response, "[]", "the same for responses"),
-    SOTH_OPT_MAP(R, map_to, map_options, "where it goes instead; without path also connections (CONNECT). The decision sees the new target"),
+    SOTH_OPT_MAP(R, map_to, map_options,
+                 "where it goes instead; without path also connections (CONNECT). The decision sees the new target"),
     SOTH_OPT_MAP(R, secret, secret_options, "a credential that the client never holds; needs host"),
     SOTH_OPT_END,
 };
@@ -213,10 +214,11 @@ static int map_request(const struct transform *self, struct soth_flow *flow, siz
                        const struct soth_message *request)
 {
     const struct rule *r = rule_at(self, i);
+    const int has_path = a->path_n && a->path[0] == '/'; /* "OPTIONS *" has none */
     char *path = NULL;
-    /* "OPTIONS *" has no path */
-    if (*r->map_to.path && a->path_n && a->path[0] == '/' && !(path = target_map(r->map_to.path, *pattern ? pattern : NULL, a->path, a->path_n,
-                                                                                 request->target)))
+    if (*r->map_to.path && has_path)
+        path = target_map(r->map_to.path, *pattern ? pattern : NULL, a->path, a->path_n, request->target);
+    if (*r->map_to.path && has_path && !path)
         return -SOTH_ENOMEM;
     int result = self->host->set_target(flow, soth_span(self->compiled[i].map_host), (uint32_t)r->map_to.port, soth_span(path));
     free(path);

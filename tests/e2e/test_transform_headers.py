@@ -110,7 +110,8 @@ def test_a_key_of_the_environment(transforming, origin):
     assert SECRET.encode() not in everything_written(p)
 
 
-@pytest.mark.parametrize("what,words", [("missing", "No such file"), ("readable", "chmod 600"), ("empty", "is empty"), ("lines", "more than one line")])
+@pytest.mark.parametrize("what,words", [("missing", "No such file"), ("readable", "chmod 600"), ("empty", "is empty"),
+                                        ("lines", "more than one line")])
 def test_a_key_that_cannot_be_had_is_an_error(transforming, tmp_path, what, words):
     path = tmp_path / "vendor.key"
     if what != "missing":

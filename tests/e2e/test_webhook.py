@@ -87,7 +87,8 @@ def test_connections(hooked, decider, origin, authority, action):
             assert client.ask("GET", "/hello", "origin.test").body == b"hello\n"
     decided = p.decision()
     assert decided.at("action") == ("intercept" if action == "allow" else action)
-    assert (decided.at("policy_module"), decided.at("rule_id")) == (("policy_rules", None) if action == "allow" else ("policy_webhook", "said"))
+    by = ("policy_rules", None) if action == "allow" else ("policy_webhook", "said")
+    assert (decided.at("policy_module"), decided.at("rule_id")) == by
     assert p.wait_closed()[0].at("reason_detail") == ("said" if action == "block" else None)
 
 
@@ -106,9 +107,11 @@ def test_a_further_name_is_asked_about(hooked, decider, origin):
 def test_with_other_policies(hooked, decider, origin):
     """Block beats allow, whoever says it."""
     server, service = origin(), decider(by_path)
-    p = hooked(service, policy={"rules": [{"id": "ro", "action": "block", "method": "POST"}, {"id": "all", "action": "allow", "path": "*"}]})
+    p = hooked(service, policy={"rules": [{"id": "ro", "action": "block", "method": "POST"},
+                                          {"id": "all", "action": "allow", "path": "*"}]})
     with p.client().connect(f"origin.test:{server.port}") as client:
-        assert [client.ask(m, t, "origin.test").status for m, t in (("GET", "/hello"), ("POST", "/echo"), ("GET", "/admin"))] == [200, 403, 403]
+        asked = (("GET", "/hello"), ("POST", "/echo"), ("GET", "/admin"))
+        assert [client.ask(m, t, "origin.test").status for m, t in asked] == [200, 403, 403]
 
 
 def test_nothing_of_a_body_goes_out_before_the_answer(hooked, decider, origin):
@@ -225,8 +228,10 @@ def test_killed_in_the_middle_of_a_call(hooked, decider, origin):
 
 BABBLE = {
     "garbage": b"\x16\x03\x01\x02\x00garbage\r\n\r\n", "status": b"HTTP/1.1 500 Oops\r\nContent-Length: 18\r\n\r\n{\"action\":\"allow\"}",
-    "not_json": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nallow", "action": b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"action\":\"deny\"}",
-    "tunnel_a_request": b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"action\":\"tunnel\"}", "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+    "not_json": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nallow",
+    "action": b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"action\":\"deny\"}",
+    "tunnel_a_request": b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"action\":\"tunnel\"}",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
     "nothing": b"", "too_long": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b" " * 100000,
 }
 

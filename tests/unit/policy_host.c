@@ -192,7 +192,7 @@ unsigned policy_log_count(const char *text)
 
 /* ---- flows ---- */
 
-struct soth_flow *flow_new(void)
+struct soth_flow *policy_flow_new(void)
 {
     struct soth_flow *flow = calloc(1, sizeof *flow);
     if (!flow)
@@ -212,13 +212,13 @@ static void forget(struct soth_flow *flow)
     pthread_mutex_unlock(&lock);
 }
 
-void flow_free(struct soth_flow *flow)
+void policy_flow_free(struct soth_flow *flow)
 {
     forget(flow);
     free(flow);
 }
 
-void flow_cancel(struct fake_instance *policy, struct soth_flow *flow)
+void policy_flow_cancel(struct fake_instance *policy, struct soth_flow *flow)
 {
     struct soth_token token = flow->token;
     forget(flow);
@@ -256,7 +256,7 @@ int ask_rewrite(struct fake_instance *policy, struct soth_flow *flow, const stru
     return policy->module->rewrite(policy->self, flow, message);
 }
 
-void flow_wait(struct soth_flow *flow)
+void policy_flow_wait(struct soth_flow *flow)
 {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
@@ -272,7 +272,7 @@ int answer_connect(struct fake_instance *policy, struct soth_flow *flow, const s
 {
     int r;
     while ((r = ask_connect(policy, flow, connect, out)) == SOTH_PAUSE)
-        flow_wait(flow);
+        policy_flow_wait(flow);
     return r;
 }
 
@@ -280,16 +280,16 @@ int answer_request(struct fake_instance *policy, struct soth_flow *flow, const s
 {
     int r;
     while ((r = ask_request(policy, flow, request, out)) == SOTH_PAUSE)
-        flow_wait(flow);
+        policy_flow_wait(flow);
     return r;
 }
 
-void flow_field(struct soth_flow *flow, const char *name, const char *value)
+void policy_flow_field(struct soth_flow *flow, const char *name, const char *value)
 {
     host_hdr_add(flow, name, soth_span(value));
 }
 
-const char *flow_fields(const struct soth_flow *flow)
+const char *policy_flow_fields(const struct soth_flow *flow)
 {
     static char text[FLOW_FIELDS * sizeof flow->fields[0] + 1];
     size_t n = 0;

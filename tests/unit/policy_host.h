@@ -40,23 +40,23 @@ struct soth_flow {
     unsigned targets; /* how often set_target was called */
 };
 
-struct soth_flow *flow_new(void);
-void flow_free(struct soth_flow *flow); /* cancels a pause, like a client that leaves */
+struct soth_flow *policy_flow_new(void);
+void policy_flow_free(struct soth_flow *flow); /* cancels a pause, like a client that leaves */
 
-/* Calls the hook. After SOTH_PAUSE: flow_wait, then the same again. */
+/* Calls the hook. After SOTH_PAUSE: policy_flow_wait, then the same again. */
 int ask_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
 int ask_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
 int ask_rewrite(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *message);
 /* Until the flow is resumed; fails the test when that takes too long. */
-void flow_wait(struct soth_flow *flow);
+void policy_flow_wait(struct soth_flow *flow);
 /* The deadline of its pause passes, or its client leaves: the module's cancel is called. */
-void flow_cancel(struct fake_instance *policy, struct soth_flow *flow);
+void policy_flow_cancel(struct fake_instance *policy, struct soth_flow *flow);
 /* Calls the hook until it has an answer. */
 int answer_connect(struct fake_instance *policy, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
 int answer_request(struct fake_instance *policy, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
 
-/* Fields of the flow's head. flow_fields prints "name: value\n" ... */
-void flow_field(struct soth_flow *flow, const char *name, const char *value);
-const char *flow_fields(const struct soth_flow *flow);
+/* Fields of the flow's head. policy_flow_fields prints "name: value\n" ... */
+void policy_flow_field(struct soth_flow *flow, const char *name, const char *value);
+const char *policy_flow_fields(const struct soth_flow *flow);
 
 #endif

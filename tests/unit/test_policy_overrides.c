@@ -16,14 +16,14 @@ static struct soth_flow *flow;
 static int begin(void **state)
 {
     (void)state;
-    flow = flow_new();
+    flow = policy_flow_new();
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    flow_free(flow);
+    policy_flow_free(flow);
     fake_close(&policy);
     return 0;
 }

@@ -58,17 +58,17 @@ static void open_policy(const char *more)
 /* One flow's question about a path, answered. */
 static int ask_path(const char *path)
 {
-    struct soth_flow *flow = flow_new();
+    struct soth_flow *flow = policy_flow_new();
     struct soth_message request = request_on(&connect, "GET", path);
     int r = answer_request(&policy, flow, &request, &decision);
-    flow_free(flow);
+    policy_flow_free(flow);
     return r;
 }
 
 /* A flow that has asked; what its hook said. */
 static struct soth_flow *asking(const char *path, int wanted)
 {
-    struct soth_flow *flow = flow_new();
+    struct soth_flow *flow = policy_flow_new();
     struct soth_message request = request_on(&connect, "GET", path);
     assert_int_equal(ask_request(&policy, flow, &request, &decision), wanted);
     return flow;
@@ -78,9 +78,9 @@ static struct soth_flow *asking(const char *path, int wanted)
 static int answered(struct soth_flow *flow, const char *path)
 {
     struct soth_message request = request_on(&connect, "GET", path);
-    flow_wait(flow);
+    policy_flow_wait(flow);
     int r = answer_request(&policy, flow, &request, &decision);
-    flow_free(flow);
+    policy_flow_free(flow);
     return r;
 }
 
@@ -112,14 +112,14 @@ static uint64_t outcome(const char *label)
 static void blocks_with_a_reason(void **state)
 {
     (void)state;
-    struct soth_flow *flow = flow_new();
+    struct soth_flow *flow = policy_flow_new();
     struct soth_message request = request_on(&connect, "GET", "/v1?q");
     open_policy("");
     decider_says(decider, "{\"action\":\"block\",\"reason\":\"quota\"}");
     assert_int_equal(ask_request(&policy, flow, &request, &decision), SOTH_PAUSE);
     assert_int_equal(flow->deadline_ms, 60000);
     assert_int_equal(flow->on_timeout, 0);
-    flow_wait(flow);
+    policy_flow_wait(flow);
     is_blocked(ask_request(&policy, flow, &request, &decision), "rule", "quota");
     assert_int_equal(outcome("ok"), 1);
     char *said = decider_last(decider), body[256];
@@ -130,7 +130,7 @@ static void blocks_with_a_reason(void **state)
     assert_non_null(strstr(said, body));
     assert_non_null(strstr(said, "Content-Type: application/json\r\n"));
     free(said);
-    flow_free(flow);
+    policy_flow_free(flow);
 }
 
 static void every_action_of_a_connection(void **state)
@@ -148,7 +148,7 @@ static void every_action_of_a_connection(void **state)
     };
     open_policy("");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct soth_flow *flow = flow_new();
+        struct soth_flow *flow = policy_flow_new();
         decider_says(decider, cases[i].says);
         assert_int_equal(answer_connect(&policy, flow, &connect, &decision), cases[i].result);
         if (cases[i].result == SOTH_DECIDED) {
@@ -156,7 +156,7 @@ static void every_action_of_a_connection(void **state)
             assert_string_equal(decision.reason, "rule");
             assert_int_equal(decision.rule_id.n, 0);
         }
-        flow_free(flow);
+        policy_flow_free(flow);
     }
     assert_int_equal(outcome("ok"), 4);
     assert_int_equal(decider_connections(decider), 1); /* kept alive */
@@ -241,7 +241,7 @@ static void kept_answers(void **state)
     decider_says(decider, "{\"action\":\"block\",\"reason\":\"one\"}");
     is_blocked(ask_path("/a"), "rule", "one");
     decider_says(decider, "{\"action\":\"block\",\"reason\":\"two\",\"ttl_ms\":3600000}");
-    flow_free(asking("/a", SOTH_DECIDED)); /* without a pause */
+    policy_flow_free(asking("/a", SOTH_DECIDED)); /* without a pause */
     is_blocked(SOTH_DECIDED, "rule", "one");
     is_blocked(ask_path("/b"), "rule", "two");
     is_blocked(ask_path("/a?another=query"), "rule", "one");
@@ -324,7 +324,7 @@ static void answers_do_not_mix(void **state)
     assert_int_equal(decider_connections(decider), 20);
     decider_holds(decider, 0);
     for (int i = 0; i < 20; i++)
-        flow_wait(flows[i]);
+        policy_flow_wait(flows[i]);
     decider_says(decider, "{\"action\":\"block\",\"reason\":\"late\"}");
     is_blocked(ask_path("/new"), "rule", "late");
     for (int i = 0; i < 20; i++) {
@@ -347,7 +347,7 @@ static void too_many_at_once(void **state)
     assert_int_equal(answered(joined, "/1"), SOTH_CONTINUE);
     struct soth_message request = request_on(&connect, "GET", "/3");
     assert_int_equal(answer_request(&policy, three, &request, &decision), SOTH_CONTINUE);
-    flow_free(three);
+    policy_flow_free(three);
 }
 
 /* ---- a service that does not behave ---- */
@@ -504,10 +504,10 @@ static void the_host_ends_it(void **state)
     decider_holds(decider, 1);
     struct soth_flow *flow = asking("/", SOTH_PAUSE);
     policy_clock_skew_ns = 61 * SECOND;
-    flow_cancel(&policy, flow);
+    policy_flow_cancel(&policy, flow);
     assert_int_equal(outcome("timeout") + outcome("gone"), 1);
     decider_wait_open(decider, 0);
-    flow_free(flow);
+    policy_flow_free(flow);
 }
 
 /* A call that hangs is joined by nobody once it is as old as a flow would wait: the service may answer a new one. */
@@ -520,14 +520,14 @@ static void a_call_that_hangs(void **state)
     policy_clock_skew_ns = 40 * SECOND;
     struct soth_flow *second = asking("/", SOTH_PAUSE);
     policy_clock_skew_ns = 70 * SECOND; /* the first is past its deadline, the second is not */
-    flow_cancel(&policy, first);
+    policy_flow_cancel(&policy, first);
     assert_int_equal(outcome("timeout"), 1);
     struct soth_flow *third = asking("/", SOTH_PAUSE);
     decider_wait_questions(decider, 2);
     decider_holds(decider, 0);
     assert_int_equal(answered(second, "/"), SOTH_CONTINUE);
     assert_int_equal(answered(third, "/"), SOTH_CONTINUE);
-    flow_free(first);
+    policy_flow_free(first);
 }
 
 /* ---- a client that leaves ---- */
@@ -539,18 +539,18 @@ static void a_client_leaves(void **state)
     decider_holds(decider, 1);
     struct soth_flow *flow = asking("/", SOTH_PAUSE);
     decider_wait_questions(decider, 1);
-    flow_cancel(&policy, flow);
-    flow_free(flow);
+    policy_flow_cancel(&policy, flow);
+    policy_flow_free(flow);
     assert_int_equal(outcome("gone"), 1);
     decider_wait_open(decider, 0); /* nobody waits for this answer: its place is free again */
     decider_holds(decider, 0);
     struct soth_message request = request_on(&connect, "GET", "/");
     int r;
-    flow = flow_new();
+    flow = policy_flow_new();
     while ((r = answer_request(&policy, flow, &request, &decision)) == SOTH_BUSY)
         usleep(1000);
     assert_int_equal(r, SOTH_CONTINUE);
-    flow_free(flow);
+    policy_flow_free(flow);
     assert_int_equal(policy_log_count("fails"), 0);
 }
 
@@ -560,8 +560,8 @@ static void one_of_two_leaves(void **state)
     open_policy("");
     decider_holds(decider, 1);
     struct soth_flow *stays = asking("/", SOTH_PAUSE), *leaves = asking("/", SOTH_PAUSE);
-    flow_cancel(&policy, leaves);
-    flow_free(leaves);
+    policy_flow_cancel(&policy, leaves);
+    policy_flow_free(leaves);
     decider_holds(decider, 0);
     assert_int_equal(answered(stays, "/"), SOTH_CONTINUE);
     assert_int_equal(decider_questions(decider), 1);
@@ -572,9 +572,9 @@ static void it_leaves_when_the_answer_is_there(void **state)
     (void)state;
     open_policy("");
     struct soth_flow *flow = asking("/", SOTH_PAUSE);
-    flow_wait(flow);
-    flow_cancel(&policy, flow);
-    flow_free(flow);
+    policy_flow_wait(flow);
+    policy_flow_cancel(&policy, flow);
+    policy_flow_free(flow);
     assert_int_equal(outcome("gone"), 1);
     assert_int_equal(ask_path("/"), SOTH_CONTINUE);
 }
@@ -585,7 +585,7 @@ static void a_stale_resume(void **state)
     (void)state;
     open_policy("");
     decider_holds(decider, 1);
-    flow_free(asking("/", SOTH_PAUSE));
+    policy_flow_free(asking("/", SOTH_PAUSE));
     decider_holds(decider, 0);
     assert_int_equal(ask_path("/other"), SOTH_CONTINUE);
 }
@@ -608,7 +608,7 @@ static void closed_in_the_middle(void **state)
     fake_close(&policy);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(flows[i]->state, FLOW_RESUMED);
-        flow_free(flows[i]);
+        policy_flow_free(flows[i]);
     }
 }
 
@@ -642,7 +642,7 @@ static void *flows_of_one_worker(void *arg)
 {
     unsigned seed = (unsigned)(uintptr_t)arg;
     for (int i = 0; i < ROUNDS; i++) {
-        struct soth_flow *flow = flow_new();
+        struct soth_flow *flow = policy_flow_new();
         struct soth_connect here = connect_to("api.example", 443);
         struct soth_decision said;
         char path[16];
@@ -651,12 +651,12 @@ static void *flows_of_one_worker(void *arg)
         struct soth_message request = request_on(&here, "GET", path);
         while ((r = ask_request(&policy, flow, &request, &said)) == SOTH_BUSY || (r == SOTH_PAUSE && !leaves))
             if (r == SOTH_PAUSE)
-                flow_wait(flow);
+                policy_flow_wait(flow);
         if (r == SOTH_PAUSE)
-            flow_cancel(&policy, flow);
+            policy_flow_cancel(&policy, flow);
         else if (r != SOTH_DECIDED || said.action != SOTH_BLOCK || !soth_span_is(said.rule_id, "all"))
             abort();
-        flow_free(flow);
+        policy_flow_free(flow);
     }
     return NULL;
 }

@@ -21,7 +21,7 @@ static struct soth_connect connect;
 static int begin(void **state)
 {
     (void)state;
-    flow = flow_new();
+    flow = policy_flow_new();
     connect = connect_to("api.example", 443);
     return 0;
 }
@@ -29,7 +29,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    flow_free(flow);
+    policy_flow_free(flow);
     fake_close(&policy);
     return 0;
 }
@@ -62,10 +62,10 @@ static void fields(const char *before, const char *target, const char *after)
         char *colon = strchr(line, ':');
         next = strchr(line, '\n');
         *colon = *next++ = 0;
-        flow_field(flow, line, colon + 2);
+        policy_flow_field(flow, line, colon + 2);
     }
     request(target);
-    assert_string_equal(flow_fields(flow), after);
+    assert_string_equal(policy_flow_fields(flow), after);
 }
 
 /* ---- fields ---- */
@@ -75,7 +75,8 @@ static void set_add_remove(void **state)
     (void)state;
     open_rules("- host: api.example\n  set: {X-A: one, x-b: 'two words'}\n  add: {X-C: [1, 2], X-A: more}\n  remove: [Cookie, X-Gone]\n");
     fields("", "/", "X-A: one\nx-b: two words\nX-C: 1\nX-C: 2\nX-A: more\n");
-    fields("cookie: a\nx-a: mine\nAccept: */*\nX-A: again\nCookie: b\n", "/", "Accept: */*\nX-A: one\nx-b: two words\nX-C: 1\nX-C: 2\nX-A: more\n");
+    fields("cookie: a\nx-a: mine\nAccept: */*\nX-A: again\nCookie: b\n", "/",
+           "Accept: */*\nX-A: one\nx-b: two words\nX-C: 1\nX-C: 2\nX-A: more\n");
     assert_int_equal(flow->targets, 0);
     assert_int_equal(fake_count("changed{request}"), 2);
 }
@@ -83,7 +84,8 @@ static void set_add_remove(void **state)
 static void every_rule_that_matches(void **state)
 {
     (void)state;
-    open_rules("- {host: .example, set: {X-A: first, X-B: first}}\n- {path: /v1/*, set: {X-B: second}}\n- {host: other.test, set: {X-C: no}}\n");
+    open_rules("- {host: .example, set: {X-A: first, X-B: first}}\n- {path: /v1/*, set: {X-B: second}}\n"
+               "- {host: other.test, set: {X-C: no}}\n");
     fields("", "/v1/x", "X-A: first\nX-B: second\n");
     fields("", "//v1/./%78?q=/v2", "X-A: first\nX-B: second\n"); /* paths as policy_rules compares them */
     fields("", "/v2", "X-A: first\nX-B: first\n");
@@ -99,16 +101,16 @@ static void responses(void **state)
     response.direction = SOTH_TO_CLIENT;
     open_rules("- {host: api.example, path: /v1/*, set: {X-Q: no}, set_response: {Cache-Control: no-store}, add_response: {Via: soth},\n"
                "   remove_response: [Server]}\n");
-    flow_field(flow, "server", "x/1");
+    policy_flow_field(flow, "server", "x/1");
     assert_int_equal(ask_rewrite(&policy, flow, &response), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "Cache-Control: no-store\nVia: soth\n");
+    assert_string_equal(policy_flow_fields(flow), "Cache-Control: no-store\nVia: soth\n");
     response.target_host = soth_span("elsewhere.test"); /* its request was mapped */
     assert_int_equal(ask_rewrite(&policy, flow, &response), SOTH_OK);
     assert_int_equal(fake_count("changed{response}"), 2);
     flow->field_count = 0;
     response.target = soth_span("/v2");
     assert_int_equal(ask_rewrite(&policy, flow, &response), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "");
+    assert_string_equal(policy_flow_fields(flow), "");
     assert_int_equal(fake_count("changed{response}"), 2);
 }
 
@@ -120,7 +122,7 @@ static void fields_that_the_host_refuses(void **state)
     open_rules("- add: {X-A: b}\n");
     for (int i = 0; i < FLOW_FIELDS; i++) {
         snprintf(names[i], sizeof names[i], "n%d", i);
-        flow_field(flow, names[i], "v");
+        policy_flow_field(flow, names[i], "v");
     }
     assert_int_equal(ask_rewrite(&policy, flow, &message), -SOTH_ENOMEM);
 }
@@ -145,17 +147,17 @@ static void both_names_must_match(void **state)
     open_rules("- {host: 'api.example:443', set: {X-Key: k}}\n");
     message.target_host = soth_span("evil.test");
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "");
+    assert_string_equal(policy_flow_fields(flow), "");
     message.target_host = soth_span("api.example");
     connect.port = 8443; /* another server on the same host; a Host field without a port does not make it the one on 443 */
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "");
+    assert_string_equal(policy_flow_fields(flow), "");
     connect.port = 443;
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "X-Key: k\n");
+    assert_string_equal(policy_flow_fields(flow), "X-Key: k\n");
     connect.host = soth_span("other.test"); /* to the right server, under another name */
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "X-Key: k\n");
+    assert_string_equal(policy_flow_fields(flow), "X-Key: k\n");
     assert_int_equal(fake_count("changed{request}"), 1);
 }
 
@@ -167,12 +169,12 @@ static void where_a_rule_has_sent_the_connection(void **state)
     message.target_host = soth_span("staging.test");
     connect.port = 8443;
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
-    assert_string_equal(flow_fields(flow), "X-Key: k\n");
+    assert_string_equal(policy_flow_fields(flow), "X-Key: k\n");
     connect.port = 8444;
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_int_equal(fake_count("changed{request}"), 1);
     connect.port = 8443;
-    flow_field(flow, "X-Host", "this is no Host field:1");
+    policy_flow_field(flow, "X-Host", "this is no Host field:1");
     message.target_host = soth_span("elsewhere.test");
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_int_equal(fake_count("changed{request}"), 1);
@@ -184,7 +186,8 @@ static void connections(void **state)
 {
     (void)state;
     struct soth_message message = request_on(&connect, "CONNECT", "api.example:443");
-    open_rules("- {host: api.example, path: /v1/*, map_to: {host: not.here}}\n- {host: 'api.example:443', map_to: {host: 'Staging.Test.', port: 8443}}\n"
+    open_rules("- {host: api.example, path: /v1/*, map_to: {host: not.here}}\n"
+               "- {host: 'api.example:443', map_to: {host: 'Staging.Test.', port: 8443}}\n"
                "- {host: api.example, map_to: {port: 1}}\n- {host: v6.example, map_to: {host: '2001:DB8::1'}}\n");
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_string_equal(flow->host, "staging.test");
@@ -198,7 +201,7 @@ static void connections(void **state)
     assert_int_equal(ask_rewrite(&policy, flow, &message), SOTH_OK);
     assert_int_equal(flow->targets, 2);
     assert_int_equal(fake_count("changed{connect}"), 2);
-    assert_string_equal(flow_fields(flow), "");
+    assert_string_equal(policy_flow_fields(flow), "");
 }
 
 static void requests_go_elsewhere(void **state)
@@ -250,7 +253,7 @@ static void long_paths(void **state)
     target[0] = '/';
     strcpy(target + sizeof target - 5, "/end");
     request(target);
-    assert_string_equal(flow_fields(flow), "X-End: yes\n");
+    assert_string_equal(policy_flow_fields(flow), "X-End: yes\n");
 }
 
 /* ---- secrets ---- */
@@ -258,7 +261,8 @@ static void long_paths(void **state)
 static void secret_file(const char *text, mode_t mode, const char *more)
 {
     char *folder = scratch_new(), *file = scratch_file(folder, "key", text, mode), rules[512];
-    snprintf(rules, sizeof rules, "rules:\n- {host: api.example, path: /v1/*, secret: {header: Authorization, file: '%s'%s}}\n", file, more);
+    snprintf(rules, sizeof rules, "rules:\n- {host: api.example, path: /v1/*, secret: {header: Authorization, file: '%s'%s}}\n", file,
+             more);
     policy_open(&policy, rules);
     free(file);
     scratch_free(folder);
