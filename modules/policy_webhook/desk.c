@@ -314,24 +314,32 @@ enum outcome desk_collect(struct desk *desk, uint64_t number, struct answer *out
     return outcome;
 }
 
+/* (lock) The call goes on only for somebody. */
+static void leave(struct desk *desk, struct waiter *w)
+{
+    struct call *call = w->call;
+    waiter_free(desk, w);
+    if (!call || call->waiters)
+        return;
+    unlist(desk, call);
+    service_abandon(desk->service, &call->job);
+}
+
 enum outcome desk_cancel(struct desk *desk, struct soth_token token)
 {
     const struct waiter wanted = {.token = token};
     enum outcome outcome = OUTCOME_ABANDONED;
+    int is_late = 0;
     pthread_mutex_lock(&desk->lock);
     struct waiter *w = find(&desk->by_token, &wanted, by_token);
     if (w) {
-        struct call *call = w->call;
-        if (call && desk->config.host->monotonic_ns() >= w->deadline_ns)
+        if (desk->config.host->monotonic_ns() >= w->deadline_ns)
             outcome = OUTCOME_TIMEOUT;
-        waiter_free(desk, w);
-        if (call && !call->waiters) {
-            unlist(desk, call);
-            service_abandon(desk->service, &call->job);
-        }
+        is_late = outcome == OUTCOME_TIMEOUT && w->call; /* else the service was judged when its call ended */
+        leave(desk, w);
     }
     pthread_mutex_unlock(&desk->lock);
-    if (outcome == OUTCOME_TIMEOUT)
+    if (is_late)
         judge_service(desk, late);
     return outcome;
 }

@@ -579,6 +579,20 @@ static void it_leaves_when_the_answer_is_there(void **state)
     assert_int_equal(ask_path("/"), SOTH_CONTINUE);
 }
 
+/* The answer and the deadline meet: on_timeout has decided, and that is what is counted. */
+static void the_deadline_passes_when_the_answer_is_there(void **state)
+{
+    (void)state;
+    open_policy("");
+    struct soth_flow *flow = asking("/", SOTH_PAUSE);
+    policy_flow_wait(flow);
+    policy_clock_skew_ns = 61 * SECOND;
+    policy_flow_cancel(&policy, flow);
+    policy_flow_free(flow);
+    assert_int_equal(outcome("timeout"), 1);
+    assert_int_equal(policy_log_count("it does not answer in time"), 0);
+}
+
 /* The flow is gone and the host has said nothing: its resume is stale. */
 static void a_stale_resume(void **state)
 {
@@ -705,6 +719,7 @@ int main(void)
         TEST(a_client_leaves),
         TEST(one_of_two_leaves),
         TEST(it_leaves_when_the_answer_is_there),
+        TEST(the_deadline_passes_when_the_answer_is_there),
         TEST(a_stale_resume),
         TEST(no_token),
         TEST(closed_in_the_middle),
