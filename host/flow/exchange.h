@@ -22,6 +22,20 @@ void exchange_bad_request(struct flow *flow, struct effects *fx, int status, con
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size);
 
+/* exchange_request.c, exchange_response.c: what comes out of the chain */
+void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_span data);
+void exchange_request_finish(struct flow *flow, struct effects *fx);
+void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data);
+void exchange_response_finish(struct flow *flow, struct effects *fx);
+
+/* exchange_chain.c. `side` is where bytes come from. */
+/* A head, before it goes on. false: a decoder that must not fail has failed; the exchange was answered or the flow cut. */
+bool chained_match(struct flow *flow, struct effects *fx, const struct message *msg, struct soth_span origin_form);
+bool chained_changes(const struct flow *flow, enum side side); /* may the body become another one? */
+void chained_data(struct flow *flow, struct effects *fx, enum side side, struct soth_span data);
+void chained_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *trailers);
+void chained_end(struct flow *flow, struct effects *fx, enum side side); /* *_finish follows, now or when everything is out */
+
 /* exchange_judge.c: GO, WAIT, BODY, or REFUSED (answered) */
 enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head);
 enum decision exchange_judge(struct flow *flow, struct effects *fx, const struct message *msg, const struct head *head);

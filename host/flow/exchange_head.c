@@ -30,8 +30,10 @@ void exchange_drop_head(struct exchange *ex)
 void exchange_fini(struct exchange *ex)
 {
     exchange_drop_head(ex);
-    free(ex->trailers);
-    ex->trailers = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        free(ex->trailers[i]);
+        ex->trailers[i] = NULL;
+    }
     buffer_fini(&ex->head);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);
@@ -198,7 +200,7 @@ static bool take_target(struct flow *flow, struct effects *fx, const struct targ
 static void remember(struct flow *flow, const struct message *msg, const struct head *head)
 {
     struct exchange *ex = &flow->exchange;
-    if (!(flow->env->hooks & (SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE)))
+    if (!(flow->env->hooks & (SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE)) && !flow->env->chains)
         return;
     const struct soth_span parts[EXCHANGE_LINE_PARTS] = {msg->method, head->origin_form, head->authority, head->named_form};
     for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; i++) {
@@ -215,8 +217,16 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
     if (upstream || (!msg->host.p && !head->host.p))
         head->host = exchange_authority_text(&flow->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
     struct rewrite_request how = {.target = head->origin_form, .host = head->host, .keep_upgrade = msg->wants_upgrade};
+    if (ex->edit)
+        msg = head_edit_message(ex->edit);
     remember(flow, msg, head);
-    if (rewrite_request_head(&ex->head, ex->edit ? head_edit_message(ex->edit) : msg, &how) < 0 || ex->line.failed) {
+    if (!chained_match(flow, fx, msg, head->origin_form))
+        return;
+    if (ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT)) {
+        how.reframe = true;
+        ex->request_framing = FRAMING_CHUNKED;
+    }
+    if (rewrite_request_head(&ex->head, msg, &how) < 0 || ex->line.failed) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }

@@ -75,7 +75,7 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
 static bool may_run(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
-    if (flow->go_on)
+    if (flow->go_on || ex->stuck[SIDE_CLIENT])
         return false;
     if (!ex->active || ex->discard || ex->peek.need)
         return true;
@@ -105,7 +105,14 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         return;
     }
     ex->request_chunk += data.n;
-    if (ex->discard || !flow->origin.open)
+    if (!ex->discard)
+        chained_data(flow, fx, SIDE_CLIENT, data);
+}
+
+void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_span data)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!flow->origin.open)
         return;
     if (ex->request_framing != FRAMING_CHUNKED) {
         leg_write(flow, fx, SIDE_ORIGIN, data.p, data.n);
@@ -119,23 +126,30 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
     buffer_fini(&frame);
 }
 
-static void trailers_or_end(struct flow *flow, struct effects *fx, const struct message *trailers)
+static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->peek.need) {
-        ex->trailers = trailers ? message_copy(trailers) : NULL;
+    if (!ex->trailers[SIDE_CLIENT])
+        ex->trailers[SIDE_CLIENT] = message_copy(msg);
+    if (ex->peek.need)
         return;
-    }
     emit_body(flow, SIDE_CLIENT);
-    if (trailers)
-        emit_trailers(flow, SIDE_CLIENT, trailers);
-    if (ex->request_framing != FRAMING_CHUNKED || ex->discard || !flow->origin.open || ex->request == PART_DONE)
-        return;
-    struct buffer frame = {0};
-    rewrite_last_chunk(&frame, trailers);
-    leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&frame), buffer_size(&frame));
-    buffer_fini(&frame);
-    ex->request_framing = FRAMING_NONE; /* the last chunk is sent once, with or without trailers */
+    emit_trailers(flow, SIDE_CLIENT, msg);
+    chained_trailers(flow, fx, SIDE_CLIENT, msg);
+}
+
+void exchange_request_finish(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    if (ex->request_framing == FRAMING_CHUNKED && !ex->discard && flow->origin.open) {
+        struct buffer frame = {0};
+        rewrite_last_chunk(&frame, ex->trailers[SIDE_CLIENT]);
+        leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&frame), buffer_size(&frame));
+        buffer_fini(&frame);
+    }
+    ex->request = PART_DONE;
+    if (ex->response == PART_DONE)
+        exchange_over(flow, fx);
 }
 
 static void request_end(struct flow *flow, struct effects *fx);
@@ -152,9 +166,10 @@ static void send_peeked(struct flow *flow, struct effects *fx)
     if (!ex->peek.complete)
         return;
     ex->peek.complete = false;
-    if (ex->trailers)
-        trailers_or_end(flow, fx, ex->trailers);
-    request_end(flow, fx);
+    if (ex->trailers[SIDE_CLIENT])
+        trailers(flow, fx, ex->trailers[SIDE_CLIENT]);
+    if (!flow->closing)
+        request_end(flow, fx);
 }
 
 static void request_end(struct flow *flow, struct effects *fx)
@@ -163,10 +178,11 @@ static void request_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    trailers_or_end(flow, fx, NULL);
-    flow->exchange.request = PART_DONE;
-    if (flow->exchange.response == PART_DONE)
-        exchange_over(flow, fx);
+    emit_body(flow, SIDE_CLIENT);
+    if (flow->exchange.discard)
+        exchange_request_finish(flow, fx);
+    else
+        chained_end(flow, fx, SIDE_CLIENT);
 }
 
 /* ---- on a proxy connection each head is looked at again: it may be a CONNECT this time ---- */
@@ -248,7 +264,7 @@ void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, si
             body(flow, fx, event.data);
             break;
         case H1_TRAILERS:
-            trailers_or_end(flow, fx, event.message);
+            trailers(flow, fx, event.message);
             break;
         case H1_END:
             request_end(flow, fx);

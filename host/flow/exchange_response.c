@@ -3,7 +3,7 @@
  * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades, and
  * what happens when an exchange is over. A response's bytes leave in the step in which they came.
  */
-#include "host/flow/stage.h"
+#include "host/flow/exchange.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -29,6 +29,8 @@ static void switching(struct flow *flow, struct effects *fx, const struct messag
     ex->response_begun = true;
     ex->upgraded = true;
     emit_response_headers(flow, msg, false);
+    if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
+        return;
     struct rewrite_response how = {.client_minor = ex->client_minor, .keep_upgrade = true, .framing = REWRITE_NONE};
     struct buffer head = {0};
     rewrite_response_head(&head, msg, &how);
@@ -89,7 +91,7 @@ static bool ends_early(const struct exchange *ex, const struct message *msg)
 static void final_go(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    ex->response_begun = true;
+    ex->response = PART_HEAD;
     ex->ends_early = ends_early(ex, msg);
     ex->plan = (struct rewrite_response){
         .client_minor = ex->client_minor,
@@ -97,13 +99,20 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
         .keep_alive_10 = ex->client_minor == 0 && !ex->close_client,
         .no_body = ex->head_method,
     };
+    if (ex->edit)
+        msg = head_edit_message(ex->edit);
+    if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
+        return;
+    ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method && chained_changes(flow, SIDE_ORIGIN);
     rewrite_plan_response(msg, &ex->plan);
+    ex->response_begun = true;
     struct buffer head = {0};
-    if (rewrite_response_head(&head, ex->edit ? head_edit_message(ex->edit) : msg, &ex->plan) < 0)
+    if (rewrite_response_head(&head, msg, &ex->plan) < 0)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
     else
         leg_write(flow, fx, SIDE_CLIENT, buffer_data(&head), buffer_size(&head));
     buffer_fini(&head);
+    ex->response = PART_BODY;
     exchange_drop_head(ex);
 }
 
@@ -199,6 +208,12 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         return;
     }
     ex->response_chunk += data.n;
+    chained_data(flow, fx, SIDE_ORIGIN, data);
+}
+
+void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data)
+{
+    struct exchange *ex = &flow->exchange;
     if (ex->plan.framing != REWRITE_CHUNKED) {
         leg_write(flow, fx, SIDE_CLIENT, data.p, data.n);
         return;
@@ -211,23 +226,29 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
     buffer_fini(&frame);
 }
 
-static void last_chunk(struct flow *flow, struct effects *fx, const struct message *trailers)
+static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->peek.need) {
-        ex->trailers = message_copy(trailers);
+    if (!ex->trailers[SIDE_ORIGIN])
+        ex->trailers[SIDE_ORIGIN] = message_copy(msg);
+    if (ex->peek.need)
         return;
-    }
     emit_body(flow, SIDE_ORIGIN);
-    if (trailers)
-        emit_trailers(flow, SIDE_ORIGIN, trailers);
-    if (ex->plan.framing != REWRITE_CHUNKED)
-        return;
-    struct buffer frame = {0};
-    rewrite_last_chunk(&frame, trailers);
-    leg_write(flow, fx, SIDE_CLIENT, buffer_data(&frame), buffer_size(&frame));
-    buffer_fini(&frame);
-    ex->plan.framing = REWRITE_NONE; /* sent once, with or without trailers */
+    emit_trailers(flow, SIDE_ORIGIN, msg);
+    chained_trailers(flow, fx, SIDE_ORIGIN, msg);
+}
+
+void exchange_response_finish(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    if (ex->plan.framing == REWRITE_CHUNKED) {
+        struct buffer frame = {0};
+        rewrite_last_chunk(&frame, ex->trailers[SIDE_ORIGIN]);
+        leg_write(flow, fx, SIDE_CLIENT, buffer_data(&frame), buffer_size(&frame));
+        buffer_fini(&frame);
+    }
+    ex->response = PART_DONE;
+    exchange_over(flow, fx);
 }
 
 static void response_end(struct flow *flow, struct effects *fx)
@@ -239,9 +260,8 @@ static void response_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    last_chunk(flow, fx, NULL);
-    ex->response = PART_DONE;
-    exchange_over(flow, fx);
+    emit_body(flow, SIDE_ORIGIN);
+    chained_end(flow, fx, SIDE_ORIGIN);
 }
 
 /* The body, or its beginning, that was kept until the head was judged. */
@@ -258,9 +278,10 @@ static void response_peeked(struct flow *flow, struct effects *fx)
     buffer_fini(&bytes);
     if (!complete || flow->closing)
         return;
-    if (ex->trailers)
-        last_chunk(flow, fx, ex->trailers);
-    response_end(flow, fx);
+    if (ex->trailers[SIDE_ORIGIN])
+        trailers(flow, fx, ex->trailers[SIDE_ORIGIN]);
+    if (!flow->closing)
+        response_end(flow, fx);
 }
 
 void exchange_peek_ended(struct flow *flow, struct effects *fx)
@@ -282,11 +303,13 @@ void exchange_over(struct flow *flow, struct effects *fx)
         return; /* the answer came first, the rest of the request still goes to the origin */
     if (ex->plan.close || exchange_is_last(flow)) {
         fx->linger = more;
+        chained_free(flow, !more);
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
         return;
     }
     if (more)
         return;
+    chained_free(flow, true);
     ex->active = false;
     ex->discard = false;
     exchange_fini(ex);
@@ -314,7 +337,7 @@ static bool take_event(struct flow *flow, struct effects *fx, const struct h1_ev
         body(flow, fx, event->data);
         break;
     case H1_TRAILERS:
-        last_chunk(flow, fx, event->message);
+        trailers(flow, fx, event->message);
         break;
     case H1_END:
         response_end(flow, fx);
@@ -337,7 +360,7 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
                 exchange_over(flow, fx);
             return;
         }
-        if (flow->go_on) {
+        if (flow->go_on || flow->exchange.stuck[SIDE_ORIGIN]) {
             if (n > 0)
                 leg_deliver(flow, fx, SIDE_ORIGIN, p, n); /* held */
             return;
@@ -355,8 +378,8 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
             return;
         if (flow->exchange.upgraded) {
             upgraded_begin(flow, fx);
-            if (n > 0)
-                leg_write(flow, fx, SIDE_CLIENT, p, n);
+            if (n > 0 && !flow->closing)
+                leg_deliver(flow, fx, SIDE_ORIGIN, p, n);
             return;
         }
     }

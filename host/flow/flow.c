@@ -118,17 +118,25 @@ void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effect
     flow->deadline_ns = flow->ask.pause.deadline_ns;
 }
 
-/* What came while the flow waited, of the side whose bytes no stage has taken over by itself. */
-static void deliver_held(struct flow *flow, struct effects *fx)
+static void deliver_bytes(struct flow *flow, struct effects *fx, enum side side)
 {
-    struct buffer held = flow->held_origin;
-    flow->held_origin = (struct buffer){0};
+    struct buffer *where = side == SIDE_CLIENT ? &flow->held : &flow->held_origin, held = *where;
+    *where = (struct buffer){0};
     if (buffer_size(&held) > 0)
-        leg_deliver(flow, fx, SIDE_ORIGIN, buffer_data(&held), buffer_size(&held));
+        leg_deliver(flow, fx, side, buffer_data(&held), buffer_size(&held));
     buffer_fini(&held);
+}
+
+void flow_deliver_held(struct flow *flow, struct effects *fx)
+{
+    /* in all other stages the client's are taken over by who held them */
+    if (flow->stage == &stage_upgraded && !chained_stuck(flow, SIDE_CLIENT))
+        deliver_bytes(flow, fx, SIDE_CLIENT);
+    if (!flow->closing && !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN))
+        deliver_bytes(flow, fx, SIDE_ORIGIN);
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
         struct leg *leg = leg_of(flow, side);
-        if (flow->closing || flow->go_on || !leg->end_held)
+        if (flow->closing || flow->go_on || chained_stuck(flow, side) || !leg->end_held)
             continue;
         leg->end_held = false;
         leg_deliver_end(flow, fx, side, leg->end_error);
@@ -143,14 +151,15 @@ static void wait_over(struct flow *flow, struct effects *fx)
     flow->deadline_ns = flow->left_ns ? flow->env->bus->monotonic_ns + flow->left_ns : 0;
     go_on(flow, fx);
     if (!flow->closing && !flow->go_on)
-        deliver_held(flow, fx);
+        flow_deliver_held(flow, fx);
 }
 
 static void resumed(struct flow *flow, struct effects *fx, const struct input *in)
 {
     struct pause *pause = &flow->ask.pause;
     if (!flow->go_on || pause->state != PAUSE_WAITING || pause->token.pause != in->pause) {
-        flow->env->counters->stale_resumes++;
+        if (!chained_resumed(flow, fx, in->pause, in->arg))
+            flow->env->counters->stale_resumes++;
         return;
     }
     pause->state = PAUSE_RESUMED;
@@ -158,8 +167,18 @@ static void resumed(struct flow *flow, struct effects *fx, const struct input *i
     wait_over(flow, fx);
 }
 
+static bool is_due(const struct flow *flow, uint64_t ns)
+{
+    return ns && ns <= flow->env->bus->monotonic_ns;
+}
+
 static void timed_out(struct flow *flow, struct effects *fx)
 {
+    bool chain = is_due(flow, chained_deadline(flow));
+    if (chain)
+        chained_timer(flow, fx);
+    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns)))
+        return;
     if (flow->go_on) {
         flow->ask.pause.state = flow->ask.pause.state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
         wait_over(flow, fx);
@@ -203,15 +222,16 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
         code = flow->refusal.code;
         detail = flow->refusal.detail;
     }
+    if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
+        emit_body(flow, SIDE_CLIENT);
+        emit_body(flow, SIDE_ORIGIN);
+    }
+    chained_free(flow, code == CLOSE_RELAY_EOF);
     flow->closing = true;
     flow->go_on = NULL;
     flow->close_code = code;
     if (detail && *detail)
         snprintf(flow->close_detail, sizeof flow->close_detail, "%s", detail);
-    if (flow->source.protocol != SOTH_PROTO_TUNNEL) {
-        emit_body(flow, SIDE_CLIENT);
-        emit_body(flow, SIDE_ORIGIN);
-    }
     flow->state = FLOW_STREAM_CLOSING;
     stage_enter(flow, &stage_closing, 0);
     flow->deadline_ns = 0;
@@ -297,6 +317,9 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
     case INPUT_RESUMED:
         resumed(flow, fx, in);
         break;
+    case INPUT_WRITABLE:
+        chained_go_on(flow, fx);
+        break;
     case INPUT_DRAIN:
         flow->draining = true;
         if (stage->drain)
@@ -336,14 +359,20 @@ bool flow_wants(const struct flow *flow, enum side side)
 
 uint64_t flow_deadline(const struct flow *flow)
 {
-    return flow->deadline_ns;
+    uint64_t chain = chained_deadline(flow);
+    return chain && (chain < flow->deadline_ns || !flow->deadline_ns) ? chain : flow->deadline_ns;
+}
+
+bool flow_wants_room(const struct flow *flow, enum side side)
+{
+    return flow->exchange.full[side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT];
 }
 
 bool flow_moved(struct flow *flow, uint64_t when_ns)
 {
     uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
     bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
-    if (!silence || until <= flow->env->bus->monotonic_ns)
+    if (flow->go_on || is_due(flow, chained_deadline(flow)) || !silence || until <= flow->env->bus->monotonic_ns)
         return false;
     flow->deadline_ns = until;
     return true;

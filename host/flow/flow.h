@@ -47,7 +47,8 @@ struct flow_env {
     uint32_t hooks;          /* SOTH_HOOK_... any policy takes part in */
     void *policy;            /* of the functions below: module/registry.h has their contracts */
     enum ask_result (*ask)(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q);
-    void (*forget)(void *policy, struct soth_flow *flow, struct ask *ask);
+    void (*forget)(void *policy, struct soth_flow *flow, struct ask *ask); /* at the flow's end: its tokens are stale, too */
+    struct chain_env *chains; /* NULL: there are no decoders */
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
 };
@@ -83,6 +84,8 @@ struct dial_target {
 };
 void flow_dial_target(const struct flow *flow, struct dial_target *out);
 uint64_t flow_id(const struct flow *flow);
+/* A decoder waits until that side has taken what was sent: INPUT_WRITABLE is due when nothing is pending. */
+bool flow_wants_room(const struct flow *flow, enum side side);
 /* A module keeps it waiting: nothing is read until INPUT_RESUMED or INPUT_TIMER. */
 bool flow_waits(const struct flow *flow);
 

@@ -23,6 +23,7 @@ enum input_type {
     INPUT_DIALED,      /* the origin's connection exists */
     INPUT_DIAL_FAILED, /* failure, detail */
     INPUT_TIMER,       /* the flow's deadline has passed */
+    INPUT_WRITABLE,    /* side: it has taken everything, and flow_wants_room asked for that */
     INPUT_RESUMED,     /* pause, arg: a module lets the flow go on */
     INPUT_DRAIN,       /* finish what you are doing and end */
     INPUT_ABORT        /* end now: shutdown_drain */

@@ -70,7 +70,7 @@ void leg_lend_output(struct flow *flow, struct effects *fx)
 
 void leg_deliver(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
-    if (flow->go_on) {
+    if (flow->go_on || chained_stuck(flow, side)) {
         if (buffer_append(side == SIDE_CLIENT ? &flow->held : &flow->held_origin, p, n) < 0)
             leg_broken(flow, fx);
     } else if (flow->stage->data) {
@@ -83,7 +83,7 @@ void leg_deliver_end(struct flow *flow, struct effects *fx, enum side side, int 
     struct leg *leg = leg_of(flow, side);
     if (leg->ended)
         return;
-    if (flow->go_on && error <= 0) { /* after what is held; a broken connection is told at once */
+    if ((flow->go_on || chained_stuck(flow, side)) && error <= 0) { /* after what is held; a broken connection is told at once */
         leg->end_held = true;
         leg->end_error = error;
         return;

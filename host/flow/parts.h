@@ -6,6 +6,7 @@
 #ifndef HOST_FLOW_PARTS_H
 #define HOST_FLOW_PARTS_H
 
+#include "host/chain/chain.h"
 #include "host/flow/flow.h"
 #include "host/http/edit.h"
 #include "host/http/h1.h"
@@ -87,7 +88,11 @@ struct exchange {
     uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
     struct head_edit *edit; /* what modules changed in the head at hand */
-    struct message *trailers; /* of a request whose whole body was peeked at */
+    struct message *trailers[2]; /* of a message whose end is not sent yet, by side; NULL = none */
+    struct chain *chain;   /* decoders; NULL = none */
+    bool stuck[2];         /* a decoder keeps this side's body waiting, */
+    bool full[2];          /* for the other side to take what there is; */
+    bool ending[2];        /* its end was read meanwhile */
     struct peek peek;      /* the beginning of a body that a policy wants to see before it judges the head */
 };
 

@@ -45,6 +45,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
 void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code code); /* detail = phase */
 /* A module keeps the flow waiting (flow->ask): nothing is read until go_on is called. */
+void flow_deliver_held(struct flow *flow, struct effects *fx); /* what came meanwhile, where nothing waits any more */
 void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx));
 
 /* leg.c */
@@ -63,6 +64,14 @@ static inline struct leg *leg_of(struct flow *flow, enum side side) { return sid
 /* fsm.c */
 bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind); /* false: illegal here */
 const char *flow_state_name(enum flow_state state);
+
+/* exchange_chain.c: a decoder may keep one direction of an exchange waiting */
+bool chained_stuck(const struct flow *flow, enum side side);
+bool chained_resumed(struct flow *flow, struct effects *fx, uint64_t pause, uint64_t arg); /* false: nobody waits for it */
+uint64_t chained_deadline(const struct flow *flow); /* 0 = none */
+void chained_timer(struct flow *flow, struct effects *fx);
+void chained_go_on(struct flow *flow, struct effects *fx);
+void chained_free(struct flow *flow, bool complete);
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);
@@ -129,6 +138,7 @@ void http_begin(struct flow *flow, struct effects *fx);
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
+void upgraded_finish(struct flow *flow, struct effects *fx, enum side side); /* everything of that side has been relayed */
 /* exchange_*.c: one exchange, client to origin and back */
 bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */
 bool exchange_is_last(const struct flow *flow); /* the client has ended its side and nothing of it is left to read */

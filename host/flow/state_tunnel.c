@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/exchange.h"
 
 static const char *errno_word(int error)
 {
@@ -212,22 +212,38 @@ const struct stage stage_tunnel = {
 
 void upgraded_begin(struct flow *flow, struct effects *fx)
 {
+    struct buffer held = flow->held;
+    flow->held = (struct buffer){0};
     stage_enter(flow, &stage_upgraded, flow->env->settings->idle_timeout);
-    if (buffer_size(&flow->held) > 0)
-        leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&flow->held), buffer_size(&flow->held));
-    buffer_fini(&flow->held);
     flow_read(flow, SIDE_CLIENT, true);
     flow_read(flow, SIDE_ORIGIN, true);
+    if (buffer_size(&held) > 0)
+        leg_deliver(flow, fx, SIDE_CLIENT, buffer_data(&held), buffer_size(&held));
+    buffer_fini(&held);
 }
 
 static void upgraded_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
-    leg_write(flow, fx, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT, p, n);
     flow_arm(flow, flow->env->settings->idle_timeout);
+    chained_data(flow, fx, side, (struct soth_span){(const char *)p, n});
+}
+
+static void upgraded_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    leg_of(flow, side)->end_error = error;
+    if (error > 0 || !flow->exchange.chain)
+        relay_ended(flow, fx, side, error);
+    else
+        chained_end(flow, fx, side);
+}
+
+void upgraded_finish(struct flow *flow, struct effects *fx, enum side side)
+{
+    relay_ended(flow, fx, side, leg_of(flow, side)->end_error);
 }
 
 const struct stage stage_upgraded = {
     .phase = PHASE_TUNNEL,
     .data = upgraded_data,
-    .ended = relay_ended,
+    .ended = upgraded_ended,
 };

@@ -106,6 +106,11 @@ static void connection_fields(struct buffer *out, bool upgrade, struct soth_span
     }
 }
 
+static bool is_framing(unsigned id)
+{
+    return id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING;
+}
+
 static bool request_field_goes(const struct message *msg, uint32_t i)
 {
     return !is_hop_field(msg->ids[i]) && !has_prefix(msg->fields[i].name, "proxy-", 6) && !named_by_connection(msg, i);
@@ -123,9 +128,11 @@ int rewrite_request_head(struct buffer *out, const struct message *msg, const st
     for (uint32_t i = 0; i < msg->field_count; i++) {
         if (msg->ids[i] == FIELD_HOST)
             field(out, msg->fields[i].name, how->host.p ? how->host : msg->fields[i].value);
-        else if (request_field_goes(msg, i))
+        else if (request_field_goes(msg, i) && !(how->reframe && is_framing(msg->ids[i])))
             relayed_field(out, msg, i);
     }
+    if (how->reframe)
+        buffer_append_text(out, "Transfer-Encoding: chunked\r\n");
     connection_fields(out, how->keep_upgrade && msg->wants_upgrade, msg->upgrade, accepts_trailers(msg));
     return done(out);
 }
@@ -137,7 +144,7 @@ void rewrite_plan_response(const struct message *msg, struct rewrite_response *h
         how->framing = how->client_minor == 0 ? REWRITE_UNTIL_CLOSE : REWRITE_CHUNKED;
         break;
     case FRAMING_LENGTH:
-        how->framing = REWRITE_LENGTH;
+        how->framing = !how->reframe ? REWRITE_LENGTH : how->client_minor == 0 ? REWRITE_UNTIL_CLOSE : REWRITE_CHUNKED;
         break;
     case FRAMING_UNTIL_CLOSE:
         how->framing = REWRITE_UNTIL_CLOSE;
@@ -155,7 +162,7 @@ void rewrite_plan_response(const struct message *msg, struct rewrite_response *h
 static bool response_field_goes(const struct message *msg, uint32_t i, const struct rewrite_response *how)
 {
     unsigned id = msg->ids[i];
-    if (is_hop_field(id))
+    if (is_hop_field(id) || (how->reframe && is_framing(id)))
         return false;
     if (id == FIELD_TRANSFER_ENCODING)
         return how->framing == REWRITE_CHUNKED || (how->no_body && how->client_minor == 1);
@@ -174,6 +181,8 @@ int rewrite_response_head(struct buffer *out, const struct message *msg, const s
     for (uint32_t i = 0; i < msg->field_count; i++)
         if (response_field_goes(msg, i, how))
             relayed_field(out, msg, i);
+    if (how->reframe && how->framing == REWRITE_CHUNKED)
+        buffer_append_text(out, "Transfer-Encoding: chunked\r\n");
     if (how->keep_upgrade)
         connection_fields(out, true, msg->upgrade, false);
     else if (how->close)

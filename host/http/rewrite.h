@@ -13,6 +13,7 @@ struct rewrite_request {
     struct soth_span target; /* origin-form to send */
     struct soth_span host;   /* p != NULL: Host is replaced by this (or added in front when absent) */
     bool keep_upgrade;       /* relay Upgrade and Connection: upgrade (never h2c) */
+    bool reframe;            /* the body becomes another one: it goes in chunks, whatever framed it */
 };
 /* What the receiver gets after a head. */
 enum rewrite_framing {
@@ -31,6 +32,7 @@ struct rewrite_response {
     bool close;            /* the connection to the client ends after it: Connection: close */
     bool keep_alive_10;    /* an HTTP/1.0 client asked for keep-alive and gets it: Connection: keep-alive */
     bool keep_upgrade;     /* 101: Upgrade and Connection: upgrade are relayed */
+    bool reframe;          /* the body becomes another one: a length is not known */
     bool no_body;          /* reply to HEAD: framing fields stay as the origin sent them, no body follows */
     enum rewrite_framing framing;
 };

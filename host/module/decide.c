@@ -270,9 +270,6 @@ void registry_forget(struct registry *registry, struct soth_flow *flow, struct a
     if (ask->hook && ask->next < registry->n)
         end_pause(ask, registry->v[ask->next], flow);
     ask->hook = 0;
-    if (flow->generation)
-        mailbox_leave(flow->mailbox, flow->slot);
-    flow->generation = 0;
 }
 
 void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)

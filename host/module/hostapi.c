@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/chain/chain.h"
 #include "host/event/bus.h"
 #include "host/log.h"
 #include "host/module/hostapi.h"
@@ -138,4 +139,9 @@ const struct soth_host hostapi = {
     .hdr_add = api_hdr_add,
     .hdr_del = api_hdr_del,
     .set_target = api_set_target,
+    .pass = cursor_pass,
+    .drop = cursor_drop,
+    .put = cursor_put,
+    .frame = chain_frame,
+    .timer = chain_set_timer,
 };

@@ -47,8 +47,13 @@ struct registry {
     size_t n;
     uint32_t hooks;
     struct bus *bus; /* for module_fault; NULL until there is one */
+    struct decoder *decoders; /* those of v, in order */
+    size_t decoder_count;
     atomic_int held; /* reasons of sinks to hold flows */
 };
+
+/* decoders.c: what chains see of the decoders among v. 0 or -SOTH_ENOMEM. */
+int decoders_make(struct registry *registry);
 
 /* Changes one reason of a sink to hold flows. */
 void instance_hold(struct instance *instance, bool *reason, bool on);

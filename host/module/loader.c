@@ -45,6 +45,21 @@ static int check_version(const struct soth_module *m, const char *path, char *er
     return SOTH_OK;
 }
 
+static const char *decoder_fault(const struct soth_module *m)
+{
+    if (!m->data)
+        return "is a decoder without a data operation";
+    if (m->mode > SOTH_TRANSFORM)
+        return "is a decoder of an unknown mode: it must be SOTH_TAP or SOTH_TRANSFORM";
+    if (m->stage < SOTH_STAGE_CONTENT || m->stage > SOTH_STAGE_SANITIZE)
+        return "is a decoder of an unknown stage: it must be SOTH_STAGE_CONTENT, _FRAME or _SANITIZE";
+    if (m->min_window > 65536)
+        return "wants a window of more than 64 KiB";
+    if (m->state_size > (size_t)1024 * 1024)
+        return "wants more than 1 MiB of state for an exchange";
+    return NULL;
+}
+
 static int check_operations(const struct soth_module *m, const char *path, char *err, size_t err_size)
 {
     char why[256];
@@ -56,6 +71,8 @@ static int check_operations(const struct soth_module *m, const char *path, char 
         return refuse(err, err_size, path, "is a sink without a write operation");
     if (m->kind == SOTH_KIND_POLICY && !m->connect && !m->request && !m->response && !m->frame && !m->rewrite && !m->signal)
         return refuse(err, err_size, path, "is a policy without any hook (connect, request, response, frame, rewrite, signal)");
+    if (m->kind == SOTH_KIND_DECODER && decoder_fault(m))
+        return refuse(err, err_size, path, decoder_fault(m));
     if (m->options && options_check(m->options, m->self_size, why, sizeof why) < 0)
         return refuse(err, err_size, path, why);
     return SOTH_OK;
@@ -75,8 +92,8 @@ int loader_check(const struct soth_module *module, const char *path, char *err, 
                  module->size, least);
         return -SOTH_EABI;
     }
-    if (module->kind != SOTH_KIND_SINK && module->kind != SOTH_KIND_POLICY) {
-        snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy)", path, module->kind);
+    if (module->kind != SOTH_KIND_SINK && module->kind != SOTH_KIND_POLICY && module->kind != SOTH_KIND_DECODER) {
+        snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy, 3 decoder)", path, module->kind);
         return -SOTH_EABI;
     }
     struct soth_module copy = {0};

@@ -108,12 +108,27 @@ static int add(struct registry *registry, const struct conf_module *conf, const 
     return SOTH_OK;
 }
 
-/* Phase (policies before sinks), order, name. */
+/* Policies, decoders by their stage, sources, sinks. */
+static unsigned phase(const struct soth_module *module)
+{
+    switch (module->kind) {
+    case SOTH_KIND_POLICY:
+        return 0;
+    case SOTH_KIND_DECODER:
+        return module->stage;
+    case SOTH_KIND_SOURCE:
+        return SOTH_STAGE_SANITIZE + 1;
+    default:
+        return SOTH_STAGE_SANITIZE + 2;
+    }
+}
+
+/* Phase, order, name. */
 static int by_order(const void *a, const void *b)
 {
     const struct instance *x = *(struct instance *const *)a, *y = *(struct instance *const *)b;
-    if (x->module.kind != y->module.kind)
-        return x->module.kind == SOTH_KIND_POLICY ? -1 : 1;
+    if (phase(&x->module) != phase(&y->module))
+        return phase(&x->module) < phase(&y->module) ? -1 : 1;
     if (x->conf->order != y->conf->order)
         return x->conf->order < y->conf->order ? -1 : 1;
     return strcmp(x->conf->name, y->conf->name);
@@ -137,6 +152,8 @@ int registry_open(const char *config_file, const struct settings *settings, bool
         qsort(registry->v, registry->n, sizeof *registry->v, by_order);
     for (size_t i = 0; r == 0 && !check_only && i < registry->n; i++)
         r = create(registry->v[i], errors);
+    if (r == 0)
+        r = decoders_make(registry);
     if (r < 0) {
         registry_free(registry);
         return r;
@@ -152,6 +169,7 @@ void registry_free(struct registry *registry)
     for (size_t i = 0; i < registry->n; i++)
         instance_free(registry->v[i]);
     free(registry->v);
+    free(registry->decoders);
     conf_modules_fini(&registry->conf);
     free(registry);
 }

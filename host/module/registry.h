@@ -14,6 +14,7 @@
 
 #include <soth/sdk.h>
 
+#include "host/chain/chain.h"
 #include "host/conf/settings.h"
 #include "host/flow/ask.h"
 
@@ -34,10 +35,15 @@ uint32_t registry_hooks(const struct registry *registry);
 
 /* Asks the policies (flow/ask.h). When none has an opinion: SOTH_INTERCEPT resp. SOTH_ALLOW, reason "default_intercept", policy_module "". */
 enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, struct ask *ask, const struct question *q);
-/* The flow ends: a policy that paused in its question hears of it, its tokens are stale. */
+/* The question is not asked any more: a policy that paused in it hears of it. */
 void registry_forget(struct registry *registry, struct soth_flow *flow, struct ask *ask);
 /* Lets the rewrite hooks change target and fields. A hook that failed and is closed on error makes it a block, like a policy. */
 void registry_rewrite(struct registry *registry, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
+
+/* The decoders for a flow's chains; borrowed, live as long as the registry. */
+void registry_chain_env(struct registry *registry, struct chain_env *out);
+/* Prometheus text of what went through the decoders. */
+void registry_print_decoders(const struct registry *registry, FILE *out);
 
 /* For `module check` and `module doc`: loads DIR/NAME.so with every check of a run and prints its description and options as Markdown.
  * 0, -SOTH_ENOENT or -SOTH_EABI with a sentence. */

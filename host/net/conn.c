@@ -91,6 +91,17 @@ static bool run(struct conn *conn, struct effects *fx, struct input *broken)
     return true;
 }
 
+/* A decoder that waits for room gets it at once when the socket has taken everything. */
+static bool wants_room(const struct conn *conn, struct input *input)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+        if (flow_wants_room(conn->flow, side) && !link_blocked(&conn->link[side])) {
+            *input = (struct input){.type = INPUT_WRITABLE, .side = side};
+            return true;
+        }
+    return false;
+}
+
 static void step(struct conn *conn, struct input input)
 {
     struct worker_io *io = conn->io;
@@ -104,6 +115,8 @@ static void step(struct conn *conn, struct input input)
             io->stopped_reading = true;
         if (!run(conn, &fx, &broken))
             return;
+        if (broken.error == 0 && wants_room(conn, &input))
+            continue;
         if (broken.error == 0)
             break;
         if (broken.type == INPUT_EOF && broken.side == SIDE_ORIGIN && flow_wants(conn->flow, SIDE_ORIGIN)) {
@@ -159,7 +172,10 @@ static void writable(struct conn *conn, enum side side)
         step(conn, (struct input){.type = INPUT_EOF, .side = side, .error = error});
         return;
     }
-    if (!link_blocked(link))
+    struct input room;
+    if (wants_room(conn, &room))
+        step(conn, room);
+    else if (!link_blocked(link))
         reconcile(conn);
 }
 

@@ -182,9 +182,12 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
     return registry_ask(policy, flow, ask, q);
 }
 
-static void forget(void *policy, struct soth_flow *flow, struct ask *ask)
+static void flow_ends(void *policy, struct soth_flow *flow, struct ask *ask)
 {
     registry_forget(policy, flow, ask);
+    if (flow->generation)
+        mailbox_leave(flow->mailbox, flow->slot);
+    flow->generation = 0;
 }
 
 static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
@@ -214,8 +217,10 @@ static bool make_env(struct worker *worker, struct shared *shared)
     env->counters = &io->counters;
     env->hooks = registry_hooks(shared->registry);
     env->policy = shared->registry;
+    registry_chain_env(shared->registry, &io->chains);
+    env->chains = io->chains.count > 0 ? &io->chains : NULL;
     env->ask = ask;
-    env->forget = forget;
+    env->forget = flow_ends;
     env->rewrite = rewrite;
     env->bus = bus_port_new(shared->bus, bus_ready, worker);
     env->mailbox = io->mailbox = mailbox_new(mail_ready, worker);

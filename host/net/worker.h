@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "host/conf/settings.h"
+#include "host/chain/chain.h"
 #include "host/flow/flow.h"
 #include "host/limit/governor.h"
 #include "host/net/listener.h"
@@ -57,6 +58,7 @@ struct worker_io {
     struct dialer *dialer;
     struct flow_env env;
     struct mailbox *mailbox;
+    struct chain_env chains;
     struct flow_counters counters;
     uint8_t *slab; /* every read of this worker goes here */
     struct buffer out[2];

@@ -60,7 +60,7 @@ enum {
 #define SOTH_PEEK 2     /* connect: all are asked again when the ClientHello is known; request, response: this one, with need_bytes of body */
 #define SOTH_PAUSE 5    /* a token is held (soth_host.token): reading stops until resume or the deadline, then the hook is called again */
 #define SOTH_BUSY 6     /* no capacity: reading stops, the hook is called again a moment later */
-#define SOTH_DETACH 7   /* never call this instance again for this flow */
+#define SOTH_DETACH 7   /* never call this instance again for this flow (a decoder's close excepted) */
 #define SOTH_FAIL (-SOTH_EINVALID) /* any negative result: the instance's on_error applies */
 
 /* Verdicts of a sink's write. */
@@ -272,8 +272,7 @@ struct soth_field {
 
 /* The head of a request (RFC 9110 6) or of its response, which carries the request's method, scheme and target too. */
 struct soth_message {
-    uint32_t size;
-    uint32_t direction;                 /* SOTH_TO_SERVER: a request; SOTH_TO_CLIENT: a response */
+    uint32_t size, direction;           /* SOTH_TO_SERVER: a request; SOTH_TO_CLIENT: a response */
     const struct soth_connect *connect; /* host: the request's authority */
     struct soth_span target_host;       /* the connection's target (CONNECT), which may differ from connect->host */
     struct soth_span method;
@@ -283,14 +282,12 @@ struct soth_message {
     uint32_t field_count;
     const struct soth_field *fields; /* as received; hdr_get sees what hdr_set and its like have changed */
     struct soth_span body;  /* after PEEK: the beginning of the body as it came, at least need_bytes of it or all */
-    uint32_t body_complete; /* after PEEK: body is all of it */
-    uint32_t reserved;
+    uint32_t body_complete, reserved; /* after PEEK: body is all of it */
 };
 
 /* One protocol frame that a decoder has found complete, for policies with a frame hook. */
 struct soth_frame {
-    uint32_t size;
-    uint32_t direction;
+    uint32_t size, direction;
     uint32_t kind; /* the event kind that reports it: SOTH_EV_SSE_EVENT, ... */
     uint32_t attr_count;
     const struct soth_attr *attrs;
@@ -312,8 +309,7 @@ struct soth_decision {
     uint32_t need_bytes; /* with SOTH_PEEK, at most 65536 */
     const char *reason;  /* a word of the contract's list, static: "rule", "blocked_host", "ignored_host", ... */
     struct soth_span rule_id;
-    uint32_t overrides;  /* SOTH_OVERRIDE_..., taken unless somebody blocks */
-    uint32_t reserved;
+    uint32_t overrides, reserved; /* SOTH_OVERRIDE_..., taken unless somebody blocks */
     struct soth_span override_pattern;
 };
 
@@ -322,14 +318,10 @@ struct soth_signal {
     uint32_t size;
     uint32_t authoritative; /* 0: inferred */
     uint64_t flow_id;       /* 0: of another engine */
-    const char *peer;       /* "downstream", "upstream" */
-    const char *reason;     /* normalized_reason */
-    const char *source;     /* tls_failure_source */
-    const char *provider;   /* tls_ops_provider */
-    const char *rejected_ca; /* peer_rejected_ca */
+    const char *peer, *reason; /* "downstream" or "upstream"; normalized_reason */
+    const char *source, *provider, *rejected_ca; /* tls_failure_source, tls_ops_provider, peer_rejected_ca */
     struct soth_span host, client;
-    uint32_t alert; /* UINT32_MAX: none */
-    uint32_t port;
+    uint32_t alert, port; /* alert UINT32_MAX: none */
 };
 
 /* ---- decoders ------------------------------------------------------------------------------------------------- */
@@ -342,25 +334,26 @@ struct soth_signal {
 #define SOTH_STAGE_FRAME 2    /* protocol_frame_parse */
 #define SOTH_STAGE_SANITIZE 3 /* payload_sanitize */
 
-/* Results of match. */
+/* Results of match. Every head is asked about; a decoder that watches both directions gets the response's head too, its answer then changes
+ * nothing. After a 101 both directions begin anew, for those that then want them. */
 #define SOTH_WATCH_NO 0
 #define SOTH_WATCH_BODY 1 /* this message's body and trailers */
-#define SOTH_WATCH_BOTH 2 /* both directions from here on: of a request its response too, of a 101 what follows it */
+#define SOTH_WATCH_BOTH 2 /* of a request its response too, of a 101 what follows it in both directions */
 
 #define SOTH_CUR_END 1u     /* nothing comes after `in` */
 #define SOTH_CUR_STALLED 2u /* TRANSFORM: the window is full; consume something now or fail */
 #define SOTH_CUR_RESUMED 4u /* called again after PAUSE or BUSY */
 
 /*
- * What a decoder works on, made by the host for one call. pass, drop and put say what becomes of `in` and move it on. What a TRANSFORM
- * leaves in `in` is offered again with what follows it, at most min_window bytes in all, or after `room` has returned; put and pass take no
- * more than room. A TAP that calls none of them lets everything pass; one that does shapes what later stages see, never what is relayed.
+ * What a decoder works on, made by the host for one call. pass, drop and put say what becomes of `in` and move it on; put and pass take no
+ * more than room, and who uses it up is called again; 4096 bytes of it must be enough to go on. What a TRANSFORM leaves in `in` is offered again with what follows it, at least
+ * min_window bytes in all; who then takes nothing is STALLED and fails the next time. A TAP never holds bytes: with what it leaves it is called
+ * again at once, and a call that passes, drops and puts nothing lets everything pass. What it does shapes what later stages see, never what
+ * is relayed.
  */
 struct soth_cursor {
-    uint32_t size;
-    uint32_t direction;
-    uint32_t flags; /* SOTH_CUR_... */
-    uint32_t reserved;
+    uint32_t size, direction;
+    uint32_t flags, reserved; /* SOTH_CUR_... */
     size_t room;         /* bytes that may still be passed or put in this call */
     struct soth_span in; /* what was not consumed yet */
     uint64_t offset;     /* of in.p[0] in what this stage was ever given in this direction */
@@ -430,7 +423,8 @@ struct soth_host {
     size_t (*pass)(struct soth_cursor *cur, size_t n);
     size_t (*drop)(struct soth_cursor *cur, size_t n);
     size_t (*put)(struct soth_cursor *cur, struct soth_span bytes); /* copied */
-    /* A complete frame, whose bytes were passed. Anything but SOTH_CONTINUE: return it from `data` at once, you will be called again. */
+    /* Frame stage: a complete frame of at most 64 KiB, whose bytes were passed; what is dropped between frames waits for no verdict. Anything
+     * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
     int (*signal)(void *self, const struct soth_signal *signal);   /* sources, any thread: copied, given to the policies */
@@ -503,15 +497,14 @@ struct soth_module {
     /* Decoders. */
     uint32_t mode;       /* SOTH_TAP, SOTH_TRANSFORM */
     uint32_t stage;      /* SOTH_STAGE_... */
-    uint32_t min_window; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
-    uint32_t reserved;
+    uint32_t min_window, reserved; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
     size_t state_size;   /* of soth_host.flow_state */
-    int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_... */
+    int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_...; NULL: every body */
     int (*open)(void *self, struct soth_flow *flow);
     int (*data)(void *self, struct soth_flow *flow, struct soth_cursor *cur);
-    int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers);
+    int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers); /* before SOTH_CUR_END is told */
     int (*on_timer)(void *self, struct soth_flow *flow);
-    void (*close)(void *self, struct soth_flow *flow, uint32_t complete); /* 1: both ends were seen; may emit */
+    void (*close)(void *self, struct soth_flow *flow, uint32_t complete); /* once for each open; 1: both ends were seen; may emit */
 
     /* Sources. */
     int (*start)(void *self);

@@ -73,7 +73,7 @@ static void what_differs_is_said(void **state)
     build("short_struct", "-DSIZE=24");
     REFUSED("short_struct", -SOTH_EABI, "has 24 bytes", "at least");
     build("other_kind", "-DKIND=7");
-    REFUSED("other_kind", -SOTH_EABI, "module kind 7", "1 sink", "2 policy");
+    REFUSED("other_kind", -SOTH_EABI, "module kind 7", "1 sink", "2 policy", "3 decoder");
 }
 
 static void what_a_module_must_have(void **state)
@@ -97,6 +97,34 @@ static void what_a_module_must_have(void **state)
     REFUSED("no_symbol", -SOTH_EABI, "no symbol soth_mitm_module");
     build("unresolved", "-DUNRESOLVED");
     REFUSED("unresolved", -SOTH_EABI, "cannot load", "nobody_has_this");
+}
+
+static void build_decoder(const char *name, const char *flags)
+{
+    char all[256];
+    snprintf(all, sizeof all, "-DNAME='\"%s\"' %s", name, flags);
+    assert_int_equal(module_build("tests/fixtures/lines.c", folder, name, all), 0);
+}
+
+static void what_a_decoder_must_be(void **state)
+{
+    char err[1024];
+    int error = 0;
+    (void)state;
+    build_decoder("deaf", "-DNO_DATA -Wno-unused-function");
+    REFUSED("deaf", -SOTH_EABI, "deaf.so", "decoder without a data");
+    build_decoder("odd_mode", "-DMODE=2");
+    REFUSED("odd_mode", -SOTH_EABI, "unknown mode", "SOTH_TRANSFORM");
+    build_decoder("no_stage", "-DSTAGE=0");
+    REFUSED("no_stage", -SOTH_EABI, "unknown stage");
+    build_decoder("odd_stage", "-DSTAGE=4");
+    REFUSED("odd_stage", -SOTH_EABI, "unknown stage", "SOTH_STAGE_CONTENT");
+    build_decoder("wide", "-DWINDOW=65537");
+    REFUSED("wide", -SOTH_EABI, "64 KiB");
+    build_decoder("fat", "-DSTATE=1048577");
+    REFUSED("fat", -SOTH_EABI, "1 MiB");
+    build_decoder("fine", "-DWINDOW=65536 -DSTATE=1048576 -DMODE=SOTH_TRANSFORM -DSTAGE=SOTH_STAGE_SANITIZE");
+    assert_non_null(load("fine", &error, err, sizeof err));
 }
 
 static void what_is_no_module_file(void **state)
@@ -168,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_differs_is_said),         cmocka_unit_test(what_a_module_must_have),
+        cmocka_unit_test(what_a_decoder_must_be),
         cmocka_unit_test(what_is_no_module_file),       cmocka_unit_test(who_may_write_it),
         cmocka_unit_test(the_first_directory_wins),     cmocka_unit_test(an_older_and_shorter_module_is_taken),
     };

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The life of a chain: who takes part, since when, until when; clocks and ends. The bytes are in run.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/chain/parts.h"
+
+struct chain *chain_make(struct chain **at, const struct chain_env *env, struct soth_flow *flow)
+{
+    if (*at)
+        return *at;
+    struct chain *chain = calloc(1, sizeof *chain + 3 * env->count * sizeof *chain->places);
+    if (!chain)
+        return NULL;
+    chain->env = env;
+    chain->flow = flow;
+    chain->ways[0].line = chain->places + env->count;
+    chain->ways[1].line = chain->places + 2 * env->count;
+    return *at = chain;
+}
+
+/* ---- who takes part ---- */
+
+/* Opens the decoder for this exchange. */
+static enum chain_result take_part(struct chain *chain, size_t i)
+{
+    struct decoder *decoder = &chain->env->decoders[i];
+    struct place *place = calloc(1, sizeof *place + decoder->module->state_size);
+    if (!place)
+        return fault_refused(&chain, chain->env, chain->flow, decoder, "open", fault_code(-SOTH_ENOMEM));
+    place->decoder = decoder;
+    place->before = chain->last;
+    chain->places[i] = chain->last = place;
+    int r = call_open(chain, place);
+    if (r == SOTH_OK)
+        return CHAIN_GO;
+    place->gone = true; /* it was never opened: close is not called */
+    if (r == SOTH_DETACH) {
+        chain->flow->detached |= UINT64_C(1) << (decoder->position & 63);
+        return CHAIN_GO;
+    }
+    return fault_failed(chain, place, 2, "open", fault_code(r));
+}
+
+/* One decoder is asked about one head. */
+static enum chain_result ask_one(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, size_t i, const struct soth_message *message)
+{
+    struct decoder *decoder = &env->decoders[i];
+    struct place *place = *chain ? (*chain)->places[i] : NULL;
+    bool out = env->is_out(decoder);
+    if ((flow->detached >> (decoder->position & 63)) & 1 || (place && place->gone) || (out && !decoder->closed))
+        return CHAIN_GO;
+    int r = call_match(env, flow, place, decoder, message);
+    if (r < 0 || r > SOTH_WATCH_BOTH) {
+        if (place)
+            return fault_failed(*chain, place, message->direction, "match", fault_code(r));
+        return fault_refused(chain, env, flow, decoder, "match", fault_code(r));
+    }
+    if (r == SOTH_WATCH_NO)
+        return CHAIN_GO;
+    if (out) /* closed on error: what it wants to see does not pass without it */
+        return fault_refused(chain, env, flow, decoder, "match", "circuit_open");
+    if (!chain_make(chain, env, flow))
+        return fault_refused(chain, env, flow, decoder, "open", fault_code(-SOTH_ENOMEM));
+    enum chain_result result = place ? CHAIN_GO : take_part(*chain, i);
+    place = (*chain)->places[i];
+    if (place && result == CHAIN_GO)
+        place->watches |= r == SOTH_WATCH_BOTH ? 3 : (uint8_t)(1u << message->direction);
+    return result;
+}
+
+/* The order in a direction: TRANSFORMs before TAPs, then by stage; within a stage responses see them the other way round. */
+static void line_up(struct chain *chain, unsigned direction)
+{
+    struct way *way = &chain->ways[direction];
+    size_t n = chain->env->count;
+    way->count = 0;
+    for (uint32_t rank = 0; rank < 6; rank++) {
+        uint32_t mode = rank < 3 ? SOTH_TRANSFORM : SOTH_TAP, stage = SOTH_STAGE_CONTENT + rank % 3;
+        for (size_t k = 0; k < n; k++) {
+            struct place *place = chain->places[direction == SOTH_TO_SERVER ? k : n - 1 - k];
+            if (place && !place->gone && (place->watches >> direction) & 1 && place->decoder->module->mode == mode &&
+                place->decoder->module->stage == stage)
+                way->line[way->count++] = place;
+        }
+        if (rank < 3)
+            way->transforms = way->count;
+    }
+    way->gate.on = false;
+    for (unsigned i = way->transforms; i < way->count; i++)
+        way->gate.on = way->gate.on || gate_applies(chain, way->line[i]);
+}
+
+static void lane_fini(struct chain *chain, struct place *place, struct lane *lane)
+{
+    frame_forget(chain, lane);
+    wait_end(chain, place, lane);
+    buffer_fini(&lane->kept);
+    buffer_fini(&lane->made);
+    buffer_fini(&lane->unjudged);
+}
+
+/* After a 101 both directions begin anew. */
+static void switch_protocols(struct chain *chain)
+{
+    for (struct place *place = chain->last; place; place = place->before) {
+        place_count(place);
+        place->watches = 0;
+        place->counted_in = place->counted_out = 0;
+        for (unsigned d = 0; d < 2; d++) {
+            lane_fini(chain, place, &place->lane[d]);
+            place->lane[d] = (struct lane){0};
+        }
+    }
+    for (unsigned d = 0; d < 2; d++) {
+        struct place **line = chain->ways[d].line;
+        buffer_fini(&chain->ways[d].gate.held);
+        chain->ways[d] = (struct way){.line = line};
+    }
+}
+
+enum chain_result chain_match(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, const struct soth_message *message)
+{
+    enum chain_result result = *chain && (*chain)->broken ? CHAIN_BROKEN : CHAIN_GO;
+    if (env->count > 0 && *chain && message->status == 101)
+        switch_protocols(*chain);
+    for (size_t i = 0; i < env->count && result == CHAIN_GO; i++)
+        result = ask_one(chain, env, flow, i, message);
+    if (!*chain || result != CHAIN_GO)
+        return result;
+    /* a direction whose bytes may have begun stays as it is */
+    for (unsigned d = 0; d < 2; d++)
+        if (d == message->direction || message->direction == SOTH_TO_SERVER || message->status == 101)
+            line_up(*chain, d);
+    return result;
+}
+
+bool chain_transforms(const struct chain *chain, unsigned direction)
+{
+    const struct way *way = chain ? &chain->ways[direction] : NULL;
+    for (unsigned i = 0; way && i < way->transforms; i++)
+        if (!way->line[i]->gone)
+            return true;
+    return false;
+}
+
+enum chain_result chain_trailers(struct chain *chain, unsigned direction, const struct soth_message *trailers)
+{
+    struct way *way = &chain->ways[direction];
+    for (unsigned i = 0; i < way->count && !chain->broken; i++) {
+        struct place *place = way->line[i];
+        if (place->gone)
+            continue;
+        int r = call_trailers(chain, place, trailers);
+        if (r == SOTH_DETACH)
+            fault_detach(chain, place, true);
+        else if (r == SOTH_PAUSE || r == SOTH_BUSY)
+            fault_contract(chain, place->decoder, "trailers", "wants to wait where it may not");
+        else if (r != SOTH_CONTINUE)
+            fault_failed(chain, place, direction, "trailers", fault_code(r));
+    }
+    return chain->broken ? CHAIN_BROKEN : CHAIN_GO;
+}
+
+/* ---- clocks ---- */
+
+static struct pause *waiting(struct lane *lane)
+{
+    struct pause *pause = lane->ask.hook ? &lane->ask.pause : &lane->pause;
+    return pause->state == PAUSE_WAITING || pause->state == PAUSE_BUSY ? pause : NULL;
+}
+
+static void sooner(uint64_t *deadline, uint64_t ns)
+{
+    if (ns && (*deadline == 0 || ns < *deadline))
+        *deadline = ns;
+}
+
+uint64_t chain_deadline(const struct chain *chain)
+{
+    uint64_t deadline = 0;
+    for (struct place *place = chain && !chain->broken ? chain->last : NULL; place; place = place->before) {
+        sooner(&deadline, place->timer_ns);
+        for (unsigned d = 0; d < 2; d++) {
+            struct pause *pause = waiting(&place->lane[d]);
+            sooner(&deadline, pause ? pause->deadline_ns : 0);
+        }
+    }
+    bool due = chain && !chain->broken && (chain->ways[0].due || chain->ways[1].due);
+    return due ? 1 : deadline;
+}
+
+bool chain_resumed(struct chain *chain, uint64_t number, uint64_t arg)
+{
+    for (struct place *place = chain ? chain->last : NULL; place; place = place->before)
+        for (unsigned d = 0; d < 2; d++) {
+            struct pause *pause = waiting(&place->lane[d]);
+            if (!pause || pause->state != PAUSE_WAITING || pause->token.pause != number)
+                continue;
+            pause->state = PAUSE_RESUMED;
+            pause->arg = arg;
+            return true;
+        }
+    return false;
+}
+
+static void timer_due(struct chain *chain, struct place *place)
+{
+    place->timer_ns = 0;
+    int r = call_timer(chain, place);
+    if (r == SOTH_DETACH)
+        fault_detach(chain, place, true);
+    else if (r == SOTH_PAUSE || r == SOTH_BUSY)
+        fault_contract(chain, place->decoder, "on_timer", "wants to wait where it may not");
+    else if (r != SOTH_CONTINUE)
+        fault_failed(chain, place, 2, "on_timer", fault_code(r));
+}
+
+enum chain_result chain_timer(struct chain *chain)
+{
+    uint64_t now = chain->flow->bus->monotonic_ns;
+    for (struct place *place = chain->last; place && !chain->broken; place = place->before) {
+        for (unsigned d = 0; d < 2; d++) {
+            struct pause *pause = waiting(&place->lane[d]);
+            if (pause && pause->deadline_ns <= now)
+                pause->state = pause->state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
+        }
+        if (place->timer_ns && place->timer_ns <= now)
+            timer_due(chain, place);
+    }
+    return chain->broken ? CHAIN_BROKEN : CHAIN_GO;
+}
+
+int chain_set_timer(void *self, struct soth_flow *flow, uint32_t ms)
+{
+    (void)self;
+    struct call *call = flow->chain;
+    if (!call || !call->chain || !call->place)
+        return -SOTH_EUNSUPPORTED;
+    call->place->timer_ns = ms ? flow->bus->monotonic_ns + ms * UINT64_C(1000000) : 0;
+    return SOTH_OK;
+}
+
+/* ---- ends ---- */
+
+const struct chain_end *chain_end(const struct chain *chain)
+{
+    return chain && chain->broken ? &chain->why : NULL;
+}
+
+void place_count(struct place *place)
+{
+    struct decoder_counts *counts = &place->decoder->counts;
+    uint64_t in = place->lane[0].in + place->lane[1].in, out = place->lane[0].out + place->lane[1].out;
+    atomic_fetch_add_explicit(&counts->calls, place->calls - place->counted_calls, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts->bytes_in, in - place->counted_in, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts->bytes_out, out - place->counted_out, memory_order_relaxed);
+    place->counted_calls = place->calls;
+    place->counted_in = in;
+    place->counted_out = out;
+}
+
+void place_leave(struct chain *chain, struct place *place, bool complete)
+{
+    if (place->gone)
+        return;
+    for (unsigned d = 0; d < 2; d++) {
+        frame_forget(chain, &place->lane[d]);
+        wait_end(chain, place, &place->lane[d]);
+    }
+    place->timer_ns = 0;
+    place_count(place);
+    call_close(chain, place, complete);
+    place->timer_ns = 0;
+    place->gone = true;
+    if (!place->failed && place->calls > 0)
+        chain->env->went_well(place->decoder);
+}
+
+void chain_free(struct chain *chain, bool complete)
+{
+    if (!chain)
+        return;
+    for (struct place *place = chain->last; place; place = place->before)
+        place_leave(chain, place, complete && !chain->broken);
+    while (chain->last) {
+        struct place *place = chain->last;
+        chain->last = place->before;
+        for (unsigned d = 0; d < 2; d++)
+            lane_fini(chain, place, &place->lane[d]);
+        free(place);
+    }
+    for (unsigned d = 0; d < 2; d++)
+        buffer_fini(&chain->ways[d].gate.held);
+    free(chain);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A TAP sees borrowed bytes and never delays them. What it drops and puts makes the view of the TAPs behind it. Only in front of a policy
+ * that judges frames it may have to wait, and then it is not its own doing (frame.c).
+ */
+#include "host/chain/parts.h"
+
+
+/* What its verdict means for the bytes. GO: on to the next; WAIT: a policy has still to judge. */
+static enum chain_result outcome(struct run *run, struct place *place, const struct cursor *c, int r)
+{
+    struct chain *chain = run->chain;
+    struct lane *lane = &place->lane[run->direction];
+    const char *fault = c->no_memory ? "nomem" : lane->fault;
+    lane->fault = NULL;
+    lane->idle = c->taken > 0 ? 0 : lane->idle + (c->made > 0);
+    if (!fault && lane->idle > IDLE_MOST)
+        fault = "no_progress";
+    bool waits = lane->ask.hook != 0 && !fault;
+    if (cursor_blocked(c))
+        return CHAIN_BROKEN;
+    if (fault || r < 0 || (!waits && r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_PAUSE && r != SOTH_BUSY))
+        return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
+    if (r == SOTH_DETACH)
+        fault_detach(chain, place, true);
+    else if (!waits && r != SOTH_CONTINUE)
+        fault_contract(chain, place->decoder, "data", "only looks on, but wants bytes to wait: it is not waited for");
+    return waits && !place->gone ? CHAIN_WAIT : CHAIN_GO;
+}
+
+static enum chain_result call_once(struct run *run, unsigned i, struct cursor *c, const uint8_t *p, size_t n, bool end)
+{
+    struct place *place = run->way->line[i];
+    struct lane *lane = &place->lane[run->direction];
+    cursor_init(c, run, place, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
+    c->blind = i + 1 == run->way->count;
+    c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
+    lane->resumed = false;
+    int r = call_data(run, place, c);
+    if (c->taken == 0 && c->made == 0 && !c->stopped)
+        cursor_pass_all(c);
+    lane->in += c->taken;
+    lane->out += c->made;
+    enum chain_result result = outcome(run, place, c, r);
+    lane->again = result == CHAIN_WAIT || c->room == 0;
+    return result;
+}
+
+/* What one has made is what the next one sees. */
+static enum chain_result pass_on(struct run *run, unsigned i, const struct cursor *c, bool last)
+{
+    struct soth_span output = cursor_output(c);
+    enum chain_result result = CHAIN_GO;
+    if (output.n > 0 || last)
+        result = tap_feed(run, i + 1, (const uint8_t *)output.p, output.n, last);
+    if (c->lane->made.cap > SCRATCH_KEPT)
+        buffer_fini(&c->lane->made);
+    return result;
+}
+
+enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t n, bool end)
+{
+    if (i == run->way->count)
+        return CHAIN_GO;
+    struct place *place = run->way->line[i];
+    struct lane *lane = &place->lane[run->direction];
+    lane->end = end;
+    while (!place->gone && (n > 0 || end || lane->again)) {
+        struct cursor c;
+        enum chain_result result = call_once(run, i, &c, p, n, end);
+        if (result == CHAIN_BROKEN)
+            return result;
+        p += c.taken;
+        n = c.left;
+        lane->ended = end && n == 0 && !lane->again && !place->gone;
+        enum chain_result next = pass_on(run, i, &c, lane->ended);
+        if (next == CHAIN_BROKEN)
+            return next;
+        bool work = n > 0 || lane->again || end != lane->ended;
+        if (result == CHAIN_WAIT || next == CHAIN_WAIT)
+            return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
+        if (!work || lane->ended)
+            return CHAIN_GO;
+    }
+    if (!place->gone)
+        return CHAIN_GO;
+    lane->todo = false;
+    lane->ended = end;
+    return n > 0 || end ? tap_feed(run, i + 1, p, n, end) : CHAIN_GO;
+}
+
+enum chain_result tap_resume(struct run *run, unsigned i)
+{
+    struct place *place = run->way->line[i];
+    struct lane *lane = &place->lane[run->direction];
+    enum chain_result result = place->gone ? CHAIN_GO : frame_settle(run, place);
+    if (result != CHAIN_GO)
+        return result;
+    struct buffer kept = lane->kept;
+    lane->kept = (struct buffer){0};
+    lane->todo = false;
+    result = tap_feed(run, i, buffer_data(&kept), buffer_size(&kept), lane->end && !lane->ended);
+    buffer_fini(&kept);
+    return result;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Bodies, and what follows a 101, on their way through the decoders of their exchange (chain/). A direction that a decoder keeps waiting is
+ * not read, what one read has brought already is held; its end follows its last byte. Without a chain bytes go straight on.
+ */
+#include <stdio.h>
+
+#include "host/flow/exchange.h"
+
+#define ROOM_BYTES 262144u /* of output in one step; then the peer takes it first */
+
+struct way_out {
+    struct flow *flow;
+    struct effects *fx;
+    enum side side; /* where the bytes came from */
+};
+
+static unsigned direction(enum side side)
+{
+    return side == SIDE_CLIENT ? SOTH_TO_SERVER : SOTH_TO_CLIENT;
+}
+
+bool chained_stuck(const struct flow *flow, enum side side)
+{
+    return flow->exchange.stuck[side];
+}
+
+static bool is_upgraded(const struct flow *flow)
+{
+    return flow->stage == &stage_upgraded;
+}
+
+/* ---- out of the chain ---- */
+
+static void write_on(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n)
+{
+    struct soth_span bytes = {p, n};
+    if (is_upgraded(flow))
+        leg_write(flow, fx, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT, p, n);
+    else if (side == SIDE_CLIENT)
+        exchange_request_write(flow, fx, bytes);
+    else
+        exchange_response_write(flow, fx, bytes);
+}
+
+static void put(void *arg, const uint8_t *p, size_t n)
+{
+    struct way_out *out = arg;
+    if (n > 0)
+        write_on(out->flow, out->fx, out->side, p, n);
+}
+
+static struct relay relay_to(struct way_out *out)
+{
+    const struct exchange *ex = &out->flow->exchange;
+    bool bodiless = out->side == SIDE_CLIENT ? ex->request_framing == FRAMING_NONE : ex->plan.framing == REWRITE_NONE || ex->head_method;
+    return (struct relay){bodiless && !is_upgraded(out->flow) ? NULL : put, out, ROOM_BYTES};
+}
+
+static void finish(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (is_upgraded(flow))
+        upgraded_finish(flow, fx, side);
+    else if (side == SIDE_CLIENT)
+        exchange_request_finish(flow, fx);
+    else
+        exchange_response_finish(flow, fx);
+}
+
+/* ---- a chain that is broken ---- */
+
+static void describe_end(const struct chain_end *end, struct refusal *why)
+{
+    if (end && end->blocked) {
+        decide_refuse_message(&end->verdict, why);
+        why->code = CLOSE_BLOCKED;
+        snprintf(why->detail, sizeof why->detail, "%.*s", end->verdict.rule_id.n ? (int)end->verdict.rule_id.n : 64,
+                 end->verdict.rule_id.n ? end->verdict.rule_id.p : end->verdict.reason);
+        return;
+    }
+    refusal_set(why, 502, "proxy_internal_error", "a decoder failed and is configured to close what it cannot look at", CLOSE_MITM_HTTP_ERROR,
+                "decoder_stage_failed");
+}
+
+static void broken(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    struct refusal why;
+    describe_end(chain_end(ex->chain), &why);
+    if (is_upgraded(flow) || ex->response != PART_HEAD) {
+        flow_cut(flow, fx, why.code, why.detail);
+        return;
+    }
+    chained_free(flow, false);
+    leg_reset_origin(flow, fx);
+    exchange_answer(flow, fx, &why);
+}
+
+/* true: the direction goes on. */
+static bool settle(struct flow *flow, struct effects *fx, enum side side, enum chain_result result)
+{
+    struct exchange *ex = &flow->exchange;
+    ex->stuck[side] = result == CHAIN_WAIT || result == CHAIN_FULL;
+    ex->full[side] = result == CHAIN_FULL;
+    if (ex->stuck[side])
+        flow_read(flow, side, false);
+    if (result == CHAIN_BROKEN)
+        broken(flow, fx);
+    return result == CHAIN_GO;
+}
+
+/* ---- into the chain ---- */
+
+bool chained_match(struct flow *flow, struct effects *fx, const struct message *msg, struct soth_span origin_form)
+{
+    struct exchange *ex = &flow->exchange;
+    struct soth_message what;
+    struct soth_connect connect;
+    struct target authority;
+    if (!flow->env->chains)
+        return true;
+    decide_describe(flow, msg, &what, &connect, &authority);
+    what.target = origin_form;
+    if (!msg->is_request)
+        exchange_of_response(flow, &what);
+    flow->hooks.message = msg;
+    flow->hooks.edit = NULL;
+    enum chain_result r = chain_match(&ex->chain, flow->env->chains, &flow->hooks, &what);
+    flow->hooks.message = NULL;
+    if (r != CHAIN_BROKEN)
+        return true;
+    broken(flow, fx);
+    return false;
+}
+
+bool chained_changes(const struct flow *flow, enum side side)
+{
+    return chain_transforms(flow->exchange.chain, direction(side));
+}
+
+void chained_data(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
+{
+    struct way_out out = {flow, fx, side};
+    if (!flow->exchange.chain) {
+        write_on(flow, fx, side, data.p, data.n);
+        return;
+    }
+    struct relay relay = relay_to(&out);
+    settle(flow, fx, side, chain_data(flow->exchange.chain, direction(side), data.p, data.n, false, &relay));
+}
+
+void chained_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *trailers)
+{
+    struct soth_message what;
+    struct soth_connect connect;
+    struct target authority;
+    if (!flow->exchange.chain)
+        return;
+    decide_describe(flow, trailers, &what, &connect, &authority);
+    what.direction = direction(side);
+    if (chain_trailers(flow->exchange.chain, direction(side), &what) == CHAIN_BROKEN)
+        broken(flow, fx);
+}
+
+void chained_end(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct way_out out = {flow, fx, side};
+    struct exchange *ex = &flow->exchange;
+    if (ex->chain) {
+        struct relay relay = relay_to(&out);
+        enum chain_result r = chain_data(ex->chain, direction(side), NULL, 0, true, &relay);
+        ex->ending[side] = r == CHAIN_WAIT || r == CHAIN_FULL;
+        if (!settle(flow, fx, side, r))
+            return;
+    }
+    finish(flow, fx, side);
+}
+
+void chained_free(struct flow *flow, bool complete)
+{
+    struct chain *chain = flow->exchange.chain;
+    flow->exchange.chain = NULL;
+    chain_free(chain, complete);
+}
+
+/* ---- going on ---- */
+
+static void free_side(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct exchange *ex = &flow->exchange;
+    if (ex->ending[side]) {
+        ex->ending[side] = false;
+        finish(flow, fx, side);
+        return;
+    }
+    flow_read(flow, side, !leg_of(flow, side)->ended);
+    if (side == SIDE_CLIENT && !is_upgraded(flow))
+        exchange_resume(flow, fx);
+    else if (!is_upgraded(flow))
+        exchange_origin(flow, fx, (const uint8_t *)"", 0); /* an end that needs no further byte */
+}
+
+static void resume_side(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct way_out out = {flow, fx, side};
+    struct exchange *ex = &flow->exchange;
+    if (!ex->chain || !ex->stuck[side] || flow->closing)
+        return;
+    struct relay relay = relay_to(&out);
+    if (settle(flow, fx, side, chain_resume(ex->chain, direction(side), &relay)))
+        free_side(flow, fx, side);
+}
+
+void chained_go_on(struct flow *flow, struct effects *fx)
+{
+    resume_side(flow, fx, SIDE_CLIENT);
+    resume_side(flow, fx, SIDE_ORIGIN);
+    if (!flow->closing)
+        flow_deliver_held(flow, fx);
+}
+
+bool chained_resumed(struct flow *flow, struct effects *fx, uint64_t pause, uint64_t arg)
+{
+    if (!flow->exchange.chain || !chain_resumed(flow->exchange.chain, pause, arg))
+        return false;
+    chained_go_on(flow, fx);
+    return true;
+}
+
+uint64_t chained_deadline(const struct flow *flow)
+{
+    return flow->exchange.chain ? chain_deadline(flow->exchange.chain) : 0;
+}
+
+void chained_timer(struct flow *flow, struct effects *fx)
+{
+    if (chain_timer(flow->exchange.chain) == CHAIN_BROKEN)
+        broken(flow, fx);
+    else
+        chained_go_on(flow, fx);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Decoder instances for the chains, and what becomes of those that fail: told once, and after too many failures in a row left alone. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "host/event/bus.h"
+#include "host/log.h"
+#include "host/module/instance.h"
+#include "host/module/mailbox.h"
+#include "host/module/registry.h"
+
+int decoders_make(struct registry *registry)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < registry->n; i++)
+        n += registry->v[i]->module.kind == SOTH_KIND_DECODER;
+    if (n > 0 && !(registry->decoders = calloc(n, sizeof *registry->decoders)))
+        return -SOTH_ENOMEM;
+    for (size_t i = 0; i < registry->n; i++) {
+        struct instance *instance = registry->v[i];
+        if (instance->module.kind != SOTH_KIND_DECODER)
+            continue;
+        struct decoder *decoder = &registry->decoders[registry->decoder_count++];
+        decoder->module = &instance->module;
+        decoder->self = instance->self;
+        decoder->name = instance->conf->name;
+        decoder->position = (unsigned)i;
+        decoder->closed = instance->closed_on_error;
+    }
+    return SOTH_OK;
+}
+
+static void tell(struct decoder *decoder, const char *hook, const char *what)
+{
+    struct registry *registry = instance_of(decoder->self)->registry;
+    if (registry->bus)
+        bus_fault(registry->bus, decoder->name, hook, what);
+}
+
+static void failed(struct decoder *decoder, const char *hook, const char *code)
+{
+    unsigned before = atomic_fetch_add_explicit(&instance_of(decoder->self)->failures, 1, memory_order_relaxed);
+    const char *then = decoder->closed ? "closed: what it should see is closed" : "open: it is detached";
+    if (before == 0) {
+        log_at(SOTH_LOG_ERROR, "%s: failed (hook %s, %s); on_error is %s", decoder->name, hook, code, then);
+        tell(decoder, hook, code);
+    }
+    if (before + 1 == INSTANCE_MAX_FAILURES) {
+        log_at(SOTH_LOG_ERROR, "%s: failed too often and is not used any more; on_error is %s", decoder->name, then);
+        tell(decoder, hook, "failed too often and is not used any more");
+    }
+}
+
+static void fault(struct decoder *decoder, const char *hook, const char *what)
+{
+    log_at(SOTH_LOG_ERROR, "%s: %s (hook %s)", decoder->name, what, hook);
+    tell(decoder, hook, what);
+}
+
+static bool is_out(const struct decoder *decoder)
+{
+    return atomic_load_explicit(&instance_of(decoder->self)->failures, memory_order_relaxed) >= INSTANCE_MAX_FAILURES;
+}
+
+static void went_well(struct decoder *decoder)
+{
+    struct instance *instance = instance_of(decoder->self);
+    unsigned failures = atomic_load_explicit(&instance->failures, memory_order_relaxed);
+    if (failures > 0 && failures < INSTANCE_MAX_FAILURES)
+        atomic_compare_exchange_strong(&instance->failures, &failures, 0);
+}
+
+static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *question, const struct question *q)
+{
+    return registry_ask(policy, flow, question, q);
+}
+
+static void forget(void *policy, struct soth_flow *flow, struct ask *question)
+{
+    registry_forget(policy, flow, question);
+}
+
+static void stale(struct soth_flow *flow, const struct soth_token *token)
+{
+    mailbox_forget(flow->mailbox, flow->slot, token->pause);
+}
+
+void registry_chain_env(struct registry *registry, struct chain_env *out)
+{
+    *out = (struct chain_env){
+        .decoders = registry->decoders,
+        .count = registry->decoder_count,
+        .gated = (registry->hooks & SOTH_HOOK_FRAME) != 0,
+        .policy = registry,
+        .ask = ask,
+        .forget = forget,
+        .stale = stale,
+        .is_out = is_out,
+        .failed = failed,
+        .went_well = went_well,
+        .fault = fault,
+    };
+}
+
+/* ---- what went through them ---- */
+
+struct column {
+    const char *name, *help;
+    size_t offset;
+};
+
+static const struct column columns[] = {
+    {"calls", "calls of data", offsetof(struct decoder_counts, calls)},
+    {"bytes_in", "bytes looked at", offsetof(struct decoder_counts, bytes_in)},
+    {"bytes_out", "bytes passed or put", offsetof(struct decoder_counts, bytes_out)},
+    {"failures", "times that it was detached or closed its message", offsetof(struct decoder_counts, failures)},
+    {"faults", "times that it broke its contract without harm", offsetof(struct decoder_counts, faults)},
+};
+
+void registry_print_decoders(const struct registry *registry, FILE *out)
+{
+    for (size_t k = 0; registry->decoder_count > 0 && k < sizeof columns / sizeof *columns; k++) {
+        fprintf(out, "# HELP soth_decoder_%s_total %s\n# TYPE soth_decoder_%s_total counter\n", columns[k].name, columns[k].help, columns[k].name);
+        for (size_t i = 0; i < registry->decoder_count; i++) {
+            const struct decoder *decoder = &registry->decoders[i];
+            const atomic_uint_fast64_t *value = (const void *)((const char *)&decoder->counts + columns[k].offset);
+            fprintf(out, "soth_decoder_%s_total{instance=\"%s\",module=\"%s\",stage=\"%s\"} %" PRIuFAST64 "\n", columns[k].name, decoder->name,
+                    decoder->module->name, decoder_stage_name(decoder->module->stage), atomic_load_explicit(value, memory_order_relaxed));
+        }
+    }
+}
