@@ -7,7 +7,7 @@
 
 static const char *type_name(const struct soth_opt *opt)
 {
-    static const char *const names[] = {"", "true or false", "number", "size", "duration", "text", "path", "word", "text or list", "list of mappings", "mapping"};
+    static const char *const names[] = {"", "true or false", "number", "size", "duration", "text", "path", "word", "text or list", "list of mappings", "mapping", "mapping with any keys"};
     return opt->type < sizeof names / sizeof *names ? names[opt->type] : "mapping"; /* OPT_T_NODE */
 }
 
@@ -66,6 +66,7 @@ static size_t field_size(const struct soth_opt *opt)
     case SOTH_OPT_T_PATH:
         return sizeof(char *);
     case SOTH_OPT_T_STRINGS:
+    case SOTH_OPT_T_PAIRS:
         return sizeof(struct soth_strings);
     case SOTH_OPT_T_LIST:
         return sizeof(struct soth_list);
@@ -80,7 +81,7 @@ static int check_table(const struct soth_opt *table, size_t size, unsigned depth
 {
     for (const struct soth_opt *opt = table; opt && opt->key; opt++) {
         const char *what = NULL;
-        if (opt->type < SOTH_OPT_T_BOOL || opt->type > SOTH_OPT_T_MAP)
+        if (opt->type < SOTH_OPT_T_BOOL || opt->type > SOTH_OPT_T_PAIRS)
             what = "has an unknown type";
         else if (opt->offset > size || size - opt->offset < field_size(opt))
             what = "lies outside the module's struct";

@@ -225,6 +225,49 @@ static void fill_strings(struct fill *f, const struct soth_opt *opt, const struc
         *(struct soth_strings *)field = (struct soth_strings){v, n};
 }
 
+/* How many values stand in a mapping, those of its lists counted each. */
+static size_t count_values(const struct conf_node *map)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < map->count; i++)
+        n += map->items[i].type == NODE_LIST ? map->items[i].count : 1;
+    return n;
+}
+
+/* The values of one key; returns how many. */
+static size_t fill_pair(struct fill *f, const struct soth_opt *opt, const struct conf_node *map, size_t i, const char **v)
+{
+    struct soth_strings values = {NULL, 0};
+    const char *key = map->keys[i].text;
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(map->keys[k].text, key) == 0)
+            value_wrong(f, &map->keys[i], "this key is here twice, give it a list of values");
+    if (map->items[i].type == NODE_MAP || value_is_null(&map->items[i]))
+        value_wrong(f, &map->items[i], "expected is text or a list of texts");
+    else
+        fill_strings(f, opt, &map->items[i], &values);
+    for (size_t k = 0; k < values.n; k++) {
+        v[2 * k] = k ? v[0] : value_own(f, strdup(key));
+        v[2 * k + 1] = values.v[k];
+    }
+    return values.n;
+}
+
+static void fill_pairs(struct fill *f, const struct soth_opt *opt, const struct conf_node *node, void *field)
+{
+    const size_t most = count_values(node);
+    size_t n = 0;
+    int before = f->count;
+    const char **v = value_own(f, calloc(most ? 2 * most : 1, sizeof *v));
+    for (size_t i = 0; v && i < node->count; i++) {
+        size_t up = value_down(f, node->keys[i].text, 0);
+        n += 2 * fill_pair(f, opt, node, i, v + n);
+        value_up(f, up);
+    }
+    if (f->count == before)
+        *(struct soth_strings *)field = (struct soth_strings){v, n};
+}
+
 /* ---- all of them ---- */
 
 static const char *expected(const struct soth_opt *opt)
@@ -240,9 +283,20 @@ static const char *expected(const struct soth_opt *opt)
         return "one word";
     case SOTH_OPT_T_STRINGS:
         return "text or a list of texts";
+    case SOTH_OPT_T_PAIRS:
+        return "a mapping (key: value)";
     default:
         return words_for(opt);
     }
+}
+
+static const char *const node_words[] = {[NODE_SCALAR] = "text", [NODE_LIST] = "a list", [NODE_MAP] = "a mapping"};
+
+static bool takes(const struct soth_opt *opt, enum node_type type)
+{
+    if (opt->type == SOTH_OPT_T_PAIRS)
+        return type == NODE_MAP;
+    return type == NODE_SCALAR || (type == NODE_LIST && opt->type == SOTH_OPT_T_STRINGS);
 }
 
 void value_fill(struct fill *f, const struct soth_opt *opt, const struct conf_node *node, void *field)
@@ -252,8 +306,8 @@ void value_fill(struct fill *f, const struct soth_opt *opt, const struct conf_no
                     opt->type == SOTH_OPT_T_STRINGS ? " ([] for none)" : ", or no such key at all");
         return;
     }
-    if (node->type != NODE_SCALAR && (opt->type != SOTH_OPT_T_STRINGS || node->type == NODE_MAP)) {
-        value_wrong(f, node, "%s is not allowed here, expected is %s", node->type == NODE_LIST ? "a list" : "a mapping", expected(opt));
+    if (!takes(opt, node->type)) {
+        value_wrong(f, node, "%s is not allowed here, expected is %s", node_words[node->type], expected(opt));
         return;
     }
     switch (opt->type) {
@@ -269,6 +323,9 @@ void value_fill(struct fill *f, const struct soth_opt *opt, const struct conf_no
         break;
     case SOTH_OPT_T_STRINGS:
         fill_strings(f, opt, node, field);
+        break;
+    case SOTH_OPT_T_PAIRS:
+        fill_pairs(f, opt, node, field);
         break;
     default:
         fill_number(f, opt, node, field);

@@ -230,7 +230,7 @@ enum decision decide_response(struct flow *flow, const struct message *msg, stru
     if (!(flow->env->hooks & SOTH_HOOK_RESPONSE))
         return DECISION_GO;
     decide_describe(flow, msg, &response, &connect, &authority);
-    exchange_of_response(flow, &response);
+    exchange_of_response(flow, &response, &connect, &authority, false);
     response.body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
     response.body_complete = ex->peek.complete || msg->framing == FRAMING_NONE || ex->head_method;
     struct question q = {.hook = SOTH_HOOK_RESPONSE, .message = &response};

@@ -8,6 +8,7 @@
 struct head {
     struct target target;       /* where the request goes */
     struct soth_span origin_form;
+    struct soth_span named_form; /* origin_form as the client named it */
     struct soth_span authority; /* for events and judgement */
     struct soth_span host;      /* to be sent; p == NULL: as the client sent it */
     char text[TARGET_MAX_HOST + 16];   /* of what the client's target says */

@@ -202,9 +202,11 @@ static void remember(struct flow *flow, const struct message *msg, const struct 
     struct exchange *ex = &flow->exchange;
     if (!(flow->env->hooks & (SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE)) && !flow->env->chains)
         return;
-    ex->method_size = msg->method.n;
-    buffer_append(&ex->line, msg->method.p, msg->method.n);
-    buffer_append(&ex->line, head->origin_form.p, head->origin_form.n);
+    const struct soth_span parts[EXCHANGE_LINE_PARTS] = {msg->method, head->origin_form, head->authority, head->named_form};
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; i++) {
+        ex->line_sizes[i] = (uint32_t)parts[i].n;
+        buffer_append(&ex->line, parts[i].p, parts[i].n);
+    }
 }
 
 static void request_go(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)

@@ -43,8 +43,9 @@ enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct
 {
     struct exchange *ex = &flow->exchange;
     struct verdict v;
+    head->named_form = head->origin_form;
     if (ex->step == STEP_BEGIN) {
-        if (remap_request(flow, msg, head->origin_form, &v) == DECISION_REFUSED)
+        if (remap_request(flow, msg, head, &v) == DECISION_REFUSED)
             return remap_failed(flow, fx, msg, head, &v);
         ex->step = STEP_TARGET;
     }
@@ -52,7 +53,8 @@ enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct
         return DECISION_GO;
     if (flow->wish.path)
         head->origin_form = soth_span(flow->wish.path);
-    if (!remap_parse(&flow->wish, &head->target, &head->target))
+    const struct target from = head->target;
+    if (!remap_parse(&flow->wish, &from, &head->target))
         return DECISION_GO;
     ex->remapped = true;
     head->host = exchange_authority_text(&head->target, flow->proxy_requests || !flow->origin_tls ? 80 : 443, head->mapped, sizeof head->mapped);

@@ -52,8 +52,11 @@ void exchange_connect(struct flow *flow, struct effects *fx)
 
 void exchange_origin_ready(struct flow *flow, struct effects *fx)
 {
+    const uint32_t overrides = flow->verdict.overrides;
     struct h1_limits limits = {.max_head_bytes = (uint32_t)flow->env->settings->max_http_head_bytes,
                                .strict_responses = flow->env->settings->strict_header_mode};
+    if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
+        limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
     flow_read(flow, SIDE_ORIGIN, true);
     if (!flow->origin.h1 && !(flow->origin.h1 = h1_new_response(&limits))) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");

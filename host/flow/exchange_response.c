@@ -52,14 +52,23 @@ static void interim(struct flow *flow, struct effects *fx, const struct message 
     buffer_fini(&head);
 }
 
-void exchange_of_response(const struct flow *flow, struct soth_message *out)
+void exchange_of_response(const struct flow *flow, struct soth_message *out, struct soth_connect *connect, struct target *authority, bool named)
 {
     const struct exchange *ex = &flow->exchange;
-    const char *line = (const char *)buffer_data(&ex->line);
+    const char *at = (const char *)buffer_data(&ex->line), *detail;
+    struct soth_span parts[EXCHANGE_LINE_PARTS];
     if (buffer_size(&ex->line) == 0)
         return;
-    out->method = (struct soth_span){line, ex->method_size};
-    out->target = (struct soth_span){line + ex->method_size, buffer_size(&ex->line) - ex->method_size};
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
+        parts[i] = (struct soth_span){at, ex->line_sizes[i]};
+    out->method = parts[0];
+    out->target = parts[named ? 3 : 1];
+    const uint16_t port = flow->pinned ? flow->pinned->port : flow->target.port;
+    if (target_parse(parts[2], true, port, authority, &detail) != CONNECT_OK)
+        return;
+    connect->port = authority->port;
+    connect->host = (struct soth_span){authority->host, authority->host_len};
+    connect->host_addr = authority->addr;
 }
 
 /* A policy does not let the response through: its client gets our answer instead, the origin's connection is of no use any more. */

@@ -65,6 +65,7 @@ struct peek {
 };
 
 /* One request and its response. */
+#define EXCHANGE_LINE_PARTS 4
 struct exchange {
     enum part request, response;
     bool active;           /* a request head was read and the exchange is not over */
@@ -83,8 +84,8 @@ struct exchange {
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct buffer head;    /* the request's head as sent, kept until a response begins (retry) */
-    struct buffer line;    /* method and target as sent, for those who judge the response; method_size bytes are the method */
-    size_t method_size;
+    struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
+    uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
     struct head_edit *edit; /* what modules changed in the head at hand */
     struct message *trailers[2]; /* of a message whose end is not sent yet, by side; NULL = none */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/exchange.h"
 
 static bool wanted(const struct flow *flow)
 {
@@ -15,9 +15,10 @@ static bool wanted(const struct flow *flow)
 
 struct soth_span remap_named(const struct flow *flow)
 {
+    const struct target *own = flow->pinned ? flow->pinned : &flow->target;
     if (flow->named)
         return soth_span(flow->named);
-    return (struct soth_span){flow->target.host, flow->target.host_len};
+    return (struct soth_span){own->host, own->host_len};
 }
 
 /* A wish over a target. false: it names no other one. */
@@ -65,7 +66,21 @@ enum decision remap_connect(struct flow *flow, struct verdict *v)
     return DECISION_GO;
 }
 
-enum decision remap_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct verdict *v)
+/* The target of an absolute-form request is not the flow's yet, and a request before this one may have gone elsewhere. */
+static void describe_head(const struct head *head, struct soth_message *what, struct soth_connect *connect, struct target *authority)
+{
+    const char *detail;
+    const struct target *host = &head->target;
+    if (target_parse(head->authority, true, head->target.port, authority, &detail) == CONNECT_OK)
+        host = authority;
+    connect->host = (struct soth_span){host->host, host->host_len};
+    connect->host_addr = host->addr;
+    connect->port = head->target.port;
+    what->target_host = (struct soth_span){head->target.host, head->target.host_len};
+    what->target = head->origin_form;
+}
+
+enum decision remap_request(struct flow *flow, const struct message *msg, const struct head *head, struct verdict *v)
 {
     struct soth_message what;
     struct soth_connect connect;
@@ -74,7 +89,7 @@ enum decision remap_request(struct flow *flow, const struct message *msg, struct
     if (!wanted(flow))
         return DECISION_GO;
     decide_describe(flow, msg, &what, &connect, &authority);
-    what.target = origin_form;
+    describe_head(head, &what, &connect, &authority);
     return run(flow, &what, msg, v);
 }
 
@@ -86,6 +101,6 @@ enum decision remap_response(struct flow *flow, const struct message *msg, struc
     if (!wanted(flow))
         return DECISION_GO;
     decide_describe(flow, msg, &what, &connect, &authority);
-    exchange_of_response(flow, &what);
+    exchange_of_response(flow, &what, &connect, &authority, true);
     return run(flow, &what, msg, v);
 }

@@ -105,11 +105,12 @@ enum decision decide_refuse_by_policy(struct flow *flow, const struct verdict *v
 enum decision decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why);
 enum decision decide_response(struct flow *flow, const struct message *msg, struct refusal *why);
 
+struct head; /* see exchange.h */
 /* remap.c: modules with a rewrite hook change targets and heads before anybody judges them */
 /* REFUSED: the hook failed and is closed on error; *v is a block. */
 enum decision remap_connect(struct flow *flow, struct verdict *v);
-/* A request's head; flow->wish has the target that was wished for. */
-enum decision remap_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct verdict *v);
+/* A request's head, which would go to head->target; flow->wish has the target that was wished for. */
+enum decision remap_request(struct flow *flow, const struct message *msg, const struct head *head, struct verdict *v);
 enum decision remap_response(struct flow *flow, const struct message *msg, struct verdict *v);
 /* What the client calls its peer: the name it asked for, whatever it was mapped to. */
 struct soth_span remap_named(const struct flow *flow);
@@ -148,7 +149,8 @@ void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin 
 void exchange_origin_ready(struct flow *flow, struct effects *fx); /* dialled and, where wanted, secured */
 void exchange_resume(struct flow *flow, struct effects *fx);       /* client bytes that were held go on */
 void exchange_over(struct flow *flow, struct effects *fx);         /* both directions are done */
-void exchange_of_response(const struct flow *flow, struct soth_message *out); /* method and target of the request it answers */
+/* Method, target and host of the request that it answers; the target as it was relayed, or as the client named it. */
+void exchange_of_response(const struct flow *flow, struct soth_message *out, struct soth_connect *connect, struct target *authority, bool named);
 void exchange_peek_ended(struct flow *flow, struct effects *fx); /* a response that ends with its connection, peeked at, is complete */
 void exchange_drop_head(struct exchange *ex); /* what was kept of the head at hand */
 void exchange_fini(struct exchange *ex);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "path.h"
-#include "pattern.h"
+#include "../match/path.h"
+#include "../match/pattern.h"
 #include "rules.h"
 
 static int bad(const struct soth_host *host, void *self, size_t rule, const char *key, const char *value, const char *why)

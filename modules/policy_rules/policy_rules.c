@@ -5,8 +5,8 @@
  */
 #include <stdlib.h>
 
-#include "path.h"
-#include "pattern.h"
+#include "../match/path.h"
+#include "../match/pattern.h"
 #include "rules.h"
 
 static const struct soth_opt rule_options[] = {

@@ -75,8 +75,7 @@ struct soth_span {
     const char *p;
     size_t n;
 };
-/* For printf: "%.*s", SOTH_SPAN(span) */
-#define SOTH_SPAN(span) (int)(span).n, ((span).p ? (span).p : "")
+#define SOTH_SPAN(span) (int)(span).n, ((span).p ? (span).p : "") /* for printf's "%.*s" */
 
 static inline struct soth_span soth_span(const char *text)
 {
@@ -187,7 +186,7 @@ struct soth_batch {
 #define SOTH_OPT_T_STRINGS 8  /* struct soth_strings; one value or a list */
 #define SOTH_OPT_T_LIST 9     /* struct soth_list: a list of mappings, described by `sub`, each item_size bytes */
 #define SOTH_OPT_T_MAP 10     /* a mapping, described by `sub`, its fields at `offset` of the struct */
-
+#define SOTH_OPT_T_PAIRS 11   /* struct soth_strings: any keys, in order: key, value, key, value; a list of values repeats its key */
 #define SOTH_REQUIRED 1u /* flag: the key must be there */
 #define SOTH_SECRET 2u   /* flag: never printed */
 
@@ -215,7 +214,6 @@ struct soth_opt {
     const char *doc; /* one sentence */
 };
 
-/* clang-format off */
 #define SOTH_OPT_BOOL(S, field, def, text) {#field, SOTH_OPT_T_BOOL, 0, offsetof(S, field), def, 0, 0, NULL, NULL, 0, text}
 #define SOTH_OPT_INT(S, field, def, lo, hi, text) {#field, SOTH_OPT_T_INT, 0, offsetof(S, field), def, lo, hi, NULL, NULL, 0, text}
 #define SOTH_OPT_SIZE(S, field, def, lo, hi, text) {#field, SOTH_OPT_T_SIZE, 0, offsetof(S, field), def, lo, hi, NULL, NULL, 0, text}
@@ -225,10 +223,10 @@ struct soth_opt {
 #define SOTH_OPT_PATH(S, field, flags, text) {#field, SOTH_OPT_T_PATH, flags, offsetof(S, field), "", 0, 0, NULL, NULL, 0, text}
 #define SOTH_OPT_ENUM(S, field, names, def, text) {#field, SOTH_OPT_T_ENUM, 0, offsetof(S, field), def, 0, 0, names, NULL, 0, text}
 #define SOTH_OPT_STRINGS(S, field, def, text) {#field, SOTH_OPT_T_STRINGS, 0, offsetof(S, field), def, 0, 0, NULL, NULL, 0, text}
+#define SOTH_OPT_PAIRS(S, field, text) {#field, SOTH_OPT_T_PAIRS, 0, offsetof(S, field), "", 0, 0, NULL, NULL, 0, text}
 #define SOTH_OPT_LIST(S, field, table, item, text) {#field, SOTH_OPT_T_LIST, 0, offsetof(S, field), "[]", 0, 0, NULL, table, sizeof(item), text}
 #define SOTH_OPT_MAP(S, field, table, text) {#field, SOTH_OPT_T_MAP, 0, offsetof(S, field), "", 0, 0, NULL, table, 0, text}
 #define SOTH_OPT_END {NULL, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, NULL}
-/* clang-format on */
 
 /* ---- what policies and decoders see --------------------------------------------------------------------------- */
 

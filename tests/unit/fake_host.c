@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "fake_host.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "host/event/bus.h"
 
 struct fake_host fake;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void add(char *to, size_t size, const char *first, const char *format, va_list args)
 {
@@ -26,7 +28,9 @@ static void fake_log(void *self, int level, const char *format, ...)
     va_list args;
     (void)self;
     va_start(args, format);
+    pthread_mutex_lock(&lock);
     add(fake.log, sizeof fake.log, levels[level & 3], format, args);
+    pthread_mutex_unlock(&lock);
     va_end(args);
 }
 
@@ -71,8 +75,10 @@ static int fake_counter(void *self, const char *name, const char *label, const c
 static void fake_add(void *self, int counter, uint64_t amount)
 {
     (void)self;
+    pthread_mutex_lock(&lock);
     if (counter >= 0 && counter < fake.counters)
         fake.values[counter] += amount;
+    pthread_mutex_unlock(&lock);
 }
 
 static void fake_hold(void *self, int on)
@@ -100,7 +106,7 @@ void fake_reset(void)
     fake.now_ns = UINT64_C(1000000000000);
 }
 
-int fake_open(struct fake_instance *instance, const struct soth_module *module, const char *config)
+int fake_open_on(struct fake_instance *instance, const struct soth_module *module, const struct soth_host *host, const char *config)
 {
     char *said = NULL;
     size_t size = 0;
@@ -117,11 +123,16 @@ int fake_open(struct fake_instance *instance, const struct soth_module *module, 
     free(said);
     if (wrong)
         return -SOTH_ECONFIG;
-    int r = module->check ? module->check(&fake_api, instance->self) : SOTH_OK;
+    int r = module->check ? module->check(host, instance->self) : SOTH_OK;
     if (r == SOTH_OK && module->create)
-        r = module->create(&fake_api, instance->self);
+        r = module->create(host, instance->self);
     instance->created = r == SOTH_OK;
     return r;
+}
+
+int fake_open(struct fake_instance *instance, const struct soth_module *module, const char *config)
+{
+    return fake_open_on(instance, module, &fake_api, config);
 }
 
 void fake_close(struct fake_instance *instance)
@@ -136,10 +147,13 @@ void fake_close(struct fake_instance *instance)
 
 uint64_t fake_count(const char *name)
 {
+    uint64_t value = 0;
+    pthread_mutex_lock(&lock);
     for (int i = 0; i < fake.counters; i++)
         if (strcmp(fake.names[i], name) == 0)
-            return fake.values[i];
-    return 0;
+            value = fake.values[i];
+    pthread_mutex_unlock(&lock);
+    return value;
 }
 
 /* ---- events ---- */

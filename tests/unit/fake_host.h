@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A host for tests of a module's inside: one module linked into the test gets its configuration from YAML text, and what it says, counts
- * and asks for is kept here. The clock is `now_ns`.
+ * and asks for is kept here. The clock is `now_ns`. Log and counters may be used from any thread.
  */
 #ifndef TESTS_UNIT_FAKE_HOST_H
 #define TESTS_UNIT_FAKE_HOST_H
@@ -35,6 +35,8 @@ struct fake_instance {
 void fake_reset(void);
 /* Fills, checks and creates. The first result that is not SOTH_OK, or SOTH_OK. fake_close in either case. */
 int fake_open(struct fake_instance *instance, const struct soth_module *module, const char *config);
+/* The same with services of another host, which passes the log and the counters on to this one. */
+int fake_open_on(struct fake_instance *instance, const struct soth_module *module, const struct soth_host *host, const char *config);
 void fake_close(struct fake_instance *instance);
 /* Of a counter, 0 when there is none of this name. */
 uint64_t fake_count(const char *name);

@@ -158,6 +158,57 @@ static void test_values(void **state)
     done(&f);
 }
 
+/* ---- mappings with any keys ---- */
+
+struct tagged {
+    struct soth_strings tags;
+};
+static const struct soth_opt tagged_options[] = {
+    SOTH_OPT_PAIRS(struct tagged, tags, "any tags"),
+    SOTH_OPT_END,
+};
+
+/* Fills `tags` and prints it as "key=value " ... behind the messages. */
+static char *tags_of(const char *text)
+{
+    struct said said;
+    struct tagged tagged = {{NULL, 0}};
+    struct options_owned *owned = NULL;
+    said_begin(&said);
+    struct conf_file *file = conf_file_from_text("t.yaml", text, said.out);
+    int count = options_fill(tagged_options, conf_file_document(file, 0), &tagged, &owned, said.out, "");
+    assert_int_equal(tagged.tags.n % 2, 0);
+    for (size_t i = 0; i < tagged.tags.n; i += 2)
+        fprintf(said.out, "%s=%s ", tagged.tags.v[i], tagged.tags.v[i + 1]);
+    assert_true(count == 0 || tagged.tags.n == 0);
+    options_fini(owned);
+    conf_file_free(file);
+    return said_end(&said);
+}
+
+static void test_pairs(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{}", ""},
+        {"tags: {}", ""},
+        {"tags: {b: one, A-c: 2, \"x y\": ''}", "b=one A-c=2 x y= "},
+        {"tags: {b: [one, two], c: [], d: true}", "b=one b=two d=true "},
+        {"tags: {b: 1, c: 2, b: 3}", "t.yaml:1:20: tags.b: this key is here twice, give it a list of values\n"},
+        {"tags: {b: }", "t.yaml:1:11: tags.b: expected is text or a list of texts\n"},
+        {"tags: {b: {c: d}}", "t.yaml:1:11: tags.b: expected is text or a list of texts\n"},
+        {"tags: {b: [a, [c]]}", "t.yaml:1:15: tags.b[1]: expected is text\n"},
+        {"tags: [a]", "t.yaml:1:7: tags: a list is not allowed here, expected is a mapping (key: value)\n"},
+        {"tags: a", "t.yaml:1:7: tags: text is not allowed here, expected is a mapping (key: value)\n"},
+        {"tags:", "t.yaml:1:6: tags: has no value, expected is a mapping (key: value), or no such key at all\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *said = tags_of(cases[i][0]);
+        assert_string_equal(said, cases[i][1]);
+        free(said);
+    }
+}
+
 static void test_units(void **state)
 {
     (void)state;
@@ -414,7 +465,11 @@ static void test_check(void **state)
     assert_true(options_check(options, sizeof(struct thing) - 1, err, sizeof err) < 0); /* the inner table's last field sticks out */
     assert_true(options_check(loop, 100, err, sizeof err) < 0);
     check_says((struct soth_opt){"a", 0, 0, 0, "", 0, 0, NULL, NULL, 0, "d"}, 8, "option a has an unknown type");
-    check_says((struct soth_opt){"a", 11, 0, 0, "", 0, 0, NULL, NULL, 0, "d"}, 8, "option a has an unknown type");
+    check_says((struct soth_opt){"a", SOTH_OPT_T_PAIRS, 0, 0, "", 0, 0, NULL, NULL, 0, "d"}, 15, "option a lies outside the module's struct");
+    check_says((struct soth_opt){"a", SOTH_OPT_T_PAIRS, 0, 0, "{x: 1}", 0, 0, NULL, NULL, 0, "d"}, 16, "");
+    check_says((struct soth_opt){"a", SOTH_OPT_T_PAIRS, 0, 0, "x", 0, 0, NULL, NULL, 0, "d"}, 16,
+               "a default does not parse: a: text is not allowed here, expected is a mapping (key: value)");
+    check_says((struct soth_opt){"a", 12, 0, 0, "", 0, 0, NULL, NULL, 0, "d"}, 8, "option a has an unknown type");
     check_says((struct soth_opt){"a", SOTH_OPT_T_INT, 0, 1, "1", 0, 0, NULL, NULL, 0, "d"}, 8, "option a lies outside the module's struct");
     check_says((struct soth_opt){"a", SOTH_OPT_T_INT, 0, SIZE_MAX, "1", 0, 0, NULL, NULL, 0, "d"}, 8, "option a lies outside the module's struct");
     check_says((struct soth_opt){"a", SOTH_OPT_T_INT, 0, 0, "1", 0, 0, NULL, NULL, 0, "d"}, 8, "");
@@ -440,6 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_wrong_values_leave_presets),

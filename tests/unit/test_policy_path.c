@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_rules/path.c */
+/* build: modules/match/path.c */
 /* Paths by document (tests/golden/policy/path.md), and patterns for them. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "golden.h"
-#include "modules/policy_rules/path.h"
+#include "modules/match/path.h"
 
 static void paths_by_document(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_rules/pattern.c modules/policy_rules/pattern_set.c */
+/* build: modules/match/pattern.c modules/match/pattern_set.c */
 /* needs: IDN2 */
 /* Host patterns by document (tests/golden/policy/pattern.md), and sets of them against the plain way to match. */
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "golden.h"
-#include "modules/policy_rules/pattern.h"
+#include "modules/match/pattern.h"
 
 static struct pattern_set *set_of(const char *const *patterns, size_t n, long *bad, const char **why)
 {

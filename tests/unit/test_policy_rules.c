@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_rules/policy_rules.c modules/policy_rules/check.c modules/policy_rules/pattern.c modules/policy_rules/pattern_set.c modules/policy_rules/path.c */
+/* build: modules/policy_rules/policy_rules.c modules/policy_rules/check.c modules/match/pattern.c modules/match/pattern_set.c modules/match/path.c */
 /* needs: IDN2 */
 /* policy_rules as the host sees it: configured from YAML, asked through its operations. */
 #include <setjmp.h>

@@ -32,8 +32,7 @@ class Origin:
 
     def __init__(self, handler, tls=None, host="127.0.0.1", backlog=512):
         self.handler, self.tls = handler, tls
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.sock = socket.create_server((host, 0), family=family, backlog=backlog)
+        self.sock = self.listen(host, backlog)
         self.host, self.port = host, self.sock.getsockname()[1]
         self.connections = 0
         self.errors = []    # what handlers raised
@@ -42,7 +41,14 @@ class Origin:
         self.lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def listen(self, host, backlog):
+        return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog)
+
     def close(self):
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)  # or the thread in accept() would take one more
+        except OSError:
+            pass
         self.sock.close()
         with self.lock:
             for conn in list(self.open):
@@ -61,7 +67,8 @@ class Origin:
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
-        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if conn.family != socket.AF_UNIX:
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self.lock:
             self.open.add(conn)
         wrapped = conn

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Request paths as rules see them: percent-encoded unreserved characters decoded, repeated slashes folded, dot segments removed
  * (RFC 3986 6.2.2, 5.2.4), the query left out; what stays percent-encoded has upper-case digits. What is relayed is never changed. Pure. */
-#ifndef POLICY_RULES_PATH_H
-#define POLICY_RULES_PATH_H
+#ifndef MATCH_PATH_H
+#define MATCH_PATH_H
 
 #include <soth/sdk.h>
 

@@ -4,8 +4,8 @@
  * look-ups as the asked name has labels. Exact name, `*.x` (any depth below, not x), `.x` (both), CIDR, `[v6]`, optional `:port`;
  * `*` alone is every host. Names in other scripts are converted to IDNA A-labels.
  */
-#ifndef POLICY_RULES_PATTERN_H
-#define POLICY_RULES_PATTERN_H
+#ifndef MATCH_PATTERN_H
+#define MATCH_PATTERN_H
 
 #include <soth/sdk.h>
 
