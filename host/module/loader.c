@@ -133,7 +133,9 @@ static const struct soth_module *load(const char *path, int *error, char *err, s
     *error = -SOTH_EABI;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle) {
-        snprintf(err, err_size, "cannot load: %s", dlerror());
+        const char *why = dlerror(); /* has the path */
+        snprintf(err, err_size, "cannot load: %s%s", why,
+                 strstr(why, "undefined symbol") ? "; link the library that has it, -Wl,-z,defs shows such names when it is built" : "");
         return NULL;
     }
     const struct soth_module *module = dlsym(handle, "soth_mitm_module");
