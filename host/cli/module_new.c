@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,8 @@ static int write_file(const struct making *m, const char *from, const char *to)
     char *text = read_file(from);
     if (!text)
         return failed(from, "cannot be read");
-    FILE *out = fopen(to, "wx");
+    int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644); /* whatever the umask: others must not write a configuration */
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (out)
         replace(m, text, out);
     free(text);
@@ -140,7 +142,7 @@ static int copy_template(const struct making *m, const char *part)
 static int make_directory(const char *path)
 {
     struct dirent **names = NULL;
-    if (mkdir(path, 0777) == 0)
+    if (mkdir(path, 0755) == 0)
         return 0;
     if (errno != EEXIST)
         return failed(path, "cannot be made");
