@@ -41,5 +41,5 @@ def cxx_module(source, folder, name, *flags):
 def rust_module(source, folder, name):
     path = pathlib.Path(folder) / f"{name}.so"
     path.parent.mkdir(parents=True, exist_ok=True)
-    run([need("rustc"), "--edition", "2021", "--crate-type", "cdylib", "-O", "-D", "warnings", "-o", path, FIXTURES / source], timeout=300)
+    run([need("rustc"), "--edition", "2021", "--crate-type", "cdylib", "-O", "-o", path, FIXTURES / source], timeout=300)
     return _finish(path)
