@@ -186,10 +186,10 @@ static void an_older_and_shorter_module_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_differs_is_said),     cmocka_unit_test(what_does_not_fit_never_runs),
-        cmocka_unit_test(what_a_module_must_have),  cmocka_unit_test(what_is_no_module_file),
-        cmocka_unit_test(who_may_write_it),         cmocka_unit_test(the_first_directory_wins),
-        cmocka_unit_test(an_older_and_shorter_module_is_taken),
+        cmocka_unit_test(what_differs_is_said),         cmocka_unit_test(what_a_module_must_have),
+        cmocka_unit_test(what_is_no_module_file),       cmocka_unit_test(who_may_write_it),
+        cmocka_unit_test(the_first_directory_wins),     cmocka_unit_test(an_older_and_shorter_module_is_taken),
+        cmocka_unit_test(what_does_not_fit_never_runs),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
