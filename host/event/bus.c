@@ -76,12 +76,17 @@ void bus_system_event(struct bus *bus, unsigned kind, const struct soth_attr *at
     bus_publish(bus, bus->system);
 }
 
+void bus_emit_system(struct bus *bus, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus_system_event(bus, kind, attrs, n);
+    pthread_mutex_unlock(&bus->lock);
+}
+
 void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail)
 {
     struct soth_attr attrs[] = {ATTR_WORD("detail", detail), ATTR_WORD("hook", hook), ATTR_WORD("module", module)};
-    pthread_mutex_lock(&bus->lock);
-    bus_system_event(bus, SOTH_EV_MODULE_FAULT, attrs, 3);
-    pthread_mutex_unlock(&bus->lock);
+    bus_emit_system(bus, SOTH_EV_MODULE_FAULT, attrs, 3);
 }
 
 void bus_wake_ports(struct bus *bus)

@@ -63,6 +63,8 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms);
 void bus_free(struct bus *bus);
 /* A module_fault of the process: a hook of a module failed. From any thread. */
 void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail);
+/* An event of the process (flow 0). From any thread. */
+void bus_emit_system(struct bus *bus, unsigned kind, const struct soth_attr *attrs, size_t n);
 void bus_reopen(struct bus *bus); /* asks every sink's thread to reopen; async-safe against writers, not a signal handler */
 const char *bus_run_id(const struct bus *bus);
 
