@@ -124,19 +124,29 @@ const char *bus_run_id(const struct bus *bus)
     return bus->run_id;
 }
 
-int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
-                 const struct bus_queue_config *queue)
+void bus_on_thread(struct bus *bus, void (*begin)(void), void (*end)(void))
 {
-    struct sink **bigger = realloc(bus->sinks, (bus->sink_count + 1) * sizeof *bigger);
+    bus->on_begin = begin;
+    bus->on_end = end;
+}
+
+struct sink *sink_new(struct bus *bus, const char *name, const char *group, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                      const struct bus_queue_config *queue)
+{
     struct sink *sink = calloc(1, sizeof *sink);
     pthread_condattr_t monotonic;
-    if (bigger)
-        bus->sinks = bigger;
-    if (!bigger || !sink || !(sink->name = strdup(name))) {
+    if (!sink)
+        return NULL;
+    sink->name = strdup(name);
+    sink->group = strdup(group ? group : "");
+    if (!sink->name || !sink->group) {
+        free(sink->name);
+        free(sink->group);
         free(sink);
-        return -SOTH_ENOMEM;
+        return NULL;
     }
     sink->bus = bus;
+    sink->number = ++bus->sinks_made;
     sink->instance = instance;
     sink->ops = *ops;
     sink->kinds = kinds;
@@ -145,6 +155,18 @@ int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&sink->ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    return sink;
+}
+
+int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                 const struct bus_queue_config *queue)
+{
+    struct sink **bigger = realloc(bus->sinks, (bus->sink_count + 1) * sizeof *bigger);
+    struct sink *sink = bigger ? sink_new(bus, name, NULL, instance, ops, kinds, queue) : NULL;
+    if (bigger)
+        bus->sinks = bigger;
+    if (!sink)
+        return -SOTH_ENOMEM;
     bus->sinks[bus->sink_count++] = sink;
     bus->kinds |= kinds;
     for (struct bus_port *port = bus->ports; port; port = port->private->next)
@@ -163,6 +185,14 @@ int bus_start(struct bus *bus)
     return SOTH_OK;
 }
 
+static uint64_t sink_join(struct sink *sink)
+{
+    if (sink->running)
+        pthread_join(sink->thread, NULL);
+    sink->running = false;
+    return sink->undelivered + sink->count;
+}
+
 uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
 {
     uint64_t undelivered = 0;
@@ -171,23 +201,23 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
     bus->stop_deadline_ns = bus_now_ns() + deadline_ms * UINT64_C(1000000);
     for (size_t i = 0; i < bus->sink_count; i++)
         pthread_cond_signal(&bus->sinks[i]->ready);
+    for (struct sink *sink = bus->leaving; sink; sink = sink->next)
+        pthread_cond_signal(&sink->ready);
     pthread_mutex_unlock(&bus->lock);
-    for (size_t i = 0; i < bus->sink_count; i++) {
-        struct sink *sink = bus->sinks[i];
-        if (sink->running)
-            pthread_join(sink->thread, NULL);
-        sink->running = false;
-        undelivered += sink->undelivered + sink->count;
-    }
+    for (struct sink *sink = bus->leaving; sink; sink = sink->next)
+        undelivered += sink_join(sink);
+    for (size_t i = 0; i < bus->sink_count; i++)
+        undelivered += sink_join(bus->sinks[i]);
     return undelivered;
 }
 
-static void sink_free(struct sink *sink)
+void sink_free(struct sink *sink)
 {
     for (size_t k = 0; k < sink->count; k++)
         slab_put(sink->ring[(sink->head + k) & (sink->room - 1)]->slab, 1);
     free(sink->ring);
     free(sink->name);
+    free(sink->group);
     pthread_cond_destroy(&sink->ready);
     free(sink);
 }
@@ -200,6 +230,11 @@ void bus_free(struct bus *bus)
     bus_port_free(bus->system);
     for (size_t i = 0; i < bus->sink_count; i++)
         sink_free(bus->sinks[i]);
+    while (bus->leaving) {
+        struct sink *sink = bus->leaving;
+        bus->leaving = sink->next;
+        sink_free(sink);
+    }
     free(bus->sinks);
     slab_pool_fini(&bus->pool);
     pthread_mutex_destroy(&bus->lock);
@@ -222,7 +257,7 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max)
     pthread_mutex_lock(&bus->lock);
     for (; n < bus->sink_count && n < max; n++) {
         const struct sink *s = bus->sinks[n];
-        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count, s->bytes};
+        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count, s->bytes, s->off};
     }
     pthread_mutex_unlock(&bus->lock);
     return n;

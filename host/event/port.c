@@ -133,6 +133,7 @@ void bus_flush(struct bus_port *port)
     pthread_mutex_lock(&bus->lock);
     bus_publish(bus, port);
     port->congested = bus->full_sinks > 0;
+    port->mask = bus->kinds;
     pthread_mutex_unlock(&bus->lock);
     /* when no queue has an event of the slab any more it is filled again from its beginning, warm in the cache as it is */
     struct bus_port_private *p = port->private;
@@ -144,6 +145,7 @@ void bus_port_woken(struct bus_port *port)
 {
     pthread_mutex_lock(&port->bus->lock);
     port->congested = port->bus->full_sinks > 0;
+    port->mask = port->bus->kinds;
     pthread_mutex_unlock(&port->bus->lock);
 }
 

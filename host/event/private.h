@@ -53,7 +53,7 @@ struct bus_port_private {
 
 struct sink {
     struct bus *bus;
-    char *name;
+    char *name, *group;
     void *instance;
     struct bus_sink_ops ops;
     uint64_t kinds;
@@ -69,6 +69,10 @@ struct sink {
     pthread_t thread;
     pthread_cond_t ready;
     unsigned failures; /* the thread's own: of write, in a row */
+    /* (lock) change.c: a sink waits, is one of bus.sinks, then leaves */
+    bool waiting, cancelled, leaving, gone;
+    uint64_t number, leave_by_ns;
+    struct sink *next; /* among those that leave */
 };
 
 /* (lock) All of them. */
@@ -82,8 +86,13 @@ void queue_relieved(struct sink *sink); /* after take: a pause_flow sink with ro
 
 struct bus {
     pthread_mutex_t lock;
-    struct sink **sinks;
+    struct sink **sinks; /* that events go to */
     size_t sink_count;
+    struct sink *leaving;  /* (lock) they write what they have */
+    uint64_t sinks_made;
+    void (*on_begin)(void), (*on_end)(void); /* of a sink's thread */
+    void (*on_gone)(void *arg);
+    void *on_gone_arg;
     uint64_t kinds;      /* any sink wants */
     uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
@@ -96,7 +105,18 @@ struct bus {
     struct event_source system_source;
 };
 
+struct sink *sink_new(struct bus *bus, const char *name, const char *group, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                      const struct bus_queue_config *queue);
+void sink_free(struct sink *sink); /* its thread has ended */
 void *sink_main(void *arg);
+void sink_report_losses(struct sink *sink); /* (lock) if there are any */
+/* change.c (lock): the end of a sink's thread, and what its beginning waits for: false = it is not needed. */
+void sink_gone(struct sink *sink);
+bool sink_may_begin(struct sink *sink);
+/* (lock) No more events will come for it. */
+static inline bool sink_ends(const struct sink *sink) { return sink->bus->stopping || sink->leaving; }
+/* (lock) When it must have ended; 0 = it goes on. */
+uint64_t sink_deadline(const struct sink *sink);
 /* (lock) numbers and queues what the port has collected. */
 void bus_publish(struct bus *bus, struct bus_port *port);
 /* (lock) an event of flow 0. */

@@ -12,7 +12,6 @@
 #define BATCH 512
 #define LINGER_NS 4000000   /* a moment for more events to come */
 #define RETRY_DEFAULT_MS 100
-#define FAILURES_ALLOWED 10 /* in a row; then the sink is switched off */
 #define BACK_OFF_MS 20      /* after the first failure, doubled with each, */
 #define BACK_OFF_MOST_MS 320
 
@@ -34,7 +33,7 @@ static void doze(struct sink *sink, uint64_t deadline_ns)
 }
 
 /* (lock held) Losses are told as soon as there is room for the report. */
-static void report_losses(struct sink *sink)
+void sink_report_losses(struct sink *sink)
 {
     if (sink->lost_to_report == 0 || sink->off)
         return;
@@ -51,9 +50,10 @@ static void report_losses(struct sink *sink)
 
 /* ---- what the module answers ---- */
 
-static bool out_of_time(const struct bus *bus)
+static bool out_of_time(const struct sink *sink)
 {
-    return bus->stopping && bus_now_ns() >= bus->stop_deadline_ns;
+    uint64_t deadline = sink_deadline(sink);
+    return deadline && bus_now_ns() >= deadline;
 }
 
 static void reopen_now(struct sink *sink)
@@ -69,9 +69,11 @@ static bool patience(struct sink *sink, uint32_t ms)
     struct bus *bus = sink->bus;
     uint64_t until = bus_now_ns() + ms * UINT64_C(1000000);
     pthread_mutex_lock(&bus->lock);
-    while (bus_now_ns() < until && !sink->reopen && !out_of_time(bus))
-        doze(sink, bus->stopping && bus->stop_deadline_ns < until ? bus->stop_deadline_ns : until);
-    bool reopen = sink->reopen, go_on = !out_of_time(bus);
+    while (bus_now_ns() < until && !sink->reopen && !out_of_time(sink)) {
+        uint64_t deadline = sink_deadline(sink);
+        doze(sink, deadline && deadline < until ? deadline : until);
+    }
+    bool reopen = sink->reopen, go_on = !out_of_time(sink);
     sink->reopen = false;
     pthread_mutex_unlock(&bus->lock);
     if (reopen)
@@ -93,7 +95,7 @@ static void broken(struct sink *sink)
 {
     if (++sink->failures == 1)
         bus_fault(sink->bus, sink->name, "write", "the sink failed to write; its events are lost until it works again");
-    if (sink->failures < FAILURES_ALLOWED) {
+    if (sink->failures < SINK_MAX_FAILURES) {
         uint32_t wait = BACK_OFF_MS;
         for (unsigned i = 1; i < sink->failures && wait < BACK_OFF_MOST_MS; i++)
             wait *= 2;
@@ -156,16 +158,16 @@ static uint64_t release(const struct batch *batch)
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
     struct bus *bus = sink->bus;
-    while (sink->count == 0 && !bus->stopping && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
+    while (sink->count == 0 && !sink_ends(sink) && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
         if (sink->fresh_losses && !sink->off) {
-            report_losses(sink);
+            sink_report_losses(sink);
             continue;
         }
         sink->sleeping = true;
         doze(sink, wake_ns);
         sink->sleeping = false;
     }
-    if (sink->count > 0 && sink->count < BATCH && !bus->stopping && !sink->reopen) {
+    if (sink->count > 0 && sink->count < BATCH && !sink_ends(sink) && !sink->reopen) {
         struct timespec moment = {0, LINGER_NS};
         pthread_mutex_unlock(&bus->lock);
         nanosleep(&moment, NULL);
@@ -179,7 +181,7 @@ static void take(struct sink *sink, struct batch *batch)
     batch->count = queue_take(sink, batch->queued, BATCH);
     batch->lost = sink->lost_since_write;
     sink->lost_since_write = 0;
-    report_losses(sink);
+    sink_report_losses(sink);
 }
 
 /* One turn of the loop; lock held before and after, not between. */
@@ -203,34 +205,51 @@ static uint64_t turn(struct sink *sink, struct batch *batch, bool reopen)
 
 static void finish(struct sink *sink)
 {
-    uint64_t now = bus_now_ns(), deadline = sink->bus->stop_deadline_ns;
+    pthread_mutex_lock(&sink->bus->lock);
+    uint64_t now = bus_now_ns(), deadline = sink_deadline(sink);
+    pthread_mutex_unlock(&sink->bus->lock);
     uint32_t left_ms = deadline > now ? (uint32_t)((deadline - now) / 1000000u) : 0;
     if (sink->ops.flush && sink->ops.flush(sink->instance, left_ms) < 0)
         sink->undelivered++; /* at least; how many it was the module says */
+}
+
+/* Until nothing more can come; lock held before and after. */
+static void serve(struct sink *sink)
+{
+    struct batch batch;
+    uint64_t wake_ns = 0;
+    for (;;) {
+        wait_for_work(sink, wake_ns);
+        bool reopen = sink->reopen;
+        sink->reopen = false;
+        take(sink, &batch);
+        if (sink_ends(sink) && batch.count == 0 && sink->count == 0)
+            break;
+        wake_ns = turn(sink, &batch, reopen);
+        if (out_of_time(sink))
+            break;
+    }
 }
 
 void *sink_main(void *arg)
 {
     struct sink *sink = arg;
     struct bus *bus = sink->bus;
-    struct batch batch;
     char name[16];
-    uint64_t wake_ns = 0;
     snprintf(name, sizeof name, "sink-%.10s", sink->name);
     pthread_setname_np(pthread_self(), name);
+    if (bus->on_begin)
+        bus->on_begin();
     pthread_mutex_lock(&bus->lock);
-    for (;;) {
-        wait_for_work(sink, wake_ns);
-        bool reopen = sink->reopen;
-        sink->reopen = false;
-        take(sink, &batch);
-        if (bus->stopping && batch.count == 0 && sink->count == 0)
-            break;
-        wake_ns = turn(sink, &batch, reopen);
-        if (out_of_time(bus))
-            break;
+    if (sink_may_begin(sink)) {
+        serve(sink);
+        pthread_mutex_unlock(&bus->lock);
+        finish(sink);
+        pthread_mutex_lock(&bus->lock);
+        sink_gone(sink);
     }
     pthread_mutex_unlock(&bus->lock);
-    finish(sink);
+    if (bus->on_end)
+        bus->on_end();
     return NULL;
 }
