@@ -48,6 +48,7 @@ struct flow_env {
     enum ask_result (*ask)(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q);
     void (*forget)(void *policy, struct ask *ask);
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
+    void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
 };
 

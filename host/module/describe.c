@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* One module file, loaded as a run would load it and described out of its own tables. Makes no instance. */
+#include <ctype.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 
 static void describe(const struct soth_module *m, FILE *out)
 {
-    fprintf(out, "# %s\n\n%s %s, %s, module ABI %u.%u", m->name, m->kind == SOTH_KIND_SINK ? "Sink" : "Policy", m->version, m->license, m->abi_major,
+    const char *kind = loader_kind_name(m->kind);
+    fprintf(out, "# %s\n\n%c%s %s, %s, module ABI %u.%u", m->name, toupper((unsigned char)*kind), kind + 1, m->version, m->license, m->abi_major,
             m->abi_minor);
     fprintf(out, "%s%s.\n\n", m->doc ? ": " : "", m->doc ? m->doc : "");
     if (m->options) {

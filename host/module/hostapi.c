@@ -98,18 +98,9 @@ static void api_count(void *self, int counter, uint64_t amount)
         atomic_fetch_add_explicit(&instance->counters[counter]->value, amount, memory_order_relaxed);
 }
 
-void instance_hold(struct instance *instance, bool *reason, bool on)
-{
-    if (*reason == on)
-        return;
-    *reason = on;
-    atomic_fetch_add(&instance->registry->held, on ? 1 : -1);
-}
-
 static void api_hold_flows(void *self, int on)
 {
-    struct instance *instance = instance_of(self);
-    instance_hold(instance, &instance->holds_flows, on != 0);
+    instance_hold(instance_of(self), HOLD_WISH, on != 0);
 }
 
 const struct soth_host hostapi = {
@@ -123,4 +114,5 @@ const struct soth_host hostapi = {
     .count = api_count,
     .hold_flows = api_hold_flows,
     .stream_key = event_stream_key,
+    .signal = api_signal,
 };

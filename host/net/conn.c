@@ -10,7 +10,9 @@
 
 #include "host/module/registry.h"
 #include "host/net/dial.h"
+#include "host/net/generation.h"
 #include "host/net/link.h"
+#include "host/net/worker_env.h"
 
 #define LAST_BYTES_MS 10000 /* a closed flow's client has this long to take what is pending, from its last progress on */
 #define LINGER_MS 2000      /* and this long to notice the end, while what it still sends is dropped */
@@ -18,6 +20,7 @@
 
 struct conn {
     struct worker_io *io;
+    struct worker_env *env; /* what it began with */
     struct flow *flow; /* NULL: closed, the last bytes are on their way */
     struct dial *dial;
     struct conn *next, *previous;
@@ -53,6 +56,7 @@ static void conn_free(struct conn *conn)
         io->conns = conn->next;
     if (conn->next)
         conn->next->previous = conn->previous;
+    conn->env->conns--;
     free(conn);
     io->conn_count--;
     worker_conn_gone(io);
@@ -69,7 +73,7 @@ static void timer_add(struct conn *conn, uint64_t ms)
 /* Deadlines mostly move later: the timer stays where it is and looks again when it fires. */
 static void timer_adjust(struct conn *conn)
 {
-    uint64_t deadline = flow_deadline(conn->flow), now = conn->io->env.bus->monotonic_ns;
+    uint64_t deadline = flow_deadline(conn->flow), now = conn->io->bus->monotonic_ns;
     if (deadline == 0 || (conn->armed_ns && conn->armed_ns <= deadline))
         return;
     conn->armed_ns = deadline;
@@ -145,7 +149,7 @@ static void dial(struct conn *conn)
 {
     struct dial_target target;
     flow_dial_target(conn->flow, &target);
-    conn->dial = dial_open(conn->io->dialer, target.host, target.addr, target.port, dialed, conn);
+    conn->dial = dial_open(conn->env->dialer, target.host, target.addr, target.port, dialed, conn);
 }
 
 /* Runs what a step asked for. Returns false when the connection has closed; *broken is set to the input that an effect met. */
@@ -188,7 +192,7 @@ static void step(struct conn *conn, struct input input)
         buffer_clear(&io->out[0]);
         buffer_clear(&io->out[1]);
         flow_step(conn->flow, &input, &fx);
-        if (io->env.bus->congested)
+        if (io->bus->congested)
             io->stopped_reading = true;
         if (!run(conn, &fx, &broken))
             return;
@@ -294,7 +298,7 @@ static void timer_fired(evutil_socket_t fd, short what, void *arg)
     conn->armed_ns = 0;
     if (!conn->flow)
         conn_free(conn);
-    else if (flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->env.bus->monotonic_ns)
+    else if (flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->bus->monotonic_ns)
         step(conn, (struct input){.type = INPUT_TIMER});
     else
         timer_adjust(conn);
@@ -326,13 +330,13 @@ static const char *refused_because(struct worker_io *io)
 {
     if (!governor_take_flow(&io->shared->governor))
         return "max_concurrent_flows";
-    return registry_flows_held(io->shared->registry) ? "audit_required" : NULL;
+    return registry_flows_held(&io->shared->modules) ? "audit_required" : NULL;
 }
 
 static struct leaf *fixed_leaf(const struct worker_io *io, const struct settings_listen *listen)
 {
-    const struct settings_listen *first = io->shared->settings->listen.items;
-    return io->shared->fixed_leaves[listen - first];
+    const struct settings_listen *first = io->env->generation->settings->listen.items;
+    return io->env->generation->fixed_leaves[listen - first];
 }
 
 void conn_open(struct worker_io *io, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr)
@@ -347,13 +351,15 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
         .fixed_leaf = fixed_leaf(io, listen),
         .refused_because = refused_because(io),
     };
-    if (!conn || !(conn->flow = flow_new(&io->env, &what))) {
+    if (!conn || !(conn->flow = flow_new(&io->env->flow, &what))) {
         governor_put_flow(&io->shared->governor);
         free(conn);
         close(fd);
         return;
     }
     conn->io = io;
+    conn->env = io->env;
+    conn->env->conns++;
     link_init(&conn->link[SIDE_ORIGIN]);
     worker_reserve(io, fd);
     link_open(&conn->link[SIDE_CLIENT], io->base, fd, client_readable, client_writable, conn);

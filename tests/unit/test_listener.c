@@ -46,7 +46,7 @@ static void setting(struct rig *rig, const char *addr, int64_t port)
 static void rig_open(struct rig *rig, const char *addr, int64_t port, unsigned workers)
 {
     setting(rig, addr, port);
-    rig->set = listener_set_open(&rig->settings, workers, rig->err, sizeof rig->err);
+    rig->set = listener_set_open(&rig->settings, workers, NULL, rig->err, sizeof rig->err);
     if (!rig->set)
         fail_msg("%s", rig->err);
 }
@@ -74,6 +74,15 @@ static void accepted(void *arg, int fd, const struct settings_listen *listen, co
     rig->fds[rig->accepted++] = fd;
     snprintf(rig->client, sizeof rig->client, "%s", client);
     rig->addr = *addr;
+}
+
+static struct listener *start(struct rig *rig, unsigned worker)
+{
+    struct listener *listener = listener_new(worker, rig->base, accepted, rig);
+    assert_non_null(listener);
+    assert_int_equal(listener_prepare(listener, rig->set), 0);
+    listener_commit(listener, rig->set);
+    return listener;
 }
 
 static void turns(struct rig *rig, unsigned count)
@@ -126,7 +135,7 @@ static void test_workers_share_a_port(void **state)
     assert_string_equal(text, expected);
     free(text);
     for (unsigned i = 0; i < 3; i++)
-        assert_non_null(listeners[i] = listener_start(rig.set, i, rig.base, accepted, &rig));
+        assert_non_null(listeners[i] = start(&rig, i));
     for (unsigned i = 0; i < 60; i++)
         assert_true((clients[i] = client_to("127.0.0.1", port)) >= 0);
     turns(&rig, 60);
@@ -153,7 +162,7 @@ static void test_both_families(void **state)
         skip();
     close(probe);
     rig_open(&rig, "[::]", 0, 1);
-    struct listener *listener = listener_start(rig.set, 0, rig.base, accepted, &rig);
+    struct listener *listener = start(&rig, 0);
     int six = client_to("::1", bound_port(&rig));
     assert_true(six >= 0);
     turns(&rig, 1);
@@ -174,7 +183,7 @@ static void expect_refused(const char *addr, int64_t port, const char *sentence)
 {
     struct rig rig;
     setting(&rig, addr, port);
-    assert_null(listener_set_open(&rig.settings, 2, rig.err, sizeof rig.err));
+    assert_null(listener_set_open(&rig.settings, 2, NULL, rig.err, sizeof rig.err));
     if (!strstr(rig.err, sentence))
         fail_msg("'%s' does not say '%s'", rig.err, sentence);
     event_base_free(rig.base);
@@ -195,9 +204,9 @@ static void test_taken(void **state)
     twice.listen[1] = twice.listen[0];
     twice.settings.listen.n = 2;
     rig_close(&rig);
-    assert_null(listener_set_open(&twice.settings, 1, twice.err, sizeof twice.err));
+    assert_null(listener_set_open(&twice.settings, 1, NULL, twice.err, sizeof twice.err));
     twice.settings.listen.n = 1;
-    assert_non_null(twice.set = listener_set_open(&twice.settings, 1, twice.err, sizeof twice.err));
+    assert_non_null(twice.set = listener_set_open(&twice.settings, 1, NULL, twice.err, sizeof twice.err));
     rig_close(&twice);
 }
 
@@ -226,7 +235,7 @@ static void test_unix_socket(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     expect_refused(addr, 8080, "something else listens there");
-    struct listener *a = listener_start(rig.set, 0, rig.base, accepted, &rig), *b = listener_start(rig.set, 1, rig.base, accepted, &rig);
+    struct listener *a = start(&rig, 0), *b = start(&rig, 1);
     int client = client_to(path, 0);
     assert_true(client >= 0);
     turns(&rig, 1);
@@ -269,7 +278,7 @@ static void test_no_descriptors(void **state)
     char text[1000];
     (void)state;
     rig_open(&rig, "127.0.0.1", 0, 1);
-    struct listener *listener = listener_start(rig.set, 0, rig.base, accepted, &rig);
+    struct listener *listener = start(&rig, 0);
     assert_int_equal(pipe(said), 0);
     for (unsigned i = 0; i < 8; i++)
         assert_true((clients[i] = client_to("127.0.0.1", bound_port(&rig))) >= 0);

@@ -82,7 +82,7 @@ static void what_a_module_must_have(void **state)
     build("sink_mute", "-DNO_OPERATIONS");
     REFUSED("sink_mute", -SOTH_EABI, "sink without a write");
     build("policy_mute", "-DNO_OPERATIONS -DKIND=SOTH_KIND_POLICY");
-    REFUSED("policy_mute", -SOTH_EABI, "policy without a connect or request");
+    REFUSED("policy_mute", -SOTH_EABI, "policy without any hook");
     build("cut_off", "-DSIZE='offsetof(struct soth_module, write)'"); /* the slot is beyond what the module says that it has */
     REFUSED("cut_off", -SOTH_EABI, "sink without a write");
     build("huge", "-DSELF='((size_t)1<<40)'");

@@ -213,18 +213,50 @@ static void names_are_unique_and_events_are_for_sinks(void **state)
 
 /* ---- sinks ---- */
 
-static struct registry *with_sinks(struct bus **bus)
+static struct registry_shared shared;
+
+static struct registry *next(struct registry *previous)
 {
     struct registry *registry;
-    char *messages;
-    int r = open_registry(false, &registry, &messages);
+    struct said said;
+    said_begin(&said);
+    int r = registry_open_next(&settings, &shared, previous, said.out, &registry);
+    char *messages = said_end(&said);
     if (r != SOTH_OK)
         fail_msg("%s", messages);
     free(messages);
-    *bus = bus_new();
-    assert_int_equal(registry_add_sinks(registry, *bus), SOTH_OK);
-    assert_int_equal(bus_start(*bus), SOTH_OK);
     return registry;
+}
+
+/* As a reload does it, without workers. */
+static void take_over(struct registry *registry, struct registry *previous)
+{
+    char err[256];
+    struct bus_change *change = bus_change_new(shared.bus);
+    assert_int_equal(registry_change_sinks(registry, previous, change), SOTH_OK);
+    assert_int_equal(registry_start_sources(registry, previous, err, sizeof err), SOTH_OK);
+    bus_change_commit(change, 5000);
+    registry_make_current(&shared, registry);
+}
+
+static struct registry *with_sinks(struct bus **bus)
+{
+    *bus = bus_new();
+    registry_shared_init(&shared, *bus);
+    struct registry *registry = next(NULL);
+    take_over(registry, NULL);
+    return registry;
+}
+
+static void without_sinks(struct registry *registry, struct bus *bus)
+{
+    bus_stop(bus, 5000);
+    registry_stop_sources(registry);
+    bus_reap(bus, registry_sink_ended);
+    registry_make_current(&shared, NULL);
+    registry_free(registry);
+    bus_free(bus);
+    registry_shared_fini(&shared);
 }
 
 static void publish(struct bus *bus)
@@ -244,9 +276,8 @@ static void a_sink_gets_what_it_subscribed_to(void **state)
     struct registry *registry = with_sinks(&bus);
     publish(bus);
     assert_int_equal(bus_stop(bus, 5000), 0);
-    registry_free(registry);
-    bus_free(bus);
-    assert_string_equal(journal(), "create fixture\nevent request_trailers\nevent budget_denied\nevent events_lost\nevent module_fault\nflush\n"
+    without_sinks(registry, bus);
+    assert_string_equal(journal(), "create fixture\nevent request_trailers\nevent budget_denied\nevent events_lost\nevent module_fault\nevent config_reloaded\nflush\n"
                                    "destroy fixture\n");
 }
 
@@ -257,9 +288,7 @@ static void without_events_its_own_subscription_counts(void **state)
     document("10", "module: fixture\nconfig: {journal: $J}\n"); /* the group connect */
     struct registry *registry = with_sinks(&bus);
     publish(bus);
-    bus_stop(bus, 5000);
-    registry_free(registry);
-    bus_free(bus);
+    without_sinks(registry, bus);
     assert_string_equal(journal(), "create fixture\nevent connect_received\nevent connect_parse_failed\nevent connect_decision\n"
                                    "event stream_closed\nflush\ndestroy fixture\n");
 }
@@ -271,12 +300,11 @@ static bool held_after_a_failed_write(const char *on_error)
     snprintf(text, sizeof text, "module: fixture\n%sconfig: {journal: $J, fail_writes: 1}\n", on_error);
     document("10", text);
     struct registry *registry = with_sinks(&bus);
-    assert_false(registry_flows_held(registry));
+    assert_false(registry_flows_held(&shared));
     publish(bus);
     bus_stop(bus, 5000);
-    bool held = registry_flows_held(registry);
-    registry_free(registry);
-    bus_free(bus);
+    bool held = registry_flows_held(&shared);
+    without_sinks(registry, bus);
     return held;
 }
 
@@ -296,9 +324,8 @@ static void a_sink_may_hold_flows_itself(void **state)
     struct registry *registry = with_sinks(&bus);
     publish(bus);
     bus_stop(bus, 5000);
-    assert_true(registry_flows_held(registry));
-    registry_free(registry);
-    bus_free(bus);
+    assert_true(registry_flows_held(&shared));
+    without_sinks(registry, bus);
 }
 
 static void counters_are_prometheus_text(void **state)
@@ -320,8 +347,7 @@ static void counters_are_prometheus_text(void **state)
                               "# HELP soth_fixture_events_total events seen\n# TYPE soth_fixture_events_total counter\n"
                               "soth_fixture_events_total{instance=\"a\"} 4\nsoth_fixture_events_total{instance=\"b\"} 4\n");
     free(text);
-    registry_free(registry);
-    bus_free(bus);
+    without_sinks(registry, bus);
 }
 
 int main(void)
