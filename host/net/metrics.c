@@ -64,7 +64,7 @@ void metrics_print(const struct server_state *state, FILE *out)
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
     print_generations(out, state);
-    registry_print_states(state->current->registry, out);
     registry_print_metrics(state->current->registry, out);
+    registry_print_states(state->current->registry, out);
     fflush(out);
 }

@@ -106,18 +106,19 @@ static off_t whole_until(int fd, off_t size)
     return 0;
 }
 
-static int write_all(int fd, const char *p, size_t n)
+/* Returns how many bytes were written: less than n is an error, with errno set. */
+static size_t write_all(int fd, const char *p, size_t n)
 {
-    while (n > 0) {
-        ssize_t w = write(fd, p, n);
+    size_t done = 0;
+    while (done < n) {
+        ssize_t w = write(fd, p + done, n - done);
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0)
-            return -SOTH_EIO;
-        p += w;
-        n -= (size_t)w;
+            break;
+        done += (size_t)w;
     }
-    return SOTH_OK;
+    return done;
 }
 
 /* What a crash left behind its last line goes to `aside` (NULL: is dropped). Returns how many bytes that were. */
@@ -139,7 +140,7 @@ static uint64_t mend(const char *file, const char *aside)
         int to = aside ? open(aside, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE) : -1;
         int safe = !aside;
         if (rest && to >= 0 && pread(fd, rest, (size_t)torn, whole) == (ssize_t)torn)
-            safe = write_all(to, rest, (size_t)torn) == SOTH_OK && write_all(to, "\n", 1) == SOTH_OK;
+            safe = write_all(to, rest, (size_t)torn) == torn && write_all(to, "\n", 1) == 1;
         if (to >= 0)
             close(to);
         free(rest);
@@ -211,6 +212,7 @@ static int open_index(struct segment *s)
         return -SOTH_EIO;
     mend(name, NULL);
     s->index_fd = open_append(name, 0, &s->index_size);
+    s->index_locked = 0;
     free(name);
     if (s->index_fd < 0)
         return -SOTH_EIO;
@@ -282,6 +284,12 @@ int segment_reopen(struct segment *s)
     return SOTH_OK;
 }
 
+void segment_abandon(const struct segment *s)
+{
+    if (!s->is_stream && s->name && s->size == 0 && s->number > 0)
+        unlink(s->name);
+}
+
 void segment_close(struct segment *s)
 {
     if (s->fd >= 0)
@@ -294,13 +302,21 @@ void segment_close(struct segment *s)
 
 /* ---- writing ---- */
 
+/* No half line stays behind. What was there before may be more than we have written: the instance before us shares the index for a moment. */
+static void take_back(int fd, size_t n)
+{
+    struct stat st;
+    int error = errno;
+    if (fstat(fd, &st) == 0 && st.st_size >= (off_t)n && ftruncate(fd, st.st_size - (off_t)n) < 0)
+        error = errno;
+    errno = error;
+}
+
 static int append(int fd, uint64_t *size, const char *p, size_t n)
 {
-    if (write_all(fd, p, n) < 0) {
-        int error = errno;
-        if (ftruncate(fd, (off_t)*size) < 0) /* no half line stays behind */
-            error = errno;
-        errno = error;
+    size_t done = write_all(fd, p, n);
+    if (done < n) {
+        take_back(fd, done);
         return -SOTH_EIO;
     }
     *size += n;
@@ -314,6 +330,8 @@ int segment_append(struct segment *s, const char *p, size_t n)
 
 int segment_append_index(struct segment *s, const char *p, size_t n)
 {
+    if (!s->index_locked) /* whoever had it when we opened is done by now */
+        s->index_locked = flock(s->index_fd, LOCK_EX | LOCK_NB) == 0;
     return append(s->index_fd, &s->index_size, p, n);
 }
 

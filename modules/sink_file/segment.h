@@ -14,6 +14,7 @@ struct segment {
     uint64_t number;  /* 0 = <path> itself */
     int fd, index_fd; /* -1: none */
     uint64_t size, index_size;
+    int index_locked; /* against mending by whoever opens it next */
     uint64_t torn;    /* bytes that were put aside at open */
     int is_stream;    /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
@@ -25,6 +26,8 @@ int segment_reopen(struct segment *s); /* after somebody moved the file away */
 int segment_append(struct segment *s, const char *p, size_t n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);
+/* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
+void segment_abandon(const struct segment *s);
 void segment_close(struct segment *s);
 /* Removes the oldest segments but for `keep` ones (0 = all stay) and beyond so many bytes (0 = no bound). The open one stays. */
 void segment_prune(const struct segment *s, uint64_t keep, uint64_t bytes);

@@ -28,7 +28,7 @@ struct sink {
     struct text lines, rows;
     uint32_t buffered;
     uint64_t opened_ns, flushed_ns, synced_ns, rotate_from_ns;
-    uint8_t failing, dirty; /* dirty: written and not synced */
+    uint8_t begun, failing, dirty; /* dirty: written and not synced */
     int count_errors;
 };
 
@@ -60,13 +60,14 @@ static int create(const struct soth_host *host, void *arg)
         host->log(self, SOTH_LOG_WARN, "the last line of the previous log was torn: %llu bytes were moved to %s.torn",
                   (unsigned long long)self->segment.torn, self->path);
     self->opened_ns = self->flushed_ns = self->synced_ns = host->monotonic_ns();
-    segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
     return SOTH_OK;
 }
 
 static void destroy(void *arg)
 {
     struct sink *self = arg;
+    if (!self->begun)
+        segment_abandon(&self->segment);
     segment_close(&self->segment);
     free(self->lines.p);
     free(self->rows.p);
@@ -222,6 +223,10 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     struct sink *self = arg;
     *done = 0;
     *retry_ms = RETRY_MS;
+    if (!self->begun) { /* not in create: the instance before this one may have been writing still */
+        segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
+        self->begun = 1;
+    }
     if (self->failing && write_out(self) < 0)
         return SOTH_RETRY;
     for (; *done < batch->count; ++*done) {
