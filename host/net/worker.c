@@ -167,6 +167,8 @@ static void take_commands(struct worker *worker)
         io->stopped_reading = io->bus->congested;
         conn_resume_all(io);
     }
+    if (commands & WORKER_COUNT)
+        worker->reports.counted(worker->reports.arg, io->number, &io->counters);
     if (commands & WORKER_PREPARE)
         prepare(worker);
     if (commands & WORKER_ADOPT)
@@ -316,11 +318,6 @@ void worker_join(struct worker *worker)
         return;
     pthread_join(worker->thread, NULL);
     worker_free(worker);
-}
-
-void worker_counters(const struct worker *worker, struct flow_counters *out)
-{
-    *out = worker->io.counters;
 }
 
 unsigned worker_cores(void)

@@ -43,12 +43,14 @@ struct shared {
 #define WORKER_PREPARE 16u /* make ready for the generation on offer */
 #define WORKER_ADOPT 32u   /* connections accepted from here on are of it */
 #define WORKER_DISCARD 64u /* forget it */
+#define WORKER_COUNT 128u  /* give the counters */
 
 /* What a worker tells, on its own thread; none of these may block. */
 struct worker_reports {
     void (*idle)(void *arg);     /* it drains, and its last connection has gone */
     void (*released)(void *arg); /* it is done with a generation */
     void (*answered)(void *arg, const char *fault); /* a command was carried out; fault: a sentence, NULL = well */
+    void (*counted)(void *arg, unsigned number, const struct flow_counters *counters);
     void *arg;
 };
 
@@ -58,8 +60,6 @@ void worker_command(struct worker *worker, unsigned commands); /* any thread */
 /* Before WORKER_PREPARE; control thread. */
 void worker_offer(struct worker *worker, struct generation *generation);
 void worker_join(struct worker *worker);                       /* after WORKER_STOP; frees it */
-/* A snapshot; counters are written by the worker without locks, each is a machine word. */
-void worker_counters(const struct worker *worker, struct flow_counters *out);
 /* How many workers `workers: 0` means. */
 unsigned worker_cores(void);
 

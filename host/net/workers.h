@@ -15,7 +15,8 @@ int workers_prepare(struct workers *workers, struct generation *generation, char
 /* What was prepared is taken over, resp. forgotten. Returns when all have done it. */
 void workers_adopt(struct workers *workers);
 void workers_discard(struct workers *workers);
-void workers_counters(const struct workers *workers, struct flow_counters *sum);
+/* Their counters of now, summed. A worker that does not answer within a moment, since a hook keeps it, counts as it last was. */
+void workers_counters(struct workers *workers, struct flow_counters *sum);
 /* Stops what still runs. NULL is fine. */
 void workers_free(struct workers *workers);
 
