@@ -25,7 +25,9 @@ static int build_modules(void **state)
     modules = scratch_new();
     modules_list[0] = modules;
     return module_build("tests/fixtures/module.c", modules, "fixture", "") ||
-           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY");
+           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY") ||
+           module_build("tests/fixtures/life.c", modules, "watcher", "-DNAME='\"watcher\"' -DKIND=SOTH_KIND_POLICY") ||
+           module_build("tests/fixtures/life.c", modules, "teller", "-DNAME='\"teller\"' -DKIND=SOTH_KIND_SOURCE");
 }
 
 static int drop_modules(void **state)
@@ -350,6 +352,171 @@ static void counters_are_prometheus_text(void **state)
     without_sinks(registry, bus);
 }
 
+/* ---- one after another ---- */
+
+static struct registry *follow(struct registry *previous)
+{
+    struct registry *registry = next(previous);
+    take_over(registry, previous);
+    return registry;
+}
+
+/* Reaps until no sink is leaving. */
+static void reap(struct bus *bus)
+{
+    for (unsigned i = 0; i < 1000 && bus_reap(bus, registry_sink_ended) > 0; i++)
+        usleep(10000);
+    assert_int_equal(bus_reap(bus, registry_sink_ended), 0);
+}
+
+static size_t occurrences(const char *line)
+{
+    size_t n = 0;
+    for (const char *at = journal(); (at = strstr(at, line)); at++)
+        n++;
+    return n;
+}
+
+static void what_did_not_change_goes_on(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nname: same\nconfig: {journal: $J}\n---\nmodule: fixture\nname: other\nconfig: {journal: $J}\n");
+    document("20", "module: judge\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    assert_string_equal(journal(), "create judge\ncreate other\ncreate same\n");
+    document("10", "# moved down, not changed\nmodule: fixture\nname: same\nconfig: {journal: $J}\n---\nmodule: fixture\nname: other\n"
+                   "order: 7\nconfig: {journal: $J}\n");
+    struct registry *second = follow(first);
+    reap(bus);
+    assert_non_null(strstr(journal(), "flush\ndestroy other\n")); /* the sink at once, */
+    assert_null(strstr(journal(), "destroy judge"));                /* the policy with its flows */
+    registry_free(first);
+    assert_non_null(strstr(journal(), "destroy judge\n"));
+    assert_null(strstr(journal(), "destroy same"));
+    struct registry *third = follow(second);
+    registry_free(second);
+    publish(bus);
+    without_sinks(third, bus);
+    assert_int_equal(occurrences("create same"), 1);
+    assert_int_equal(occurrences("create other"), 2);
+    assert_int_equal(occurrences("create judge"), 3);
+    assert_int_equal(occurrences("destroy same"), 1);
+    assert_int_equal(occurrences("destroy other"), 2);
+    assert_int_equal(occurrences("destroy judge"), 3);
+    assert_int_equal(occurrences("event connect_received"), 2);
+}
+
+static void a_document_in_another_file_is_another_one(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("10", "");
+    document("11", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *second = follow(first);
+    reap(bus);
+    registry_free(first);
+    assert_string_equal(journal(), "create fixture\ncreate fixture\nflush\ndestroy fixture\n");
+    without_sinks(second, bus);
+}
+
+static void a_failure_leaves_the_previous_as_it_was(void **state)
+{
+    struct bus *bus;
+    struct registry *registry;
+    char *messages;
+    struct said said;
+    (void)state;
+    document("10", "module: fixture\nname: same\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("20", "module: fixture\nname: late\norder: 99\nconfig: {journal: $J, fail_create: true}\n");
+    said_begin(&said);
+    assert_int_equal(registry_open_next(&settings, &shared, first, said.out, &registry), -SOTH_EIO);
+    messages = said_end(&said);
+    assert_non_null(strstr(messages, "20.yaml:1:9"));
+    free(messages);
+    publish(bus);
+    without_sinks(first, bus);
+    assert_string_equal(journal(), "create same\nevent connect_received\nevent connect_parse_failed\nevent connect_decision\n"
+                                   "event stream_closed\nflush\ndestroy same\n");
+}
+
+static void a_sink_that_was_taken_out_holds_nothing(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J, hold: true}\n");
+    struct registry *first = with_sinks(&bus);
+    publish(bus);
+    for (unsigned i = 0; i < 1000 && !registry_flows_held(&shared); i++)
+        usleep(10000);
+    assert_true(registry_flows_held(&shared));
+    struct registry *second = follow(first);
+    assert_true(registry_flows_held(&shared)); /* it goes on */
+    document("10", "");
+    struct registry *third = follow(second);
+    assert_false(registry_flows_held(&shared));
+    reap(bus);
+    registry_free(first);
+    registry_free(second);
+    without_sinks(third, bus);
+    assert_false(registry_flows_held(&shared));
+}
+
+static void sources_start_and_stop(void **state)
+{
+    struct bus *bus;
+    char err[256];
+    (void)state;
+    document("10", "module: teller\nconfig: {journal: $J, word: one}\n");
+    struct registry *first = with_sinks(&bus);
+    struct registry *second = follow(first);
+    registry_free(first);
+    assert_string_equal(journal(), "teller one create\nteller one start\n");
+    document("10", "module: teller\nconfig: {journal: $J, word: two, fail_start: true}\n");
+    struct registry *bad = next(second);
+    assert_int_equal(registry_start_sources(bad, second, err, sizeof err), -SOTH_EIO);
+    assert_string_equal(err, "teller: the source could not be started");
+    registry_free(bad);
+    assert_string_equal(journal() + strlen("teller one create\nteller one start\n"),
+                        "teller two create\nteller one stop\nteller two start\nteller one start\nteller two destroy\n");
+    without_sinks(second, bus);
+    assert_non_null(strstr(journal(), "teller two destroy\nteller one stop\nteller one destroy\n"));
+}
+
+static void signals_go_to_the_current_policies(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: watcher\nconfig: {journal: $J, word: one}\n");
+    struct registry *first = with_sinks(&bus);
+    assert_int_equal(registry_hooks(first), SOTH_HOOK_CONNECT | SOTH_HOOK_SIGNAL);
+    struct soth_signal signal = {.size = sizeof signal, .peer = "upstream", .reason = "other", .source = "x", .provider = "y", .alert = 42};
+    registry_signal(first, &signal);
+    const char *said = "watcher one signal flow=0 peer=upstream reason=other source=x provider=y authoritative=0 host= alert=42\n";
+    assert_non_null(strstr(journal(), said));
+    without_sinks(first, bus);
+}
+
+static void workers_come_and_go(void **state)
+{
+    struct bus *bus;
+    char err[256];
+    (void)state;
+    document("10", "module: watcher\nname: a\norder: 1\nconfig: {journal: $J}\n---\nmodule: watcher\nname: b\norder: 2\n"
+                   "config: {journal: $J, fail_worker_init: true}\n");
+    struct registry *registry = with_sinks(&bus);
+    assert_int_equal(registry_worker_init(registry, 0, err, sizeof err), SOTH_OK);
+    assert_int_equal(registry_worker_init(registry, 1, err, sizeof err), -SOTH_EIO);
+    assert_string_equal(err, "b: its worker_init failed on worker 1");
+    registry_worker_fini(registry, 0);
+    without_sinks(registry, bus);
+    assert_string_equal(journal(), "a  create\nb  create\na  worker_init 0\nb  worker_init 0\na  worker_init 1\nb  worker_init 1\n"
+                                   "a  worker_fini 1\nb  worker_fini 0\na  worker_fini 0\na  destroy\nb  destroy\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +533,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_sink_closed_on_error_holds_flows, begin, end),
         cmocka_unit_test_setup_teardown(a_sink_may_hold_flows_itself, begin, end),
         cmocka_unit_test_setup_teardown(counters_are_prometheus_text, begin, end),
+        cmocka_unit_test_setup_teardown(what_did_not_change_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(a_document_in_another_file_is_another_one, begin, end),
+        cmocka_unit_test_setup_teardown(a_failure_leaves_the_previous_as_it_was, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_that_was_taken_out_holds_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(sources_start_and_stop, begin, end),
+        cmocka_unit_test_setup_teardown(signals_go_to_the_current_policies, begin, end),
+        cmocka_unit_test_setup_teardown(workers_come_and_go, begin, end),
     };
     return cmocka_run_group_tests(tests, build_modules, drop_modules);
 }
