@@ -586,5 +586,6 @@ def test_fifty_reloads_under_traffic(proxy, origin):
 
 
 @pytest.mark.slow
+@pytest.mark.leaks
 def test_a_thousand_reloads_under_traffic(proxy, origin):
     reload_many(proxy, origin, 1000)
