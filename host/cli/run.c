@@ -46,14 +46,19 @@ static int fail(enum exit_class class, const char *format, ...)
 static void install_crash_report(void)
 {
     static char about[512];
-    FILE *out = fmemopen(about, sizeof about, "w");
+    char text[256] = "";
+    size_t n = 0;
+    FILE *out = fmemopen(text, sizeof text, "w");
     if (out) {
         version_print(out);
         fclose(out);
     }
-    for (char *c = about; *c; c++)
+    for (const char *c = text; *c && n + 2 < sizeof about; c++) { /* one line */
+        about[n++] = *c == '\n' ? ',' : *c;
         if (*c == '\n')
-            *c = c[1] ? ',' : 0;
+            about[n++] = ' ';
+    }
+    about[n > 1 ? n - 2 : 0] = 0;
     crash_install(about);
     crash_thread_begin();
 }

@@ -101,16 +101,19 @@ def test_a_stopped_process_is_no_hook_that_hangs(life):
     p.wait_closed(2)
 
 
-def test_a_crash_names_the_module(life):
+@pytest.mark.parametrize("how, address", [("crash", "0x0"), ("deep", "0x[0-9a-f]+")])
+def test_a_crash_names_the_module(life, how, address):
+    """deep: the stack is used up, so that the report needs one of its own."""
     p = life()
     p.checks = None
     ends_by_exit = p.is_sanitized()
-    ask(p, "crash.test")
+    ask(p, f"{how}.test")
     number, text = died(p)
     said = crash_lines(text)
     assert number == signal.SIGSEGV or ends_by_exit
-    assert re.fullmatch(r"SIGSEGV, an access to memory that is not there, at 0x0; thread worker-[01]", said[0])
+    assert re.fullmatch(f"SIGSEGV, an access to memory that is not there, at {address}; thread worker-[01]", said[0])
     assert said[1] == "module culprit, hook connect"
+    assert said[2].startswith("soth-mitm ") and ", wolfSSL " in said[2]
     assert "life.so" in text.split("crash: stack:")[1]
 
 
