@@ -67,6 +67,7 @@ bool registry_lists(const struct registry *registry, const struct instance *inst
 void registry_sinks_changed(struct registry *registry, struct registry *previous);
 /* Changes one reason of a sink to hold flows (HOLD_...). */
 void instance_hold(struct instance *instance, unsigned reason, bool on);
+void instance_retire(struct instance *instance); /* it holds no flows from here on */
 /* One user less; without any it is destroyed and freed. Control thread. */
 void instance_put(struct instance *instance);
 /* Calls destroy now; the instance stays in memory until nobody lists it. */

@@ -36,6 +36,7 @@ void instance_destroy(struct instance *instance)
         site_leave();
     }
     instance->created = false;
+    instance_retire(instance);
 }
 
 void instance_put(struct instance *instance)

@@ -79,6 +79,11 @@ void instance_hold(struct instance *instance, unsigned reason, bool on)
     change_holds(instance, on ? reason : 0, on ? 0 : reason);
 }
 
+void instance_retire(struct instance *instance)
+{
+    change_holds(instance, HOLD_RETIRED, 0);
+}
+
 bool registry_flows_held(const struct registry_shared *shared)
 {
     return atomic_load_explicit(&shared->held, memory_order_relaxed) > 0;
@@ -121,7 +126,7 @@ void registry_sinks_changed(struct registry *registry, struct registry *previous
             registry->v[i]->users++; /* the bus's, until registry_sink_ended */
     for (size_t i = 0; previous && i < previous->n; i++)
         if (previous->v[i]->module.kind == SOTH_KIND_SINK && !registry_lists(registry, previous->v[i]))
-            change_holds(previous->v[i], HOLD_RETIRED, 0);
+            instance_retire(previous->v[i]);
 }
 
 void registry_sink_ended(void *arg)

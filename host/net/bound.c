@@ -139,12 +139,11 @@ static struct bound *bound_new(const struct settings_listen *listen, unsigned wo
         return NULL;
     b->workers = workers;
     b->sets = 1;
-    b->wanted = strdup(listen->addr);
     b->wanted_port = listen->port;
     b->fds = malloc(workers * sizeof *b->fds);
     for (unsigned w = 0; b->fds && w < workers; w++)
         b->fds[w] = -1;
-    if (b->wanted && b->fds)
+    if (b->fds)
         return b;
     bound_put(b);
     return NULL;
@@ -166,6 +165,20 @@ struct bound *bound_open(const struct settings_listen *listen, unsigned workers,
     snprintf(err, err_size, "cannot listen on %s: %s%s", text, strerror(error), advice(error, ours));
     bound_put(b);
     return NULL;
+}
+
+bool bound_is(const struct bound *bound, const struct settings_listen *listen)
+{
+    struct bound other = {0};
+    struct soth_addr a, b;
+    if (!make_address(listen, &other) || bound->is_unix != other.is_unix)
+        return false;
+    if (bound->is_unix)
+        return memcmp(&bound->addr, &other.addr, sizeof other.addr) == 0;
+    address_plain(&bound->addr, &a);
+    address_plain(&other.addr, &b);
+    return a.family == b.family && memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0 && bound->addr.ss_family == other.addr.ss_family &&
+           (listen->port == bound->wanted_port || (listen->port && listen->port == address_port(&bound->addr)));
 }
 
 /* ---- closing ---- */
@@ -190,7 +203,6 @@ void bound_put(struct bound *b)
         if (b->fds[w] >= 0)
             close(b->fds[w]);
     free(b->fds);
-    free(b->wanted);
     free(b);
 }
 

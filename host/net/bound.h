@@ -13,8 +13,7 @@
 #include "host/conf/settings.h"
 
 struct bound {
-    char *wanted;        /* addr as configured */
-    int64_t wanted_port; /* 0 = any */
+    int64_t wanted_port; /* as configured, 0 = any */
     struct sockaddr_storage addr;
     socklen_t addr_len;
     unsigned workers;
@@ -26,6 +25,8 @@ struct bound {
 
 /* NULL with a sentence. ours: this process listens on that port already, on another address; for the sentence only. */
 struct bound *bound_open(const struct settings_listen *listen, unsigned workers, bool ours, char *err, size_t err_size);
+/* Is that the address that it has? Port 0 is what was configured as 0, a number also what 0 became. */
+bool bound_is(const struct bound *bound, const struct settings_listen *listen);
 /* One set less; without any it is closed and freed. NULL is fine. */
 void bound_put(struct bound *bound);
 /* The worker's descriptor, the worker's to close from then on; -errno. */

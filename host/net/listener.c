@@ -63,7 +63,7 @@ static struct bound *find(const struct listener_set *previous, const struct list
 {
     for (size_t i = 0; previous && i < previous->n; i++) {
         struct bound *b = previous->v[i].bound;
-        if (strcmp(b->wanted, listen->addr) == 0 && (b->is_unix || b->wanted_port == listen->port) && !has(set, b))
+        if (bound_is(b, listen) && !has(set, b))
             return b;
     }
     return NULL;

@@ -58,6 +58,6 @@ void reload_leftovers(const struct shared *shared, const struct generation *gene
     if ((wanted ? (unsigned)wanted : worker_cores()) != shared->workers)
         n = snprintf(text, size, "workers: another number takes effect at the next start, %u go on", shared->workers);
     if (replaced && n >= 0 && (size_t)n < size)
-        snprintf(text + n, size - (size_t)n, "%s%u modules were replaced on disk, what was loaded before goes on until the next start",
+        snprintf(text + n, size - (size_t)n, "%smodule files replaced on disk: %u, the code that was loaded goes on until the next start",
                  n ? "; " : "", replaced);
 }

@@ -501,7 +501,7 @@ def test_a_module_replaced_on_disk_is_noticed(proxy, origin, tmp_path):
     build_module(tmp_path / "modules", "life", "tests/fixtures/life.c", "-DKIND=SOTH_KIND_SINK")
     p.hangup()
     assert "life.so was replaced on disk" in p.stderr()
-    assert "1 modules were replaced on disk" in p.wait_event("config_reloaded", generation=3).at("detail")
+    assert "module files replaced on disk: 1," in p.wait_event("config_reloaded", generation=3).at("detail")
     assert p.metrics()["soth_module_files_replaced"] == 1
     p.hangup()
     assert p.stderr().count("life.so was replaced on disk") == 1

@@ -360,6 +360,28 @@ static void test_an_address_that_stays_is_the_same_socket(void **state)
     rig_close(&rig);
 }
 
+static void test_which_addresses_are_the_same(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, "[::1]", 0, 1);
+    const struct {
+        const char *addr;
+        int64_t port;
+        bool same;
+    } cases[] = {{"::1", 0, true}, {"[::1]", bound_port(&rig), true}, {"::1", 1, false}, {"127.0.0.1", 0, false}, {"unix:/tmp/x", 0, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n;
+        struct settings_listen next = {.addr = cases[i].addr, .port = cases[i].port};
+        struct settings settings = {.listen = {&next, 1}};
+        struct listener_set *set = listener_set_open(&settings, 1, rig.set, rig.err, sizeof rig.err);
+        bool same = set && memcmp(&listener_set_own(set, &n)->addr, &listener_set_own(rig.set, &n)->addr, sizeof(struct sockaddr_storage)) == 0;
+        assert_int_equal(same, cases[i].same);
+        listener_set_free(set);
+    }
+    rig_close(&rig);
+}
+
 static void test_an_address_that_goes_serves_who_has_come(void **state)
 {
     struct rig rig;
@@ -439,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_both_families), cmocka_unit_test(test_taken),
         cmocka_unit_test(test_unix_socket),          cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_an_address_that_stays_is_the_same_socket),
+        cmocka_unit_test(test_which_addresses_are_the_same),
         cmocka_unit_test(test_an_address_that_goes_serves_who_has_come),
         cmocka_unit_test(test_a_set_that_is_not_taken),
         cmocka_unit_test(test_overlapping_addresses),

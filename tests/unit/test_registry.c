@@ -11,7 +11,7 @@
 
 #include "conf_text.h"
 #include "host/event/bus.h"
-#include "host/module/registry.h"
+#include "host/module/instance.h"
 #include "module_build.h"
 
 static char *modules, *folder;
@@ -465,6 +465,40 @@ static void a_sink_that_was_taken_out_holds_nothing(void **state)
     assert_false(registry_flows_held(&shared));
 }
 
+static void a_sink_that_is_off_is_made_anew(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    atomic_store(&first->v[0]->failures, INSTANCE_MAX_FAILURES - 1);
+    struct registry *second = follow(first);
+    assert_ptr_equal(second->v[0], first->v[0]); /* it only failed */
+    atomic_store(&first->v[0]->failures, INSTANCE_MAX_FAILURES);
+    struct registry *third = follow(second);
+    assert_ptr_not_equal(third->v[0], first->v[0]);
+    registry_free(first);
+    registry_free(second);
+    reap(bus);
+    assert_string_equal(journal(), "create fixture\ncreate fixture\nflush\ndestroy fixture\n");
+    without_sinks(third, bus);
+}
+
+static void what_was_never_used_holds_nothing(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("20", "module: fixture\nname: eager\nconfig: {journal: $J}\n");
+    struct registry *second = next(first);
+    hostapi.hold_flows(second->v[0]->self, 1); /* as it may in create */
+    assert_true(registry_flows_held(&shared));
+    registry_free(second);
+    assert_false(registry_flows_held(&shared));
+    without_sinks(first, bus);
+}
+
 static void sources_start_and_stop(void **state)
 {
     struct bus *bus;
@@ -537,6 +571,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_document_in_another_file_is_another_one, begin, end),
         cmocka_unit_test_setup_teardown(a_failure_leaves_the_previous_as_it_was, begin, end),
         cmocka_unit_test_setup_teardown(a_sink_that_was_taken_out_holds_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_that_is_off_is_made_anew, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_never_used_holds_nothing, begin, end),
         cmocka_unit_test_setup_teardown(sources_start_and_stop, begin, end),
         cmocka_unit_test_setup_teardown(signals_go_to_the_current_policies, begin, end),
         cmocka_unit_test_setup_teardown(workers_come_and_go, begin, end),
