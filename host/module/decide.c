@@ -3,9 +3,8 @@
  * Asking the policies and combining what they say: block beats tunnel beats intercept, an explicit decision beats a default. A policy
  * that fails counts as its on_error; one that fails again and again is not called any more.
  */
-#include "host/event/bus.h"
 #include "host/flow/hook.h"
-#include "host/log.h"
+#include "host/module/breaker.h"
 #include "host/module/instance.h"
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
@@ -61,39 +60,18 @@ static void out_of_order(struct verdict *out, const struct instance *instance)
     take(out, instance, &closed);
 }
 
-static void tell(struct instance *instance, const char *hook, const char *what)
-{
-    log_at(SOTH_LOG_ERROR, "%s: %s (hook %s); on_error is %s", instance->conf->name, what, hook,
-           instance->closed_on_error ? "closed: what it should judge is blocked" : "open: it is left out");
-    if (instance->registry->bus)
-        bus_fault(instance->registry->bus, instance->conf->name, hook, what);
-}
-
 static void failed(struct verdict *out, struct instance *instance, const char *hook)
 {
-    unsigned before = atomic_fetch_add_explicit(&instance->failures, 1, memory_order_relaxed);
-    if (before == 0)
-        tell(instance, hook, "failed");
-    if (before + 1 == INSTANCE_MAX_FAILURES)
-        tell(instance, hook, "failed too often and is not asked any more");
+    breaker_failed(instance, hook, NULL);
     out_of_order(out, instance);
 }
 
-/* Too many failures in a row, for good. */
 static bool is_out(struct verdict *out, const struct instance *instance)
 {
-    if (atomic_load_explicit(&instance->failures, memory_order_relaxed) < INSTANCE_MAX_FAILURES)
+    if (!breaker_is_open(instance))
         return false;
     out_of_order(out, instance);
     return true;
-}
-
-/* A success ends the row. Nothing is written when there was none: the line is shared by all workers. */
-static void went_well(struct instance *instance)
-{
-    unsigned failures = atomic_load_explicit(&instance->failures, memory_order_relaxed);
-    if (failures > 0 && failures < INSTANCE_MAX_FAILURES)
-        atomic_compare_exchange_strong(&instance->failures, &failures, 0);
 }
 
 static void nobody(struct verdict *out, uint32_t hook)
@@ -146,8 +124,11 @@ static void end_pause(struct ask *ask, struct instance *instance, struct soth_fl
     bool waited = pause->state == PAUSE_WAITING || pause->state == PAUSE_LATE;
     if (waited || pause->state == PAUSE_TAKEN)
         mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
-    if (waited && instance->module.cancel)
+    if (waited && instance->module.cancel) {
+        site_enter(instance, "cancel");
         instance->module.cancel(instance->self, pause->token);
+        site_leave();
+    }
     *pause = (struct pause){PAUSE_NONE};
 }
 
@@ -209,7 +190,9 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         return true;
     }
     flow->pause = flow->mailbox ? &ask->pause : NULL;
+    site_enter(instance, hook_name(q->hook));
     int r = call(instance, flow, q, &d);
+    site_leave();
     flow->pause = NULL;
     if (r == SOTH_PAUSE || r == SOTH_BUSY) {
         *result = ASK_WAIT;
@@ -219,7 +202,7 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         failed(&ask->verdict, instance, hook_name(q->hook));
         return true;
     }
-    went_well(instance);
+    breaker_good(instance);
     if (r == SOTH_DETACH)
         flow->detached |= UINT64_C(1) << (ask->next & 63);
     else if (r == SOTH_DECIDED)
@@ -279,11 +262,13 @@ void registry_rewrite(struct registry *registry, struct soth_flow *flow, const s
         struct instance *instance = registry->v[i];
         if (!(instance->hooks & SOTH_HOOK_REWRITE) || (flow->detached >> (i & 63)) & 1 || is_out(out, instance))
             continue;
+        site_enter(instance, "rewrite");
         int r = instance->module.rewrite(instance->self, flow, message);
+        site_leave();
         if (r < 0)
             failed(out, instance, "rewrite");
         else
-            went_well(instance);
+            breaker_good(instance);
         if (r == SOTH_DETACH)
             flow->detached |= UINT64_C(1) << (i & 63);
     }
