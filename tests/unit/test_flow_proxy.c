@@ -69,6 +69,7 @@ static void every_request_is_decided(void **state)
     assert_int_equal(rig_count(&d, "connect_received"), 3);
     assert_int_equal(rig_count(&d, "connect_decision"), 3);
     assert_int_equal(d.counters.origin_reused, 1);
+    assert_string_equal(rig_attr(&d, "stream_closed", "bytes_from_server"), "120"); /* of both connections */
     rig_fini(&d);
 }
 
