@@ -143,7 +143,7 @@ static void a_connect_may_follow_in_pieces(void **state)
         struct driver d;
         exchanged(&d);
         rig_say_bytes(&d, SIDE_CLIENT, CONNECT_A, first);
-        rig_say_bytes(&d, SIDE_CLIENT, CONNECT_A + first, sizeof CONNECT_A - 1 - first);
+        rig_say_bytes(&d, SIDE_CLIENT, &CONNECT_A[first], sizeof CONNECT_A - 1 - first);
         rig_expect_sent(&d, SIDE_CLIENT, OK_200);
         rig_fini(&d);
     }
@@ -174,7 +174,7 @@ static void an_empty_line_may_come_before_it(void **state)
     exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "\r");
     rig_say(&d, SIDE_CLIENT, "\nCO");
-    rig_say(&d, SIDE_CLIENT, CONNECT_A + 2);
+    rig_say(&d, SIDE_CLIENT, &CONNECT_A[2]);
     rig_expect_sent(&d, SIDE_CLIENT, OK_200);
     rig_fini(&d);
 }
