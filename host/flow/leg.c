@@ -71,9 +71,9 @@ void leg_lend_output(struct flow *flow, struct effects *fx)
 static void deliver_end(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     struct leg *leg = leg_of(flow, side);
-    if (leg->ended)
+    if (leg->ended && error <= 0)
         return;
-    leg->ended = true;
+    leg->ended = true; /* it may end twice: its own side first, then it takes nothing more either */
     if (flow->stage->ended)
         flow->stage->ended(flow, fx, side, error);
 }
