@@ -87,6 +87,30 @@ def test_after_too_many_failures_it_is_left_alone(decoding, origin):
     assert faults == ["invalid", "failed too often and is not used any more"]
 
 
+@pytest.mark.parametrize("framing", ["until close", "length", "chunked"])
+@pytest.mark.parametrize("how", [{"busy_every": 2}, {"pause_every": 2, "deadline": "50ms"}])
+def test_an_origin_that_ends_while_a_transform_waits(decoding, origin, framing, how):
+    """Its last bytes and its end come in one piece, and the decoder takes its time with them."""
+    body = b"0123456789" * 3000
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+    if framing == "length":
+        whole = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    elif framing == "chunked":
+        whole = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        whole = head + b"\r\n" + body
+
+    def end(wire, _request):
+        wire.send(whole)
+        return False
+
+    server, p = origin(routes={"/end": end}), decoding(transform={"from": "never"} | how)
+    for _ in range(3):
+        with p.client().connect(f"{HOST}:{server.port}") as client:
+            assert client.ask("GET", "/end", HOST).body == body
+    assert all(e.at("reason_code") == "mitm_http_completed" for e in p.wait_closed(3))
+
+
 # ---- TAP
 
 def test_one_that_gives_up_lets_everything_pass(decoding, origin):
