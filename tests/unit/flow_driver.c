@@ -126,7 +126,7 @@ void driver_init(struct driver *d, struct world *world)
 void driver_open(struct driver *d)
 {
     struct flow_origin_of what = {.flow_id = 1, .client = "127.0.0.1:4711", .client_addr = {.family = 4, .bytes = {127, 0, 0, 1}},
-                                  .listen = &d->listen, .refused_because = d->refused_because};
+                                  .listen = &d->listen, .fixed_leaf = d->fixed_leaf, .refused_because = d->refused_because};
     d->settings.listen = (struct soth_list){&d->listen, 1};
     d->settings.allow = &d->loopback;
     d->settings.allow_count = 1;

@@ -72,6 +72,26 @@ static void framings_are_kept(void **state)
     rig_fini(&d);
 }
 
+/* Names in an event are as many as have room; the trailers themselves all go on. */
+static void many_trailers(void **state)
+{
+    char message[2048];
+    size_t n = (size_t)snprintf(message, sizeof message, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n");
+    struct driver d;
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        n += (size_t)snprintf(message + n, sizeof message - n, "X-%030d: 1\r\n", i);
+    snprintf(message + n, sizeof message - n, "\r\n");
+    asked(&d, GET_A);
+    rig_say(&d, SIDE_ORIGIN, message);
+    rig_expect_sent(&d, SIDE_CLIENT, message);
+    assert_string_equal(rig_attr(&d, "response_trailers", "trailer_count"), "20");
+    const char *names = rig_attr(&d, "response_trailers", "names");
+    assert_memory_equal(names, "x-000000000000000000000000000000,x-000000000000000000000000000001,", 66);
+    assert_int_equal(strlen(names), 15 * 33 - 1);
+    rig_fini(&d);
+}
+
 static void an_old_client_gets_no_chunks(void **state)
 {
     struct driver d;
@@ -253,6 +273,19 @@ static void a_response_that_overtakes_its_request(void **state)
     rig_expect_sent(&d, SIDE_ORIGIN, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nabcd");
     assert_string_equal(rig_attr(&d, "response_body_chunk", "offset"), "2");
     rig_fini(&d);
+}
+
+/* What is wrong with the rest of the request cannot be told any more: half of the answer is out. */
+static void a_bad_chunk_under_an_early_response(void **state)
+{
+    struct driver d;
+    (void)state;
+    asked(&d, POST_A "Transfer-Encoding: chunked\r\n\r\n");
+    rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nhal");
+    rig_take(&d, SIDE_CLIENT);
+    rig_say(&d, SIDE_CLIENT, "zz\r\n");
+    rig_expect_sent(&d, SIDE_CLIENT, "");
+    expect_reset_body(&d, "mitm_http_error", "chunk_size");
 }
 
 static void interim_responses(void **state)
@@ -484,6 +517,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(framings_are_kept),
+        cmocka_unit_test(many_trailers),
         cmocka_unit_test(an_old_client_gets_no_chunks),
         cmocka_unit_test(a_body_until_the_close),
         cmocka_unit_test(no_response),
@@ -496,6 +530,7 @@ int main(void)
         cmocka_unit_test(an_origin_closes_behind_its_response),
         cmocka_unit_test(an_early_response),
         cmocka_unit_test(a_response_that_overtakes_its_request),
+        cmocka_unit_test(a_bad_chunk_under_an_early_response),
         cmocka_unit_test(interim_responses),
         cmocka_unit_test(an_old_client_gets_none),
         cmocka_unit_test(an_upgrade),

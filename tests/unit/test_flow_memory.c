@@ -80,10 +80,6 @@ static void any_allocation_may_fail(void **state)
     const char *top = getenv("srcdir");
     unsigned long failures = 0;
     (void)state;
-#ifdef SKIPPED
-    print_message("skipped: the sanitizer's allocator is in use\n");
-    skip();
-#endif
     snprintf(path, sizeof path, "%s/fuzz/corpus/flow_step", top ? top : ".");
     DIR *dir = opendir(path);
     assert_non_null(dir);
@@ -104,5 +100,9 @@ static void any_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_allocation_may_fail)};
+#ifdef SKIPPED
+    print_message("skipped: the sanitizer's allocator is in use\n");
+    return 77; /* automake counts it */
+#endif
     return cmocka_run_group_tests(tests, rig_set_up, rig_tear_down);
 }
