@@ -61,9 +61,9 @@ void metrics_print(const struct server_state *state, FILE *out)
     line(out, "counter", "exchanges_total", "HTTP requests read", sum.exchanges);
     line(out, "counter", "origin_reused_total", "requests sent on an origin connection that was used before", sum.origin_reused);
     line(out, "counter", "origin_retries_total", "requests repeated after a stale origin connection", sum.origin_retries);
+    line(out, "counter", "stale_resumes_total", "resumes by modules that no flow waited for", sum.stale_resumes + stale);
     line(out, "counter", "leaf_cache_hits_total", "leaf certificates taken from the cache", sum.leaf_hits);
     line(out, "counter", "leaf_cache_misses_total", "leaf certificates signed", sum.leaf_misses);
-    line(out, "counter", "stale_resumes_total", "resumes by modules that no flow waited for", sum.stale_resumes + stale);
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
     print_generations(out, state);
