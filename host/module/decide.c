@@ -129,7 +129,7 @@ static void end_pause(struct ask *ask, struct instance *instance, struct soth_fl
         instance->module.cancel(instance->self, pause->token);
         site_leave();
     }
-    *pause = (struct pause){PAUSE_NONE};
+    *pause = (struct pause){.state = PAUSE_NONE};
 }
 
 static void too_late(struct ask *ask, struct instance *instance)
