@@ -237,11 +237,11 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
     }
     for (; ask->next < registry->n; ask->next++) {
         struct instance *instance = registry->v[ask->next];
-        if (!(instance->hooks & q->hook) || (flow->detached >> (ask->next & 63)) & 1 || is_out(&ask->verdict, instance))
+        if (!(instance->hooks & q->hook) || (flow->detached >> (ask->next & 63)) & 1)
             continue;
-        if (!one(ask, instance, flow, q, &result))
+        if (!is_out(&ask->verdict, instance) && !one(ask, instance, flow, q, &result))
             return result;
-        end_pause(ask, instance, flow);
+        end_pause(ask, instance, flow); /* also of one that was switched off while it waited */
     }
     settle_hello(&ask->verdict);
     ask->hook = 0;
