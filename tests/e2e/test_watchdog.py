@@ -16,9 +16,8 @@ from harness.wire import Cut
 def life(proxy, tmp_path):
     """Starts a proxy whose policy `culprit` does what the host name asks for. On a sanitizer build the sanitizer's report follows ours and
     exits."""
-    build_module(tmp_path / "modules", "life.c", flags=["-DKIND=SOTH_KIND_POLICY"])
-
-    def start(**settings):
+    def start(kind="POLICY", **settings):
+        build_module(tmp_path / "modules", "life.c", flags=[f"-DKIND=SOTH_KIND_{kind}"])
         return proxy(workers=2, modules_dir=[str(MODULES), str(tmp_path / "modules")],
                      extra_modules=[{"module": "life", "name": "culprit", "config": {"journal": str(tmp_path / "journal")}}], **settings)
 
@@ -75,6 +74,27 @@ def test_a_hook_that_hangs_ends_the_process(life, how):
     assert said[3].startswith("soth-mitm ") and "wolfSSL" in said[3]
     assert "life.so" in text.split("crash: stack:")[1], "the stack is that of the thread that hangs"
     asking.join(scaled(10))
+
+
+def post(p, server, body):
+    try:
+        with p.client().connect(f"origin.test:{server.port}") as client:
+            client.ask("POST", "/echo", "origin.test", body=body)
+    except (OSError, Cut):
+        pass
+
+
+def test_a_decoder_is_watched_too(life, origin):
+    server, p = origin(), life("DECODER")
+    post(p, server, b"sleep well")
+    event = p.wait_event("module_fault")
+    assert event.at("module") == "culprit" and event.at("hook") == "data" and "more than 100 ms" in event.at("detail")
+    p.checks = None
+    ends_by_exit = p.is_sanitized()
+    post(p, server, b"crash")
+    number, text = died(p)
+    assert number == signal.SIGSEGV or ends_by_exit
+    assert crash_lines(text)[1] == "module culprit, hook data"
 
 
 def test_the_limit_follows_the_configuration(life):
