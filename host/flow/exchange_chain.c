@@ -122,7 +122,7 @@ bool chained_match(struct flow *flow, struct effects *fx, const struct message *
     decide_describe(flow, msg, &what, &connect, &authority);
     what.target = origin_form;
     if (!msg->is_request)
-        exchange_of_response(flow, &what);
+        exchange_of_response(flow, &what, &connect, &authority, false);
     flow->hooks.message = msg;
     flow->hooks.edit = NULL;
     enum chain_result r = chain_match(&ex->chain, flow->env->chains, &flow->hooks, &what);
