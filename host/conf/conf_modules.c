@@ -19,7 +19,7 @@ static const struct soth_opt queue_options[] = {
     SOTH_OPT_END,
 };
 
-static const char *const absent[] = {"payload", NULL};
+#define SAMPLE_MOST (INT64_C(1) << 30)
 
 const struct soth_opt conf_module_options[] = {
     SOTH_OPT_STRING(M, module, SOTH_REQUIRED, "the module: NAME.so in modules_dir"),
@@ -30,6 +30,8 @@ const struct soth_opt conf_module_options[] = {
                   "when the module fails: open goes on without it, closed refuses; default is closed for policies and open for the rest"),
     SOTH_OPT_MAP(M, queue, queue_options, "sinks: the queue in front of it"),
     SOTH_OPT_STRINGS(M, events, "[]", "sinks: event kinds or groups (all, connect, tls, http, body, stream, grpc, decoder, system)"),
+    SOTH_OPT_STRING_DEF(M, payload, "none",
+                        "sinks: content of messages in events: none, sample:N (first N bytes of each body, a size) or full; secrets are redacted"),
     {"config", OPT_T_NODE, 0, offsetof(M, config), "", 0, 0, NULL, NULL, 0, "what the module itself takes, by its own table"},
     SOTH_OPT_END,
 };
@@ -68,6 +70,25 @@ static int check_names(const struct conf_modules *out, const struct conf_module 
     return count;
 }
 
+static int check_payload(struct conf_module *module, FILE *errors)
+{
+    static const char sample[] = "sample:";
+    int64_t bytes = 0;
+    if (strcmp(module->payload, "none") == 0)
+        return 0;
+    if (strcmp(module->payload, "full") == 0) {
+        module->payload_bytes = UINT64_MAX;
+        return 0;
+    }
+    if (strncmp(module->payload, sample, sizeof sample - 1) == 0 && value_parse_size(module->payload + sizeof sample - 1, &bytes) &&
+        bytes >= 1 && bytes <= SAMPLE_MOST) {
+        module->payload_bytes = (uint64_t)bytes;
+        return 0;
+    }
+    options_error(module->document, "payload", errors, "allowed is none, full, or sample:N with a size of 1 to 1G, as sample:4k");
+    return 1;
+}
+
 /* The `config:` of a document that has none. */
 static const struct conf_node *no_config(struct conf_modules_private *p, const struct conf_node *document)
 {
@@ -94,7 +115,7 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
         return 1;
     }
     module->on_error = 2;
-    int count = options_fill_later(conf_module_options, document, module, &out->private->owned, errors, "", absent);
+    int count = options_fill(conf_module_options, document, module, &out->private->owned, errors, "");
     if (count)
         return count;
     if (!*module->name)
@@ -102,7 +123,7 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
     module->document = document;
     if (!module->config)
         module->config = no_config(out->private, document);
-    count = check_names(out, module, errors);
+    count = check_names(out, module, errors) + check_payload(module, errors);
     out->n += count == 0;
     return count;
 }

@@ -127,6 +127,13 @@ static void check_name(struct settings_file *f, const char *key, const char *tex
         }
 }
 
+/* RFC 9110 5.6.2 */
+static bool is_token(const char *text)
+{
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && text[strspn(text, allowed)] == 0;
+}
+
 static void check_texts(struct settings_file *f)
 {
     const struct settings *s = &f->settings;
@@ -141,6 +148,12 @@ static void check_texts(struct settings_file *f)
         if (!is_resolver(s->resolvers.v[i]))
             wrong(f, key, "'%s' is not a name server, expected is ADDRESS or ADDRESS:PORT, as 192.0.2.53 or [2001:db8::53]:53",
                   s->resolvers.v[i]);
+    }
+    for (size_t i = 0; i < s->redact_headers.n; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "redact_headers[%zu]", i);
+        if (!is_token(s->redact_headers.v[i]))
+            wrong(f, key, "'%s' is not the name of a field, as X-Internal-Key", s->redact_headers.v[i]);
     }
     if (*s->reverse_upstream.host && !is_host(s->reverse_upstream.host))
         wrong(f, "reverse_upstream.host", "'%s' is not a host, expected is a name or an address alone", s->reverse_upstream.host);

@@ -37,6 +37,8 @@ struct conf_module {
         uint32_t on_full;    /* QUEUE_... of event/bus.h */
     } queue;
     struct soth_strings events;        /* empty = the module's own */
+    const char *payload;               /* as written */
+    uint64_t payload_bytes;            /* of each message; 0 = none, UINT64_MAX = full */
     const struct conf_node *config;    /* the `config:` value; an empty mapping at the document's place when there is none */
     const struct conf_node *document;  /* for messages */
 };

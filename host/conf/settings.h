@@ -75,6 +75,7 @@ struct settings {
     struct settings_block_response block_response;
     struct soth_strings allow_clients;
     struct soth_strings deny_upstreams;
+    struct soth_strings redact_headers;
     int64_t max_concurrent_flows;
     uint64_t upstream_connect_timeout;
     uint64_t tls_handshake_timeout;

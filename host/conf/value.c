@@ -108,6 +108,11 @@ static bool parse_number(const char *text, const struct unit *units, bool negati
     return true;
 }
 
+bool value_parse_size(const char *text, int64_t *out)
+{
+    return parse_number(text, size_units, false, out);
+}
+
 void value_print_number(const struct soth_opt *opt, int64_t value, char *out, size_t size)
 {
     const struct unit *units = units_of(opt), *best = units;

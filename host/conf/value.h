@@ -34,6 +34,7 @@ void *value_own(struct fill *f, void *p);
 bool value_is_null(const struct conf_node *node);
 /* Fills a field of any type but lists of mappings and mappings. */
 void value_fill(struct fill *f, const struct soth_opt *opt, const struct conf_node *node, void *field);
+bool value_parse_size(const char *text, int64_t *out); /* "64k" -> 65536 */
 /* "64k", "10s", "443": a bound or value as it would be written in a file. */
 void value_print_number(const struct soth_opt *opt, int64_t value, char *out, size_t size);
 

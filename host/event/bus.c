@@ -57,6 +57,7 @@ void bus_publish(struct bus *bus, struct bus_port *port)
     for (size_t i = 0; i < p->count;)
         i += publish_run(bus, p->pending + i, p->count - i);
     p->count = 0;
+    p->retired_count = 0;
     port->pending = false;
     while (p->retired) {
         struct slab *slab = p->retired;
@@ -70,6 +71,7 @@ void bus_system_event(struct bus *bus, unsigned kind, const struct soth_attr *at
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
+    bus_port_learn(bus->system);
     bus->system->monotonic_ns = bus_now_ns();
     bus->system->unix_ms = (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
     bus_emit(bus->system, &bus->system_source, kind, attrs, n);
@@ -124,6 +126,18 @@ const char *bus_run_id(const struct bus *bus)
     return bus->run_id;
 }
 
+/* (lock held) All that any sink wants. */
+static void sum_up(struct bus *bus)
+{
+    bus->kinds = bus->payload_kinds = bus->payload = 0;
+    for (size_t i = 0; i < bus->sink_count; i++) {
+        const struct sink *sink = bus->sinks[i];
+        bus->kinds |= sink->kinds;
+        bus->payload_kinds |= sink->config.payload ? sink->kinds : 0;
+        bus->payload = sink->config.payload > bus->payload ? sink->config.payload : bus->payload;
+    }
+}
+
 int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
                  const struct bus_queue_config *queue)
 {
@@ -146,9 +160,9 @@ int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct
     pthread_cond_init(&sink->ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
     bus->sinks[bus->sink_count++] = sink;
-    bus->kinds |= kinds;
+    sum_up(bus);
     for (struct bus_port *port = bus->ports; port; port = port->private->next)
-        port->mask = bus->kinds;
+        bus_port_learn(port);
     return SOTH_OK;
 }
 
@@ -169,15 +183,16 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
     pthread_mutex_lock(&bus->lock);
     bus->stopping = true;
     bus->stop_deadline_ns = bus_now_ns() + deadline_ms * UINT64_C(1000000);
+    bus->stop_wait_ns = bus->stop_deadline_ns - deadline_ms * UINT64_C(500000);
     for (size_t i = 0; i < bus->sink_count; i++)
         pthread_cond_signal(&bus->sinks[i]->ready);
     pthread_mutex_unlock(&bus->lock);
+    for (size_t i = 0; i < bus->sink_count; i++)
+        if (bus->sinks[i]->running)
+            pthread_join(bus->sinks[i]->thread, NULL);
     for (size_t i = 0; i < bus->sink_count; i++) {
-        struct sink *sink = bus->sinks[i];
-        if (sink->running)
-            pthread_join(sink->thread, NULL);
-        sink->running = false;
-        undelivered += sink->undelivered + sink->count;
+        bus->sinks[i]->running = false;
+        undelivered += bus->sinks[i]->undelivered + bus->sinks[i]->count;
     }
     return undelivered;
 }
@@ -187,6 +202,7 @@ static void sink_free(struct sink *sink)
     for (size_t k = 0; k < sink->count; k++)
         slab_put(sink->ring[(sink->head + k) & (sink->room - 1)]->slab, 1);
     free(sink->ring);
+    free(sink->acks.ring);
     free(sink->name);
     pthread_cond_destroy(&sink->ready);
     free(sink);
@@ -222,7 +238,7 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max)
     pthread_mutex_lock(&bus->lock);
     for (; n < bus->sink_count && n < max; n++) {
         const struct sink *s = bus->sinks[n];
-        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count, s->bytes};
+        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count + s->at_hand + s->acks.count, s->bytes};
     }
     pthread_mutex_unlock(&bus->lock);
     return n;

@@ -28,20 +28,26 @@ struct event_source {
 struct bus;
 /* A worker's end of the bus. The first fields are read by the inline functions below. */
 struct bus_port {
-    uint64_t mask;         /* bit k: somebody wants kind k */
-    uint64_t monotonic_ns; /* set by the driver once per loop turn; tests inject it */
+    uint64_t mask;          /* bit k: somebody wants kind k */
+    uint64_t payload_kinds; /* bit k: somebody wants kind k with payload */
+    uint64_t payload;       /* the most that anybody wants of it: bytes of each message, or BUS_PAYLOAD_FULL */
+    uint64_t monotonic_ns;  /* set by the driver once per loop turn; tests inject it */
     uint64_t unix_ms;
-    bool congested;        /* a pause_flow sink is full: the driver stops reading until bus_port_woken */
-    bool pending;          /* events wait for bus_flush */
+    bool congested;         /* a pause_flow sink is full: the driver stops reading until bus_port_woken */
+    bool pending;           /* events wait for bus_flush */
     struct bus *bus;
     struct bus_port_private *private;
 };
+
+#define BUS_PAYLOAD_FULL UINT64_MAX
 
 enum { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_PAUSE_FLOW };
 struct bus_queue_config {
     uint64_t max_events;
     uint64_t max_bytes;
     uint32_t on_full; /* QUEUE_... */
+    bool acks;        /* SOTH_SINK_ASYNC_ACK: what was taken counts until bus_ack */
+    uint64_t payload; /* 0 = none, bytes of each message, BUS_PAYLOAD_FULL */
 };
 
 /* The sink side of an instance, called on the sink's own thread; see soth_module.write for the meaning. */
@@ -61,6 +67,8 @@ int bus_start(struct bus *bus);  /* starts the sink threads */
  * of events that could not be delivered. */
 uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms);
 void bus_free(struct bus *bus);
+/* The sink of this instance has delivered what it took, up to that number. From any thread; what it was never offered is not acked by it. */
+void bus_ack(struct bus *bus, const void *instance, uint64_t sequence_id);
 /* A module_fault of the process: a hook of a module failed. From any thread. */
 void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail);
 /* An event of the process (flow 0). From any thread. */
@@ -70,7 +78,9 @@ const char *bus_run_id(const struct bus *bus);
 
 struct bus_sink_stats {
     const char *name;
-    uint64_t written, lost, queued_events, queued_bytes;
+    uint64_t written;        /* with acks: acknowledged */
+    uint64_t lost;
+    uint64_t queued_events, queued_bytes; /* with what is being written, and with acks what is not acknowledged yet */
 };
 size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
 
@@ -79,12 +89,15 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
 struct bus_port *bus_port_new(struct bus *bus, void (*wake)(void *arg), void *arg);
 void bus_port_free(struct bus_port *port); /* flushes */
 void bus_port_woken(struct bus_port *port); /* re-reads `congested` */
-/* Publishes what was emitted since the last flush. */
+/* Publishes what was emitted since the last flush. Happens by itself when much of it has gathered. */
 void bus_flush(struct bus_port *port);
 
 static inline bool bus_wants(const struct bus_port *port, unsigned kind) { return (port->mask >> kind) & 1; }
+/* Is content of messages wanted with this kind? port->payload tells how much. */
+static inline bool bus_captures(const struct bus_port *port, unsigned kind) { return (port->payload_kinds >> kind) & 1; }
 
-/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL or of no bytes is left out. */
+/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL or of no bytes is left out, and so is payload
+ * that no sink wants. Of two attributes of one name, PAYLOAD and FULL in this order, sinks with full payload get the second alone. */
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                      const struct soth_attr *attrs, size_t n);
 
@@ -102,6 +115,17 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
 #define ATTR_BYTES(name_, span_) ((struct soth_attr){name_, (span_), 0, SOTH_ATTR_BYTES, sizeof(name_) - 1})
 #define ATTR_NUMBER(name_, value_) ((struct soth_attr){name_, {"", 0}, (uint64_t)(value_), SOTH_ATTR_U64, sizeof(name_) - 1})
 #define ATTR_BOOL(name_, value_) ((struct soth_attr){name_, {"", 0}, (value_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1})
+
+/* In soth_attr.type, of the host's own only: with SOTH_ATTR_PAYLOAD, text that is there whole or not at all. */
+#define EVENT_ATTR_WHOLE 16u
+
+#define EVENT_ATTRS_MOST 64u
+/*
+ * For events of modules: copies to out, at most EVENT_ATTRS_MOST, the attributes that the kind has, with names of our own and without
+ * those that have no value; name_len 0 is strlen. Adds to *left_out how many the kind does not have, were given twice or are of no known
+ * type. Returns how many there are, -SOTH_EINVALID for an unknown kind, -SOTH_EPERM for one that is the host's alone.
+ */
+int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
 
 /* event/kind.c: the table events.def at run time. */
 const char *event_kind_name(unsigned kind);

@@ -2,7 +2,7 @@
 /* The table of event kinds (soth/events.def) at run time: names, groups, masks. */
 #include <string.h>
 
-#include "host/event/bus.h"
+#include "host/event/private.h"
 
 struct kind {
     const char *name;
@@ -19,6 +19,13 @@ static const struct kind groups[] = {
     {"all", SOTH_GROUP_ALL},       {"connect", SOTH_GROUP_CONNECT}, {"tls", SOTH_GROUP_TLS},
     {"http", SOTH_GROUP_HTTP},     {"body", SOTH_GROUP_BODY},       {"stream", SOTH_GROUP_STREAM},
     {"grpc", SOTH_GROUP_GRPC},     {"decoder", SOTH_GROUP_DECODER}, {"system", SOTH_GROUP_SYSTEM},
+};
+
+const char *const event_kind_names[SOTH_EV_COUNT] = {
+    [0] = "",
+#define SOTH_EVENT(id, NAME, name, groups, attributes, text) [id] = #name,
+#include <soth/events.def>
+#undef SOTH_EVENT
 };
 
 const char *event_kind_name(unsigned kind)
@@ -46,8 +53,9 @@ uint64_t event_kinds_by_name(struct soth_span name)
     return 0;
 }
 
+const char *const event_protocol_names[EVENT_PROTOCOLS] = {"tunnel", "http1", "http2", "ws", "sse", "streamable_http"};
+
 const char *event_protocol_name(unsigned protocol)
 {
-    static const char *const names[] = {"tunnel", "http1", "http2", "ws", "sse", "streamable_http"};
-    return protocol < sizeof names / sizeof *names ? names[protocol] : "";
+    return protocol < EVENT_PROTOCOLS ? event_protocol_names[protocol] : "";
 }

@@ -8,26 +8,41 @@
 
 #include "host/event/private.h"
 
-static void *carve(struct bus_port *port, size_t n)
+#define RETIRED_MOST 16u /* a megabyte that waits for the end of a turn; with payload a turn may bring many times that */
+
+static void *carve_fresh(struct bus_port *port, size_t n)
 {
     struct bus_port_private *p = port->private;
-    n = (n + 15) & ~(size_t)15;
-    if (!p->slab || p->slab->size - p->slab->used < n) {
-        struct slab *fresh = slab_get(&port->bus->pool, n);
-        if (!fresh)
-            return NULL;
-        if (p->slab) { /* unpublished events in it have no references of their own yet */
-            p->slab->next = p->retired;
-            p->retired = p->slab;
-        }
-        p->slab = fresh;
+    if (p->retired_count >= RETIRED_MOST)
+        bus_flush(port);
+    struct slab *fresh = slab_get(&port->bus->pool, n);
+    if (!fresh)
+        return NULL;
+    if (p->slab) { /* unpublished events in it have no references of their own yet */
+        p->slab->next = p->retired;
+        p->retired = p->slab;
+        p->retired_count++;
     }
-    void *at = p->slab->data + p->slab->used;
-    p->slab->used += (uint32_t)n;
+    p->slab = fresh;
+    p->at = fresh->data + n;
+    p->end = fresh->data + fresh->size;
+    return fresh->data;
+}
+
+static inline void *carve(struct bus_port *port, size_t n)
+{
+    struct bus_port_private *p = port->private;
+    uint8_t *at = p->at;
+    n = (n + 15) & ~(size_t)15;
+    if ((size_t)(p->end - at) < n)
+        return carve_fresh(port, n);
+    p->at = at + n;
     return at;
 }
 
 /* ---- emitting ---- */
+
+#define FLAGGED (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)
 
 static int by_name(const struct soth_attr *a, const struct soth_attr *b)
 {
@@ -36,45 +51,83 @@ static int by_name(const struct soth_attr *a, const struct soth_attr *b)
     return order ? order : (int)a->name_len - (int)b->name_len;
 }
 
-static struct soth_span copy(char **at, struct soth_span text)
+/* The first letter tells nearly always. */
+static inline bool in_order(const struct soth_attr *a, const struct soth_attr *b)
 {
+    unsigned char x = (unsigned char)a->name[0], y = (unsigned char)b->name[0];
+    return x != y ? x < y : by_name(a, b) <= 0;
+}
+
+static inline struct soth_span copy(char **at, struct soth_span text)
+{
+    struct soth_span out = {*at, text.n};
     if (text.p == NULL)
         return text;
-    struct soth_span out = {*at, text.n};
     memcpy(*at, text.p, text.n);
     *at += text.n;
     return out;
 }
 
-static bool has_text(const struct soth_attr *attr)
+/* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. Numbers have an empty text, not none. */
+static inline bool is_absent(const struct soth_attr *attr)
 {
-    return attr->type == SOTH_ATTR_TEXT || attr->type == SOTH_ATTR_BYTES;
+    uint32_t type = attr->type & ~(uint32_t)FLAGGED;
+    return attr->text.p == NULL || (attr->text.n == 0 && (type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES));
 }
 
-/* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. */
-static bool is_absent(const struct soth_attr *attr)
+/* Is there a value that somebody wants? Of payload *text becomes as much as the sink gets that wants most. */
+static inline bool admit(const struct bus_port *port, unsigned kind, const struct soth_attr *attr, struct soth_span *text)
 {
-    return attr->text.p == NULL || (has_text(attr) && attr->text.n == 0);
+    if (is_absent(attr))
+        return false;
+    return !(attr->type & FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
 }
 
-/* Absent values are left out; emitters name them in order nearly always, so this is one pass. */
-static uint32_t copy_attrs(struct soth_attr *to, const struct soth_attr *attrs, size_t n, char **at)
+/* What attributes need: places, and bytes for their texts. Numbers have an empty text. */
+struct room {
+    size_t places, text;
+};
+
+/* Where some are payload: only what somebody wants. */
+static __attribute__((noinline)) struct room room_for_payload(const struct bus_port *port, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    struct room room = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        struct soth_span text = attrs[i].text;
+        if (!admit(port, kind, &attrs[i], &text))
+            continue;
+        room.places++;
+        room.text += text.n;
+    }
+    return room;
+}
+
+/* Emitters name attributes in order nearly always, so this is one pass. */
+static __attribute__((noinline)) uint32_t copy_attrs(const struct bus_port *port, unsigned kind, struct soth_attr *to,
+                                                     const struct soth_attr *attrs, size_t n, char *at)
 {
     uint32_t count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (is_absent(&attrs[i]))
+        struct soth_span text = attrs[i].text;
+        if (!admit(port, kind, &attrs[i], &text))
             continue;
-        struct soth_attr attr = attrs[i];
-        if (has_text(&attr))
-            attr.text = copy(at, attr.text);
         uint32_t k = count++;
-        while (k > 0 && by_name(&attr, &to[k - 1]) < 0) {
+        for (; k > 0 && !in_order(&to[k - 1], &attrs[i]); k--)
             to[k] = to[k - 1];
-            k--;
-        }
-        to[k] = attr;
+        to[k] = attrs[i];
+        if (text.n > 0)
+            to[k].text = copy(&at, text);
     }
     return count;
+}
+
+/* All are there and in order; most events have numbers only. */
+static inline void copy_plain(struct soth_attr *to, const struct soth_attr *attrs, size_t n, size_t text, char *at)
+{
+    memcpy(to, attrs, n * sizeof *attrs);
+    for (size_t i = 0; text && i < n; i++)
+        if (to[i].text.n > 0)
+            to[i].text = copy(&at, to[i].text);
 }
 
 static bool remember(struct bus_port_private *p, struct queued *q)
@@ -91,65 +144,90 @@ static bool remember(struct bus_port_private *p, struct queued *q)
     return true;
 }
 
+static inline void fill(struct queued *q, const struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind)
+{
+    struct soth_event *e = &q->event;
+    e->size = sizeof *e;
+    e->kind = (uint16_t)kind;
+    e->protocol = source->protocol;
+    e->flow_id = source->flow_id;
+    e->flow_sequence_id = flow_sequence_id;
+    e->parent_flow_id = source->parent_flow_id;
+    e->monotonic_ns = port->monotonic_ns;
+    e->unix_ms = port->unix_ms;
+    e->kind_name = event_kind_names[kind];
+    e->protocol_name = event_protocol_names[source->protocol];
+    e->run_id = (struct soth_span){port->bus->run_id, sizeof port->bus->run_id - 1};
+    e->server_port = source->server_port;
+}
+
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                      const struct soth_attr *attrs, size_t n)
 {
     struct bus_port_private *p = port->private;
-    size_t text = source->client_addr.n + source->server_host.n, present = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (is_absent(&attrs[i]))
-            continue;
-        present++;
-        text += has_text(&attrs[i]) ? attrs[i].text.n : 0;
+    struct room room = {0, 0};
+    uint32_t flags = 0;
+    bool in_order = true;
+    unsigned char before = 0;
+    for (const struct soth_attr *a = attrs; a < attrs + n; a++) {
+        unsigned char first = (unsigned char)a->name[0];
+        room.places += !is_absent(a);
+        room.text += a->text.n;
+        flags |= a->type;
+        in_order &= first > before;
+        before = first;
     }
-    size_t size = sizeof(struct queued) + present * sizeof *attrs + text;
+    bool flagged = (flags & FLAGGED) != 0, plain = in_order && room.places == n && !flagged;
+    if (flagged)
+        room = room_for_payload(port, kind, attrs, n);
+    size_t size = sizeof(struct queued) + room.places * sizeof *attrs + room.text + source->client_addr.n + source->server_host.n;
     struct queued *q = carve(port, size);
     if (!q || !remember(p, q))
         return;
     struct soth_attr *to = (struct soth_attr *)(void *)(q + 1);
-    char *at = (char *)(to + present);
+    char *at = (char *)(to + room.places);
+    fill(q, port, source, flow_sequence_id, kind);
     q->slab = p->slab;
     q->bytes = (uint32_t)size;
-    q->event = (struct soth_event){
-        .size = sizeof q->event,
-        .kind = (uint16_t)kind,
-        .protocol = source->protocol,
-        .flow_id = source->flow_id,
-        .flow_sequence_id = flow_sequence_id,
-        .parent_flow_id = source->parent_flow_id,
-        .monotonic_ns = port->monotonic_ns,
-        .unix_ms = port->unix_ms,
-        .kind_name = event_kind_name(kind),
-        .protocol_name = event_protocol_name(source->protocol),
-        .run_id = {port->bus->run_id, 32},
-        .client_addr = copy(&at, source->client_addr),
-        .server_host = copy(&at, source->server_host),
-        .server_port = source->server_port,
-        .attrs = to,
-    };
-    q->event.attr_count = copy_attrs(to, attrs, n, &at);
+    q->flagged = flagged;
+    q->event.client_addr = copy(&at, source->client_addr);
+    q->event.server_host = copy(&at, source->server_host);
+    q->event.attrs = to;
+    q->event.attr_count = (uint32_t)n;
+    if (!plain)
+        q->event.attr_count = copy_attrs(port, kind, to, attrs, n, at);
+    else if (n > 0)
+        copy_plain(to, attrs, n, room.text, at);
     port->pending = true;
 }
 
 /* ---- publishing ---- */
+
+void bus_port_learn(struct bus_port *port)
+{
+    port->mask = port->bus->kinds;
+    port->payload_kinds = port->bus->payload_kinds;
+    port->payload = port->bus->payload;
+    port->congested = port->bus->full_sinks > 0;
+}
 
 void bus_flush(struct bus_port *port)
 {
     struct bus *bus = port->bus;
     pthread_mutex_lock(&bus->lock);
     bus_publish(bus, port);
-    port->congested = bus->full_sinks > 0;
+    bus_port_learn(port);
     pthread_mutex_unlock(&bus->lock);
     /* when no queue has an event of the slab any more it is filled again from its beginning, warm in the cache as it is */
     struct bus_port_private *p = port->private;
     if (p->slab && atomic_load_explicit(&p->slab->refs, memory_order_acquire) == 1)
-        p->slab->used = 0;
+        p->at = p->slab->data;
 }
 
 void bus_port_woken(struct bus_port *port)
 {
     pthread_mutex_lock(&port->bus->lock);
-    port->congested = port->bus->full_sinks > 0;
+    bus_port_learn(port);
     pthread_mutex_unlock(&port->bus->lock);
 }
 
@@ -169,7 +247,7 @@ struct bus_port *bus_port_new(struct bus *bus, void (*wake)(void *arg), void *ar
     p->wake = wake;
     p->arg = arg;
     pthread_mutex_lock(&bus->lock);
-    port->mask = bus->kinds;
+    bus_port_learn(port);
     p->next = bus->ports;
     bus->ports = port;
     pthread_mutex_unlock(&bus->lock);

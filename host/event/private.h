@@ -8,6 +8,12 @@
 
 #include "host/event/bus.h"
 
+/* ---- kind.c ---- */
+
+#define EVENT_PROTOCOLS 6u
+extern const char *const event_kind_names[SOTH_EV_COUNT];
+extern const char *const event_protocol_names[EVENT_PROTOCOLS];
+
 /* ---- slab.c: memory of events ---- */
 
 #define SLAB_SIZE 65536u
@@ -22,7 +28,7 @@ struct slab_pool {
 /* Events are carved from slabs; a slab lives while its port fills it, has unpublished events in it, or an event of it waits in a queue. */
 struct slab {
     atomic_uint refs;
-    uint32_t used, size;
+    uint32_t size;
     struct slab_pool *pool;
     struct slab *next; /* in the pool; among a port's retired ones */
     _Alignas(16) uint8_t data[];
@@ -36,17 +42,47 @@ void slab_put(struct slab *slab, unsigned refs);
 struct queued {
     struct slab *slab;
     uint32_t bytes;
+    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL: sinks get a view of it (view.c) */
     struct soth_event event;
 };
 
 struct bus_port_private {
-    struct slab *slab;    /* being filled */
+    struct slab *slab;    /* being filled, */
+    uint8_t *at, *end;    /* from here to there */
     struct slab *retired; /* full, with events that are not published yet */
+    unsigned retired_count;
     struct queued **pending;
     size_t count, room;
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
+};
+
+/* ---- losses.c: ranges of events that a sink did not get ---- */
+
+struct loss {
+    uint64_t first, last; /* sequence numbers; all that the sink subscribed to in between is lost, its own events_lost aside */
+    uint64_t count;
+};
+#define LOSSES 8u
+struct losses {
+    struct loss v[LOSSES]; /* in order */
+    unsigned n;
+};
+/* `arrived`: the last number before `more` that reaches the sink; what was lost after it makes one range with `more`. When there are as
+ * many ranges as there may be, two become one that says too much; the count stays right. */
+void losses_add(struct losses *losses, struct loss more, uint64_t arrived);
+
+/* ---- acks.c: what a sink with acks has taken and not acknowledged ---- */
+
+struct unacked {
+    uint64_t sequence_id;
+    uint32_t bytes;
+};
+struct acks {
+    struct unacked *ring;
+    size_t room, head, count, at_hand; /* at_hand: in the batch; may be taken any moment */
+    uint64_t offered, upto; /* the last number offered to the sink, the last that it acknowledged */
 };
 
 /* ---- queue.c: the bounded queue of a sink ---- */
@@ -58,25 +94,79 @@ struct sink {
     struct bus_sink_ops ops;
     uint64_t kinds;
     struct bus_queue_config config;
-    /* (lock) a ring of pointers; bytes counts what is in it and in the batch at hand */
+    /* (lock) a ring of pointers; bytes counts what is in it, in the batch at hand and not acknowledged */
     struct queued **ring;
-    size_t room, head, count;
-    uint64_t bytes;
+    size_t room, head, count, at_hand; /* at_hand: in the batch, does not wait any more */
+    uint64_t bytes, queued_last, taken_last; /* the last numbers that went in and came out, reports of own losses aside */
+    struct acks acks;
     bool sleeping, full, off, reopen, running;
     bool fresh_losses; /* losses that no report was made of, reports of losses aside */
-    uint64_t lost_since_write, lost_to_report, first_lost, last_lost;
-    uint64_t written, lost, undelivered;
+    struct losses losses;
+    uint64_t lost_since_write, written, lost, undelivered;
     pthread_t thread;
     pthread_cond_t ready;
     unsigned failures; /* the thread's own: of write, in a row */
 };
 
 /* (lock) All of them. */
-bool queue_put(struct sink *sink, struct queued *q); /* false: the event is lost, and counted */
+static inline bool queue_over(const struct sink *sink, const struct queued *q)
+{
+    return sink->count + sink->acks.at_hand + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
+}
+bool queue_put_special(struct sink *sink, struct queued *q);
+/* False: the event is lost, and counted. Nearly always there is nothing to think about. */
+static inline bool queue_put(struct sink *sink, struct queued *q)
+{
+    bool special = sink->off | (sink->losses.n == LOSSES) | (q->event.kind == SOTH_EV_EVENTS_LOST);
+    if (special || sink->count >= sink->room || queue_over(sink, q))
+        return queue_put_special(sink, q);
+    sink->ring[(sink->head + sink->count++) & (sink->room - 1)] = q;
+    sink->bytes += q->bytes;
+    sink->queued_last = q->event.sequence_id;
+    return true;
+}
 uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max);
-void queue_lost(struct sink *sink, const struct soth_event *event);
-void queue_clear(struct sink *sink);    /* all of it is lost */
+void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived); /* see losses_add */
+void queue_clear(struct sink *sink);    /* all of it is lost, and what is not acknowledged */
 void queue_relieved(struct sink *sink); /* after take: a pause_flow sink with room again lets the workers go on */
+/* An event was taken: it counts until it is acknowledged. Without memory it counts as such at once. */
+void acks_taken(struct sink *sink, uint64_t sequence_id, uint32_t bytes);
+void acks_done(struct sink *sink, uint64_t upto); /* lets go of what has these numbers */
+
+/* ---- view.c: what a sink may see of events that carry payload ---- */
+
+struct views {
+    char *memory;
+    size_t size, used;
+};
+/* False: a sink that wants that much payload sees nothing of it; else *text is what it sees. */
+bool view_cut(const struct soth_attr *attr, uint64_t payload, struct soth_span *text);
+size_t view_size(const struct queued *q);              /* memory that view_make takes at most */
+bool views_reserve(struct views *views, size_t size);  /* forgets the views that were made */
+const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload);
+
+/* ---- batch.c: a sink's events on their way to its module ---- */
+
+#define BATCH 512
+struct batch {
+    struct queued *queued[BATCH];
+    const struct soth_event *events[BATCH];
+    uint32_t count;
+    uint64_t lost;
+    struct views views; /* kept from batch to batch */
+};
+/* On the sink's thread, without the lock. Offers the batch until it is taken, dropped or time is up. Returns how many events were taken;
+ * *again_ms is the wake-up that the module asked for, 0 = none. */
+uint32_t batch_offer(struct sink *sink, struct batch *batch, uint32_t *again_ms);
+/* Gives the memory back, and what counted in the queue but for what waits to be acknowledged. Takes the lock and keeps it. */
+void batch_release(struct sink *sink, const struct batch *batch, uint32_t taken);
+
+/* ---- sink.c ---- */
+
+void *sink_main(void *arg);
+void sink_reopen(struct sink *sink);
+void sink_doze(struct sink *sink, uint64_t deadline_ns); /* (lock) until the deadline (0 = none) or a signal */
+bool sink_out_of_time(const struct bus *bus);            /* (lock) */
 
 /* ---- bus.c ---- */
 
@@ -84,11 +174,11 @@ struct bus {
     pthread_mutex_t lock;
     struct sink **sinks;
     size_t sink_count;
-    uint64_t kinds;      /* any sink wants */
+    uint64_t kinds, payload_kinds, payload; /* (lock) what any sink wants, see bus_port */
     uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
     bool stopping;       /* (lock) */
-    uint64_t stop_deadline_ns;
+    uint64_t stop_deadline_ns, stop_wait_ns; /* the end of all; until when sinks wait for each other */
     char run_id[33];
     struct slab_pool pool;
     struct bus_port *ports;  /* (lock) */
@@ -96,11 +186,12 @@ struct bus {
     struct event_source system_source;
 };
 
-void *sink_main(void *arg);
 /* (lock) numbers and queues what the port has collected. */
 void bus_publish(struct bus *bus, struct bus_port *port);
 /* (lock) an event of flow 0. */
 void bus_system_event(struct bus *bus, unsigned kind, const struct soth_attr *attrs, size_t n);
+/* (lock) on the port's own thread: what the sinks want and whether there is room. */
+void bus_port_learn(struct bus_port *port);
 /* (lock) tells every port that the bus is no longer congested. */
 void bus_wake_ports(struct bus *bus);
 uint64_t bus_now_ns(void);

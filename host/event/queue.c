@@ -1,52 +1,46 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The bounded queue in front of a sink: a ring of pointers to events, guarded by the bus's lock. When it is full its on_full decides; what
- * is lost is counted and remembered as a range until it can be told.
+ * is lost is counted and remembered as ranges until it can be told. The report of that finds room always, and is not dropped for others.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/event/private.h"
 
-static bool over(const struct sink *sink, const struct queued *q)
-{
-    return sink->count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
-}
-
 /* Is this the report of this sink's own losses? Its attributes are count, first_sequence_id, last_sequence_id, sink. */
-static bool is_own_report(const struct sink *sink, const struct soth_event *event)
+static inline bool is_own_report(const struct sink *sink, const struct soth_event *event)
 {
-    return event->kind == SOTH_EV_EVENTS_LOST && event->attr_count == 4 && soth_span_is(event->attrs[3].text, sink->name);
+    return __builtin_expect(event->kind == SOTH_EV_EVENTS_LOST, 0) && event->attr_count == 4 && soth_span_is(event->attrs[3].text, sink->name);
 }
 
-void queue_lost(struct sink *sink, const struct soth_event *event)
+void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived)
 {
-    uint64_t count = 1, first = event->sequence_id;
-    if (is_own_report(sink, event)) { /* what it told will be told again */
-        count += event->attrs[0].number;
-        first = event->attrs[1].number;
-    } else {
+    const struct soth_attr *told = event->attrs;
+    if (is_own_report(sink, event)) /* what it told will be told again */
+        losses_add(&sink->losses, (struct loss){told[1].number, told[2].number, told[0].number}, UINT64_MAX);
+    else
         sink->fresh_losses = true;
-    }
-    if (sink->lost_to_report == 0 || first < sink->first_lost)
-        sink->first_lost = first;
-    if (sink->lost_to_report == 0 || event->sequence_id > sink->last_lost)
-        sink->last_lost = event->sequence_id;
-    sink->lost_to_report += count;
+    losses_add(&sink->losses, (struct loss){event->sequence_id, event->sequence_id, 1}, arrived);
     sink->lost_since_write++;
     sink->lost++;
 }
 
-static bool ring_room(struct sink *sink)
+/* ---- the ring ---- */
+
+static struct queued **slot(const struct sink *sink, size_t i)
 {
-    if (sink->count < sink->room)
-        return true;
+    return &sink->ring[(sink->head + i) & (sink->room - 1)];
+}
+
+static bool ring_grow(struct sink *sink)
+{
     size_t room = sink->room ? sink->room * 2 : 1024;
     struct queued **bigger = malloc(room * sizeof *bigger);
     if (!bigger)
         return false;
     for (size_t i = 0; i < sink->count; i++)
-        bigger[i] = sink->ring[(sink->head + i) & (sink->room - 1)];
+        bigger[i] = *slot(sink, i);
     free(sink->ring);
     sink->ring = bigger;
     sink->room = room;
@@ -54,25 +48,56 @@ static bool ring_room(struct sink *sink)
     return true;
 }
 
-static void drop_oldest(struct sink *sink)
+static inline bool ring_room(struct sink *sink)
 {
-    struct queued *oldest = sink->ring[sink->head];
+    return sink->count < sink->room || ring_grow(sink);
+}
+
+static void lose_head(struct sink *sink)
+{
+    struct queued *oldest = *slot(sink, 0);
     sink->head = (sink->head + 1) & (sink->room - 1);
     sink->count--;
     sink->bytes -= oldest->bytes;
-    queue_lost(sink, &oldest->event);
+    queue_lost(sink, &oldest->event, sink->taken_last);
     slab_put(oldest->slab, 1);
+}
+
+/* False: there are only reports. */
+static bool drop_oldest(struct sink *sink)
+{
+    size_t reports = 0;
+    while (reports < sink->count && is_own_report(sink, &(*slot(sink, reports))->event))
+        reports++;
+    if (reports == sink->count)
+        return false;
+    struct queued *oldest = *slot(sink, reports);
+    for (size_t i = reports; i > 0; i--)
+        *slot(sink, i) = *slot(sink, i - 1);
+    *slot(sink, 0) = oldest;
+    lose_head(sink);
+    return true;
+}
+
+/* ---- in and out ---- */
+
+/* The newest go on being lost while one more would be a range that there is no place for: what is told stays exact. */
+static bool must_go_on_losing(const struct sink *sink)
+{
+    const struct losses *losses = &sink->losses;
+    return losses->n == LOSSES && losses->v[LOSSES - 1].last > sink->queued_last;
 }
 
 static bool make_room(struct sink *sink, const struct queued *q)
 {
-    if (!over(sink, q))
+    if (!queue_over(sink, q) || is_own_report(sink, &q->event))
         return ring_room(sink);
     switch (sink->config.on_full) {
     case QUEUE_DROP_OLDEST:
-        while (sink->count > 0 && over(sink, q))
-            drop_oldest(sink);
-        return !over(sink, q) && ring_room(sink);
+        while (queue_over(sink, q))
+            if (!drop_oldest(sink))
+                return false;
+        return ring_room(sink);
     case QUEUE_PAUSE_FLOW: /* what was read already still goes in; reading stops now */
         if (!sink->full) {
             sink->full = true;
@@ -84,14 +109,16 @@ static bool make_room(struct sink *sink, const struct queued *q)
     }
 }
 
-bool queue_put(struct sink *sink, struct queued *q)
+bool queue_put_special(struct sink *sink, struct queued *q)
 {
-    if (sink->off || !make_room(sink, q)) {
-        queue_lost(sink, &q->event);
+    if (sink->off || must_go_on_losing(sink) || !make_room(sink, q)) {
+        queue_lost(sink, &q->event, sink->queued_last);
         return false;
     }
-    sink->ring[(sink->head + sink->count++) & (sink->room - 1)] = q;
+    *slot(sink, sink->count++) = q;
     sink->bytes += q->bytes;
+    if (!is_own_report(sink, &q->event))
+        sink->queued_last = q->event.sequence_id;
     return true;
 }
 
@@ -105,18 +132,29 @@ uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max)
     memcpy(out + straight, sink->ring, (n - straight) * sizeof *out);
     sink->head = (sink->head + n) & (sink->room - 1);
     sink->count -= n;
+    sink->at_hand = n;
+    sink->acks.at_hand = sink->config.acks ? n : 0;
+    sink->acks.offered = out[n - 1]->event.sequence_id;
+    for (uint32_t i = n; i > 0; i--)
+        if (!is_own_report(sink, &out[i - 1]->event)) {
+            sink->taken_last = out[i - 1]->event.sequence_id;
+            break;
+        }
     return n;
 }
 
 void queue_clear(struct sink *sink)
 {
     while (sink->count > 0)
-        drop_oldest(sink);
+        lose_head(sink);
+    sink->lost += sink->acks.count;
+    acks_done(sink, UINT64_MAX);
 }
 
 void queue_relieved(struct sink *sink)
 {
-    if (!sink->full || sink->count > sink->config.max_events / 2 || sink->bytes > sink->config.max_bytes / 2)
+    size_t count = sink->count + sink->acks.at_hand + sink->acks.count;
+    if (!sink->full || count > sink->config.max_events / 2 || sink->bytes > sink->config.max_bytes / 2)
         return;
     sink->full = false;
     if (--sink->bus->full_sinks == 0)

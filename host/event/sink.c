@@ -4,27 +4,15 @@
  * published something, then waits a moment more, so that a busy proxy wakes it a few hundred times a second and not for every event.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "host/event/private.h"
 
-#define BATCH 512
-#define LINGER_NS 4000000   /* a moment for more events to come */
-#define RETRY_DEFAULT_MS 100
-#define FAILURES_ALLOWED 10 /* in a row; then the sink is switched off */
-#define BACK_OFF_MS 20      /* after the first failure, doubled with each, */
-#define BACK_OFF_MOST_MS 320
+#define LINGER_NS 4000000 /* a moment for more events to come */
 
-struct batch {
-    struct queued *queued[BATCH];
-    const struct soth_event *events[BATCH];
-    uint32_t count;
-    uint64_t lost;
-};
-
-/* (lock held) until the deadline (0 = none) or a signal. */
-static void doze(struct sink *sink, uint64_t deadline_ns)
+void sink_doze(struct sink *sink, uint64_t deadline_ns)
 {
     struct timespec at = {(time_t)(deadline_ns / 1000000000u), (long)(deadline_ns % 1000000000u)};
     if (deadline_ns)
@@ -33,123 +21,34 @@ static void doze(struct sink *sink, uint64_t deadline_ns)
         pthread_cond_wait(&sink->ready, &sink->bus->lock);
 }
 
-/* (lock held) Losses are told as soon as there is room for the report. */
-static void report_losses(struct sink *sink)
-{
-    if (sink->lost_to_report == 0 || sink->off)
-        return;
-    struct soth_attr attrs[] = {
-        ATTR_NUMBER("count", sink->lost_to_report),
-        ATTR_NUMBER("first_sequence_id", sink->first_lost),
-        ATTR_NUMBER("last_sequence_id", sink->last_lost),
-        ATTR_WORD("sink", sink->name),
-    };
-    sink->lost_to_report = 0;
-    sink->fresh_losses = false;
-    bus_system_event(sink->bus, SOTH_EV_EVENTS_LOST, attrs, 4);
-}
-
-/* ---- what the module answers ---- */
-
-static bool out_of_time(const struct bus *bus)
+bool sink_out_of_time(const struct bus *bus)
 {
     return bus->stopping && bus_now_ns() >= bus->stop_deadline_ns;
 }
 
-static void reopen_now(struct sink *sink)
+void sink_reopen(struct sink *sink)
 {
     if (sink->ops.reopen && sink->ops.reopen(sink->instance) < 0)
         bus_fault(sink->bus, sink->name, "reopen", "reopening failed");
 }
 
-/* Waits before the rest is offered again, no longer than the process has; reopens when asked to. False when time is up. Publishers do
- * not wake it: there is nothing it could do with more events. */
-static bool patience(struct sink *sink, uint32_t ms)
+/* (lock held) Losses are told as soon as it is known that they are. */
+static void report_losses(struct sink *sink)
 {
-    struct bus *bus = sink->bus;
-    uint64_t until = bus_now_ns() + ms * UINT64_C(1000000);
-    pthread_mutex_lock(&bus->lock);
-    while (bus_now_ns() < until && !sink->reopen && !out_of_time(bus))
-        doze(sink, bus->stopping && bus->stop_deadline_ns < until ? bus->stop_deadline_ns : until);
-    bool reopen = sink->reopen, go_on = !out_of_time(bus);
-    sink->reopen = false;
-    pthread_mutex_unlock(&bus->lock);
-    if (reopen)
-        reopen_now(sink);
-    return go_on;
-}
-
-static void lose_rest(struct sink *sink, const struct batch *batch, uint32_t from)
-{
-    pthread_mutex_lock(&sink->bus->lock);
-    for (uint32_t i = from; i < batch->count; i++)
-        queue_lost(sink, batch->events[i]);
-    if (sink->bus->stopping)
-        sink->undelivered += batch->count - from;
-    pthread_mutex_unlock(&sink->bus->lock);
-}
-
-static void broken(struct sink *sink)
-{
-    if (++sink->failures == 1)
-        bus_fault(sink->bus, sink->name, "write", "the sink failed to write; its events are lost until it works again");
-    if (sink->failures < FAILURES_ALLOWED) {
-        uint32_t wait = BACK_OFF_MS;
-        for (unsigned i = 1; i < sink->failures && wait < BACK_OFF_MOST_MS; i++)
-            wait *= 2;
-        patience(sink, wait);
+    struct losses told = sink->losses;
+    if (sink->off)
         return;
+    sink->losses.n = 0;
+    sink->fresh_losses = false;
+    for (unsigned i = 0; i < told.n; i++) {
+        struct soth_attr attrs[] = {
+            ATTR_NUMBER("count", told.v[i].count),
+            ATTR_NUMBER("first_sequence_id", told.v[i].first),
+            ATTR_NUMBER("last_sequence_id", told.v[i].last),
+            ATTR_WORD("sink", sink->name),
+        };
+        bus_system_event(sink->bus, SOTH_EV_EVENTS_LOST, attrs, 4);
     }
-    bus_fault(sink->bus, sink->name, "write", "the sink failed too often and is switched off");
-    pthread_mutex_lock(&sink->bus->lock);
-    sink->off = true;
-    queue_clear(sink);
-    pthread_mutex_unlock(&sink->bus->lock);
-}
-
-/* Offers the batch until it is taken, dropped or time is up. Returns how many events were taken; *again_ms is the wake-up that the
- * module asked for, 0 = none. */
-static uint32_t offer(struct sink *sink, struct batch *batch, uint32_t *again_ms)
-{
-    uint32_t at = 0;
-    for (;;) {
-        uint32_t done = 0, ms = 0;
-        struct soth_batch view = {sizeof view, batch->count - at, batch->events + at, batch->lost};
-        int r = sink->ops.write(sink->instance, &view, &done, &ms);
-        batch->lost = 0;
-        *again_ms = ms;
-        at = r == SOTH_OK ? batch->count : at + (done < view.count ? done : view.count);
-        if (r == SOTH_OK) {
-            sink->failures = 0;
-            return at;
-        }
-        if (r == SOTH_RETRY && patience(sink, ms ? ms : RETRY_DEFAULT_MS))
-            continue;
-        *again_ms = 0;
-        lose_rest(sink, batch, at);
-        if (r < 0)
-            broken(sink);
-        return at;
-    }
-}
-
-/* ---- the loop ---- */
-
-/* Events of one slab come in a row mostly. Returns the bytes that were held. */
-static uint64_t release(const struct batch *batch)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < batch->count;) {
-        struct slab *slab = batch->queued[i]->slab;
-        unsigned refs = 0;
-        while (i < batch->count && batch->queued[i]->slab == slab) {
-            bytes += batch->queued[i]->bytes;
-            refs++;
-            i++;
-        }
-        slab_put(slab, refs);
-    }
-    return bytes;
 }
 
 /* (lock held) Sleeps until there is something to do; wake_ns != 0: until then at the latest. */
@@ -162,7 +61,7 @@ static void wait_for_work(struct sink *sink, uint64_t wake_ns)
             continue;
         }
         sink->sleeping = true;
-        doze(sink, wake_ns);
+        sink_doze(sink, wake_ns);
         sink->sleeping = false;
     }
     if (sink->count > 0 && sink->count < BATCH && !bus->stopping && !sink->reopen) {
@@ -185,35 +84,60 @@ static void take(struct sink *sink, struct batch *batch)
 /* One turn of the loop; lock held before and after, not between. */
 static uint64_t turn(struct sink *sink, struct batch *batch, bool reopen)
 {
-    struct bus *bus = sink->bus;
     uint32_t again_ms = 0;
-    pthread_mutex_unlock(&bus->lock);
+    pthread_mutex_unlock(&sink->bus->lock);
     if (reopen)
-        reopen_now(sink);
-    for (uint32_t i = 0; i < batch->count; i++)
-        batch->events[i] = &batch->queued[i]->event;
-    uint32_t taken = sink->off ? 0 : offer(sink, batch, &again_ms); /* only this thread switches it off */
-    uint64_t bytes = release(batch);
-    pthread_mutex_lock(&bus->lock);
-    sink->written += taken;
-    sink->bytes -= bytes;
-    queue_relieved(sink);
+        sink_reopen(sink);
+    uint32_t taken = sink->off ? 0 : batch_offer(sink, batch, &again_ms); /* only this thread switches it off */
+    batch_release(sink, batch, taken);
     return again_ms ? bus_now_ns() + again_ms * UINT64_C(1000000) : 0;
 }
 
+/* What was taken is flushed; what has to be acknowledged is waited for. */
 static void finish(struct sink *sink)
 {
-    uint64_t now = bus_now_ns(), deadline = sink->bus->stop_deadline_ns;
+    struct bus *bus = sink->bus;
+    uint64_t now = bus_now_ns(), deadline = bus->stop_deadline_ns;
     uint32_t left_ms = deadline > now ? (uint32_t)((deadline - now) / 1000000u) : 0;
-    if (sink->ops.flush && sink->ops.flush(sink->instance, left_ms) < 0)
+    int r = sink->ops.flush ? sink->ops.flush(sink->instance, left_ms) : SOTH_OK;
+    pthread_mutex_lock(&bus->lock);
+    while (sink->acks.count > 0 && !sink_out_of_time(bus))
+        sink_doze(sink, deadline);
+    sink->undelivered += sink->acks.count;
+    if (r < 0 && sink->acks.count == 0)
         sink->undelivered++; /* at least; how many it was the module says */
+    pthread_mutex_unlock(&bus->lock);
+}
+
+static bool is_busy(const struct sink *sink)
+{
+    return sink->running && (sink->count > 0 || sink->at_hand > 0 || (sink->fresh_losses && !sink->off));
+}
+
+/* (lock held) At the end: those that are still at work may lose something, and this sink wants to know. It does not wait for them all the
+ * time that there is, since it has to flush. False: look again. */
+static bool others_are_done(struct sink *sink)
+{
+    struct bus *bus = sink->bus;
+    bool busy = false;
+    for (size_t i = 0; i < bus->sink_count; i++)
+        busy |= is_busy(bus->sinks[i]);
+    if (busy && bus_now_ns() < bus->stop_wait_ns) {
+        sink->sleeping = true;
+        sink_doze(sink, bus->stop_wait_ns);
+        sink->sleeping = false;
+        return false;
+    }
+    for (size_t i = 0; i < bus->sink_count; i++)
+        pthread_cond_signal(&bus->sinks[i]->ready);
+    return true;
 }
 
 void *sink_main(void *arg)
 {
     struct sink *sink = arg;
     struct bus *bus = sink->bus;
-    struct batch batch;
+    struct batch batch = {.count = 0};
     char name[16];
     uint64_t wake_ns = 0;
     snprintf(name, sizeof name, "sink-%.10s", sink->name);
@@ -224,13 +148,15 @@ void *sink_main(void *arg)
         bool reopen = sink->reopen;
         sink->reopen = false;
         take(sink, &batch);
-        if (bus->stopping && batch.count == 0 && sink->count == 0)
+        if (bus->stopping && batch.count == 0 && sink->count == 0 && others_are_done(sink))
             break;
-        wake_ns = turn(sink, &batch, reopen);
-        if (out_of_time(bus))
+        if (!bus->stopping || batch.count > 0 || reopen)
+            wake_ns = turn(sink, &batch, reopen);
+        if (sink_out_of_time(bus))
             break;
     }
     pthread_mutex_unlock(&bus->lock);
     finish(sink);
+    free(batch.views.memory);
     return NULL;
 }

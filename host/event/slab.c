@@ -47,7 +47,6 @@ struct slab *slab_get(struct slab_pool *pool, size_t size)
         slab->pool = pool;
     }
     atomic_init(&slab->refs, 1);
-    slab->used = 0;
     slab->next = NULL;
     return slab;
 }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "host/flow/payload.h"
 #include "host/flow/stage.h"
 
 #define MODULE_ATTRS_MOST 64
@@ -20,6 +21,15 @@ static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs
         flow->state = FLOW_STREAM_CLOSING;
     }
     bus_emit(flow->env->bus, &flow->source, kind, attrs, n);
+}
+
+/* Nobody listens: the event counts in its flow and nothing else is done for it. */
+static bool unwanted(struct flow *flow, unsigned kind)
+{
+    if (bus_wants(flow->env->bus, kind))
+        return false;
+    emit(flow, kind, NULL, 0);
+    return true;
 }
 
 static struct soth_attr exchange_attr(const struct flow *flow)
@@ -175,17 +185,11 @@ static struct soth_attr length_attr(const struct message *msg)
     return NUMBER_IF(msg->has_declared_length, "content_length", msg->declared_length);
 }
 
-/* Query strings are payload: they stay out of events unless a sink asks for full payload. */
-static struct soth_span without_query(struct soth_span target)
-{
-    const char *query = target.n ? memchr(target.p, '?', target.n) : NULL;
-    if (query)
-        target.n = (size_t)(query - target.p);
-    return target;
-}
-
 void emit_request_headers(struct flow *flow, const struct message *msg, struct soth_span authority, struct soth_span origin_form)
 {
+    struct payload_head text = {.fields = {0}};
+    if (unwanted(flow, SOTH_EV_REQUEST_HEADERS))
+        return;
     struct soth_attr attrs[] = {
         BYTES_OR_ABSENT("authority", authority),
         length_attr(msg),
@@ -195,14 +199,20 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
         ATTR_NUMBER("header_count", msg->field_count),
         BYTES_OR_ABSENT("method", msg->method),
         ATTR_WORD("scheme", flow->client.tls ? "https" : "http"),
-        BYTES_OR_ABSENT("target", without_query(origin_form)),
+        BYTES_OR_ABSENT("target", payload_target(origin_form, &text)),
         ATTR_WORD("version", version_text(msg)),
+        ABSENT, ABSENT, ABSENT,
     };
+    payload_head(flow, SOTH_EV_REQUEST_HEADERS, msg, origin_form, &text, attrs + COUNT(attrs) - PAYLOAD_HEAD_ATTRS);
     emit(flow, SOTH_EV_REQUEST_HEADERS, attrs, COUNT(attrs));
+    payload_head_fini(&text);
 }
 
 void emit_response_headers(struct flow *flow, const struct message *msg, bool interim)
 {
+    struct payload_head text = {.fields = {0}};
+    if (unwanted(flow, SOTH_EV_RESPONSE_HEADERS))
+        return;
     struct soth_attr attrs[] = {
         BYTES_OR_ABSENT("content_encoding", msg->content_encoding),
         length_attr(msg),
@@ -213,14 +223,19 @@ void emit_response_headers(struct flow *flow, const struct message *msg, bool in
         interim ? ATTR_BOOL("interim", true) : ABSENT,
         ATTR_NUMBER("status_code", msg->status),
         ATTR_WORD("version", version_text(msg)),
+        ABSENT, ABSENT, ABSENT,
     };
+    payload_head(flow, SOTH_EV_RESPONSE_HEADERS, msg, (struct soth_span){NULL, 0}, &text, attrs + COUNT(attrs) - PAYLOAD_HEAD_ATTRS);
     emit(flow, SOTH_EV_RESPONSE_HEADERS, attrs, COUNT(attrs));
+    payload_head_fini(&text);
 }
 
 void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
 {
     char names[512];
     size_t n = 0;
+    if (unwanted(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS))
+        return;
     for (uint32_t i = 0; i < msg->field_count; i++) {
         struct soth_span name = msg->fields[i].name;
         if (n + name.n + 1 > sizeof names)
@@ -238,21 +253,36 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
     emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS, attrs, COUNT(attrs));
 }
 
+static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct soth_span payload)
+{
+    uint64_t *at = side == SIDE_CLIENT ? &flow->exchange.request_offset : &flow->exchange.response_offset, offset = *at;
+    unsigned kind = side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK;
+    *at += bytes;
+    if (unwanted(flow, kind))
+        return;
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), exchange_attr(flow), ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
+    attrs[3].type |= SOTH_ATTR_PAYLOAD;
+    attrs[3].number = offset;
+    emit(flow, kind, attrs, COUNT(attrs));
+}
+
 void emit_body(struct flow *flow, enum side side)
 {
-    struct exchange *ex = &flow->exchange;
-    uint64_t *chunk = side == SIDE_CLIENT ? &ex->request_chunk : &ex->response_chunk;
-    uint64_t *offset = side == SIDE_CLIENT ? &ex->request_offset : &ex->response_offset;
-    if (*chunk == 0)
-        return;
-    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", *chunk), exchange_attr(flow), ATTR_NUMBER("offset", *offset)};
-    *offset += *chunk;
+    uint64_t *chunk = side == SIDE_CLIENT ? &flow->exchange.request_chunk : &flow->exchange.response_chunk, bytes = *chunk;
     *chunk = 0;
-    emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK, attrs, COUNT(attrs));
+    if (bytes > 0)
+        emit_chunk(flow, side, bytes, (struct soth_span){NULL, 0});
+}
+
+void emit_body_payload(struct flow *flow, enum side side, struct soth_span payload)
+{
+    emit_chunk(flow, side, payload.n, payload);
 }
 
 void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict)
 {
+    if (unwanted(flow, kind))
+        return;
     struct soth_attr attrs[] = {
         ATTR_WORD("action", verdict->action == SOTH_BLOCK ? "block" : "allow"),
         exchange_attr(flow),

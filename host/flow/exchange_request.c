@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/payload.h"
 
 /* ---- the origin's connection ---- */
 
@@ -104,7 +105,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    ex->request_chunk += data.n;
+    payload_body(flow, SIDE_CLIENT, data);
     if (!ex->discard)
         chained_data(flow, fx, SIDE_CLIENT, data);
 }

@@ -4,6 +4,7 @@
  * what happens when an exchange is over. A response's bytes leave in the step in which they came.
  */
 #include "host/flow/exchange.h"
+#include "host/flow/payload.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -207,7 +208,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    ex->response_chunk += data.n;
+    payload_body(flow, SIDE_ORIGIN, data);
     chained_data(flow, fx, SIDE_ORIGIN, data);
 }
 

@@ -50,57 +50,6 @@ static const char *api_name(void *self)
     return instance_of(self)->conf->name;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return (!a && !b) || (a && b && strcmp(a, b) == 0);
-}
-
-static struct counter *counter_new(const char *name, const char *label, const char *help)
-{
-    struct counter *c = calloc(1, sizeof *c);
-    if (!c)
-        return NULL;
-    c->name = strdup(name);
-    c->label = label ? strdup(label) : NULL;
-    c->help = help;
-    c->is_first = true;
-    if (c->name && (!label || c->label))
-        return c;
-    free(c->name);
-    free(c->label);
-    free(c);
-    return NULL;
-}
-
-static int api_counter(void *self, const char *name, const char *label, const char *help)
-{
-    struct instance *instance = instance_of(self);
-    bool is_first = true;
-    for (int i = 0; i < instance->counter_count; i++) {
-        const struct counter *have = instance->counters[i];
-        bool same_name = strcmp(have->name, name) == 0;
-        if (same_name && same_text(have->label, label))
-            return i;
-        is_first = is_first && !same_name;
-    }
-    struct counter **bigger = realloc(instance->counters, ((size_t)instance->counter_count + 1) * sizeof *bigger);
-    if (bigger)
-        instance->counters = bigger;
-    struct counter *c = bigger ? counter_new(name, label, help) : NULL;
-    if (!c)
-        return -SOTH_ENOMEM;
-    c->is_first = is_first;
-    instance->counters[instance->counter_count] = c;
-    return instance->counter_count++;
-}
-
-static void api_count(void *self, int counter, uint64_t amount)
-{
-    struct instance *instance = instance_of(self);
-    if (counter >= 0 && counter < instance->counter_count)
-        atomic_fetch_add_explicit(&instance->counters[counter]->value, amount, memory_order_relaxed);
-}
-
 void instance_hold(struct instance *instance, bool *reason, bool on)
 {
     if (*reason == on)
@@ -115,6 +64,13 @@ static void api_hold_flows(void *self, int on)
     instance_hold(instance, &instance->holds_flows, on != 0);
 }
 
+static void api_ack(void *self, uint64_t sequence_id)
+{
+    struct instance *instance = instance_of(self);
+    if (instance->registry->bus) /* nothing was offered before there is one */
+        bus_ack(instance->registry->bus, instance, sequence_id);
+}
+
 const struct soth_host hostapi = {
     .size = sizeof hostapi,
     .abi_minor = SOTH_ABI_MINOR,
@@ -122,8 +78,8 @@ const struct soth_host hostapi = {
     .cfg_err = api_cfg_err,
     .monotonic_ns = api_monotonic_ns,
     .name = api_name,
-    .counter = api_counter,
-    .count = api_count,
+    .counter = metrics_counter,
+    .count = metrics_count,
     .hold_flows = api_hold_flows,
     .stream_key = event_stream_key,
     .token = api_token,
@@ -144,4 +100,9 @@ const struct soth_host hostapi = {
     .put = cursor_put,
     .frame = chain_frame,
     .timer = chain_set_timer,
+    .gauge = metrics_gauge,
+    .histogram = metrics_histogram,
+    .set = metrics_set,
+    .observe = metrics_observe,
+    .ack = api_ack,
 };

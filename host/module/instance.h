@@ -10,6 +10,7 @@
 #include <soth/sdk.h>
 
 #include "host/conf/load.h"
+#include "host/module/metrics.h"
 
 #define INSTANCE_MAX_FAILURES 16 /* of a policy, in a row; then it is not asked any more and counts as its on_error */
 
@@ -17,13 +18,6 @@
 const struct soth_module *loader_get(const struct soth_strings *directories, const char *name, int *error, char *err, size_t err_size);
 /* Checks a module's prefix and what it must have. 0 or -SOTH_EABI with a sentence. `path` is for the sentence. */
 int loader_check(const struct soth_module *module, const char *path, char *err, size_t err_size);
-
-struct counter {
-    char *name, *label;
-    const char *help;
-    bool is_first; /* of its name in this instance */
-    atomic_uint_fast64_t value;
-};
 
 struct instance {
     struct soth_module module; /* the operations, copied once; an absent slot is NULL */
@@ -36,8 +30,8 @@ struct instance {
     bool holds_flows, failed_closed; /* a sink's own wish; a sink with on_error closed that cannot write */
     uint32_t hooks;
     atomic_uint failures;
-    int counter_count; /* grows while create runs, fixed from then on */
-    struct counter **counters;
+    atomic_uint_fast64_t attrs_left_out; /* of its events, see event_attrs_check */
+    struct metrics metrics;
     _Alignas(16) char self[]; /* what the module sees */
 };
 
@@ -46,7 +40,7 @@ struct registry {
     struct instance **v; /* in order */
     size_t n;
     uint32_t hooks;
-    struct bus *bus; /* for module_fault; NULL until there is one */
+    struct bus *_Atomic bus; /* NULL until there is one; threads of modules look here for it */
     struct decoder *decoders; /* those of v, in order */
     size_t decoder_count;
     atomic_int held; /* reasons of sinks to hold flows */

@@ -20,12 +20,7 @@ static void instance_free(struct instance *instance)
         return;
     if (instance->created && instance->module.destroy)
         instance->module.destroy(instance->self);
-    for (int i = 0; i < instance->counter_count; i++) {
-        free(instance->counters[i]->name);
-        free(instance->counters[i]->label);
-        free(instance->counters[i]);
-    }
-    free(instance->counters);
+    metrics_fini(&instance->metrics);
     options_fini(instance->owned);
     free(instance);
 }
@@ -69,6 +64,8 @@ static int check_events(const struct conf_module *conf, const struct soth_module
 {
     if (conf->events.n > 0 && module->kind != SOTH_KIND_SINK)
         return say(errors, conf, "events", "only sinks take events", -SOTH_ECONFIG);
+    if (conf->payload_bytes > 0 && module->kind != SOTH_KIND_SINK)
+        return say(errors, conf, "payload", "only sinks take events", -SOTH_ECONFIG);
     for (size_t i = 0; i < conf->events.n; i++)
         if (event_kinds_by_name(soth_span(conf->events.v[i])) == 0) {
             char text[256], key[32];
@@ -186,7 +183,7 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     struct instance *instance = arg;
     int r = instance->module.write(instance->self, batch, done, retry_ms);
     if (instance->closed_on_error) /* what it should record does not happen while it cannot */
-        instance_hold(instance, &instance->failed_closed, r < 0);
+        instance_hold(instance, &instance->failed_closed, r < 0 || r == SOTH_DEAD);
     return r;
 }
 
@@ -220,8 +217,11 @@ int registry_add_sinks(struct registry *registry, struct bus *bus)
         struct instance *instance = registry->v[i];
         if (instance->module.kind != SOTH_KIND_SINK)
             continue;
-        struct bus_queue_config queue = {instance->conf->queue.max_events, instance->conf->queue.max_bytes, instance->conf->queue.on_full};
-        int r = bus_add_sink(bus, instance->conf->name, instance, &ops, subscription(instance), &queue);
+        const struct conf_module *conf = instance->conf;
+        struct bus_queue_config queue = {.max_events = conf->queue.max_events, .max_bytes = conf->queue.max_bytes,
+                                         .on_full = conf->queue.on_full, .payload = conf->payload_bytes,
+                                         .acks = (instance->module.flags & SOTH_SINK_ASYNC_ACK) != 0};
+        int r = bus_add_sink(bus, conf->name, instance, &ops, subscription(instance), &queue);
         if (r < 0)
             return r;
     }

@@ -142,6 +142,10 @@ static void readable(struct conn *conn, enum side side)
         conn_drop_input(conn);
         return;
     }
+    if (io->stopped_reading) { /* since this turn began */
+        reconcile(conn);
+        return;
+    }
     ssize_t n = recv(link->fd, io->slab, WORKER_SLAB, 0);
     if (n > 0) {
         step(conn, (struct input){.type = INPUT_DATA, .side = side, .data = io->slab, .size = (size_t)n});

@@ -167,6 +167,7 @@ static void *run(void *arg)
         event_base_loop(io->base, EVLOOP_ONCE);
         if (io->env.bus->pending)
             bus_flush(io->env.bus);
+        io->stopped_reading |= io->env.bus->congested;
         if (io->draining && io->conn_count == 0 && !worker->idle_told) {
             worker->idle_told = true;
             worker->idle(worker->arg);

@@ -66,7 +66,7 @@ enum {
 /* Verdicts of a sink's write. */
 #define SOTH_RETRY 3 /* nothing is lost: the rest of the batch is offered again after retry_ms */
 #define SOTH_DROP 4  /* the rest of the batch cannot be written; it is counted as lost */
-#define SOTH_DEAD 8  /* it will never work again: the instance is switched off */
+#define SOTH_DEAD 8  /* it will never work again: the rest is lost and the instance is switched off */
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------- */
 
@@ -128,8 +128,8 @@ enum {
 #define SOTH_ATTR_U64 1   /* .number, decimal */
 #define SOTH_ATTR_BOOL 2  /* .number, "true" or "false" */
 #define SOTH_ATTR_BYTES 3 /* .text, not known to be UTF-8: serialised as base64 under NAME_b64 when it is not */
-#define SOTH_ATTR_PAYLOAD 4 /* ored to a type: content of a message. Only sinks with `payload` get it, cut as they asked */
-#define SOTH_ATTR_FULL 8    /* ored: only sinks with `payload: full` get it (query strings) */
+#define SOTH_ATTR_PAYLOAD 4 /* emit, ored to TEXT and BYTES: content of a message, .number its offset there; for sinks with `payload` */
+#define SOTH_ATTR_FULL 8    /* emit, ored: only for sinks with `payload: full` (query strings). Sinks see plain types */
 
 struct soth_attr {
     const char *name; /* NUL-terminated, static */
@@ -393,7 +393,7 @@ struct soth_host {
     int (*histogram)(void *self, const char *name, const char *label, const char *help, const uint64_t *bounds, size_t n);
     void (*set)(void *self, int metric, uint64_t value);     /* a gauge */
     void (*observe)(void *self, int metric, uint64_t value); /* a histogram */
-    /* Sinks with SOTH_SINK_ASYNC_ACK: events up to this sequence_id have arrived where they go. Any thread. */
+    /* Sinks with SOTH_SINK_ASYNC_ACK: events up to this sequence_id have arrived where they go. Any thread, also inside write. */
     void (*ack)(void *self, uint64_t sequence_id);
 
     /* For hooks, inside the hook: a promise to PAUSE for at most deadline_ms (1 to 3600000). on_timeout: 1 = open (as if the hook had had no
@@ -444,7 +444,7 @@ struct soth_host {
 #define SOTH_HOOK_SIGNAL 16u
 #define SOTH_HOOK_REWRITE 32u
 
-#define SOTH_SINK_ASYNC_ACK 1u /* flags: `done` means taken; events stay charged to the queue until ack */
+#define SOTH_SINK_ASYNC_ACK 1u /* flags: `done` means taken (copied); events stay charged to the queue until ack */
 
 /* The first five fields are frozen for ever. Later fields are only appended. */
 struct soth_module {
@@ -470,10 +470,10 @@ struct soth_module {
     void (*destroy)(void *self);
 
     /* Sinks. Writes events[0..count) in order; *done says how many are taken. SOTH_OK (all taken), SOTH_RETRY (again after
-     * *retry_ms), SOTH_DROP, SOTH_DEAD, or negative: the instance is broken (on_error). With SOTH_OK, *retry_ms != 0 asks to be called
+     * *retry_ms; 0: a growing while), SOTH_DROP, SOTH_DEAD, or negative: it is broken (on_error). With SOTH_OK, *retry_ms != 0 asks to be called
      * again after that many ms even when nothing arrives (batch->count is then 0). */
     int (*write)(void *self, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms);
-    /* Everything taken must be on its way to where it goes; called at drain, before destroy. */
+    /* Everything taken must be on its way to where it goes; called at drain, before destroy; then the host waits for what is not acked. */
     int (*flush)(void *self, uint32_t deadline_ms);
     /* SIGUSR1: close and reopen what an operator may have moved away. */
     int (*reopen)(void *self);

@@ -44,9 +44,10 @@ struct testhost_bytes {
 #define TESTHOST_TEXT(literal) {(literal), sizeof(literal) - 1}
 
 struct testhost_step {
-    uint32_t direction; /* SOTH_TO_SERVER, SOTH_TO_CLIENT */
+    uint32_t direction; /* SOTH_TO_SERVER, SOTH_TO_CLIENT; TESTHOST_LATER: bytes.n milliseconds pass */
     struct testhost_bytes bytes;
 };
+#define TESTHOST_LATER 2u
 
 /* One exchange. Heads are lines of text. The request's head comes first, the response's before the first step of its direction; after a 101 all
  * steps follow it. Each direction ends after its last step. */
@@ -57,7 +58,9 @@ struct testhost_case {
     const struct testhost_step *steps;
     size_t step_count;
     const char *trailers[2]; /* "Name: value" lines by direction; NULL: none */
-    const char *events;   /* a line each: "kind name=value name=value", sorted by name; NULL: any, but always the same */
+    /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window") and "detached" where it left.
+     * NULL: any, but always the same. */
+    const char *events;
     struct testhost_bytes out[2]; /* what must be relayed (TRANSFORM), what later stages must see (TAP); p NULL: any, but always the same */
     unsigned leave_out;   /* TESTHOST_... below */
 };
@@ -67,7 +70,7 @@ struct testhost_case {
 #define TESTHOST_FRAMES 4u     /* a policy that judges frames: at once, after a pause, after being busy */
 #define TESTHOST_BLOCK 8u      /* a policy that blocks a frame, each in turn */
 #define TESTHOST_CLOSE 16u     /* the exchange ends early, after every byte */
-#define TESTHOST_RESUME 32u    /* pauses: called again too early, resumed twice, late, by another thread, never */
+#define TESTHOST_RESUME 32u    /* pauses end by their deadline at once, or with their exchange: a resume that comes later is stale */
 #define TESTHOST_TWO 64u       /* two exchanges at once */
 #define TESTHOST_LEAKS 128u    /* memory that a closed exchange leaves behind */
 

@@ -213,6 +213,7 @@ static void take_events(struct driver *d)
         log_event(&d->log, &port->pending[i]->event);
     }
     bus_flush(d->world->port);
+    d->world->port->mask = UINT64_MAX; /* there is no sink to want them */
     promise(d, !d->watch.fault[0], "%s", d->watch.fault);
 }
 

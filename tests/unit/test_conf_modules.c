@@ -124,6 +124,28 @@ static void test_config(void **state)
     }
 }
 
+static void test_payload(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } cases[] = {
+        {"module: x\n", 0}, {"module: x\npayload: none\n", 0}, {"module: x\npayload: full\n", BUS_PAYLOAD_FULL},
+        {"module: x\npayload: sample:1\n", 1}, {"module: x\npayload: sample:4k\n", 4096}, {"module: x\npayload: \"sample:1G\"\n", 1 << 30},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const files[] = {"m.yaml", cases[i].text, NULL};
+        struct loaded l;
+        load(&l, files);
+        assert_string_equal(l.messages, "");
+        assert_true(l.modules.v[0].payload_bytes == cases[i].bytes);
+        done(&l);
+    }
+}
+
+#define PAYLOAD_ALLOWED "allowed is none, full, or sample:N with a size of 1 to 1G, as sample:4k\n"
+
 static void test_wrong(void **state)
 {
     (void)state;
@@ -134,7 +156,12 @@ static void test_wrong(void **state)
         {"module: ''", "m.yaml:1:9: module: must not be empty\n"},
         {"- module: x", "m.yaml:1:1: module: expected is a mapping with module: NAME\n"},
         {"module: x\nconfg: {}", "m.yaml:2:1: confg: unknown key, did you mean config?\n"},
-        {"module: x\npayload: full", "m.yaml:2:1: payload: not available in this version, remove it\n"},
+        {"module: x\npayload: all", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
+        {"module: x\npayload: sample", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
+        {"module: x\npayload: sample:0", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
+        {"module: x\npayload: sample:-1", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
+        {"module: x\npayload: sample:2G", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
+        {"module: x\npayload: sample:1kB", "m.yaml:2:10: payload: " PAYLOAD_ALLOWED},
         {"module: ../x", "m.yaml:1:9: module: a module's name has letters, digits, _ and - only\n"},
         {"module: x\nname: a b", "m.yaml:2:7: name: an instance's name has letters, digits, _ and - only\n"},
         {"module: x\norder: first", "m.yaml:2:8: order: 'first' is not a whole number\n"},
@@ -199,7 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_defaults),       cmocka_unit_test(test_config),       cmocka_unit_test(test_wrong),
-        cmocka_unit_test(test_every_file_is_told_about), cmocka_unit_test(test_no_directory),
+        cmocka_unit_test(test_every_file_is_told_about), cmocka_unit_test(test_no_directory), cmocka_unit_test(test_payload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,7 +283,7 @@ static int count_faults(void *instance, const struct soth_batch *batch, uint32_t
 static void faults_are_events(void **state)
 {
     struct bus_sink_ops ops = {count_faults, NULL, NULL};
-    struct bus_queue_config queue = {1024, 1 << 20, QUEUE_DROP_NEWEST};
+    struct bus_queue_config queue = {.max_events = 1024, .max_bytes = 1 << 20, .on_full = QUEUE_DROP_NEWEST};
     (void)state;
     registry.bus = bus_new();
     bus_add_sink(registry.bus, "faults", NULL, &ops, UINT64_C(1) << SOTH_EV_MODULE_FAULT, &queue);

@@ -209,6 +209,8 @@ static void names_are_unique_and_events_are_for_sinks(void **state)
     WRONG(true, -SOTH_ECONFIG, "10.yaml:4:9: module: another instance has this name");
     document("10", "module: judge\nevents: [all]\nconfig: {journal: $J}\n");
     WRONG(true, -SOTH_ECONFIG, "10.yaml:2:9: events: only sinks take events");
+    document("10", "module: judge\npayload: full\nconfig: {journal: $J}\n");
+    WRONG(true, -SOTH_ECONFIG, "10.yaml:2:10: payload: only sinks take events");
 }
 
 /* ---- sinks ---- */
@@ -264,11 +266,11 @@ static void without_events_its_own_subscription_counts(void **state)
                                    "event stream_closed\nflush\ndestroy fixture\n");
 }
 
-static bool held_after_a_failed_write(const char *on_error)
+static bool held_after(const char *failure, const char *on_error)
 {
     char text[256];
     struct bus *bus;
-    snprintf(text, sizeof text, "module: fixture\n%sconfig: {journal: $J, fail_writes: 1}\n", on_error);
+    snprintf(text, sizeof text, "module: fixture\n%sconfig: {journal: $J, %s}\n", on_error, failure);
     document("10", text);
     struct registry *registry = with_sinks(&bus);
     assert_false(registry_flows_held(registry));
@@ -283,9 +285,12 @@ static bool held_after_a_failed_write(const char *on_error)
 static void a_sink_closed_on_error_holds_flows(void **state)
 {
     (void)state;
-    assert_false(held_after_a_failed_write(""));
-    assert_false(held_after_a_failed_write("on_error: open\n"));
-    assert_true(held_after_a_failed_write("on_error: closed\n"));
+    static const char *const failures[] = {"fail_writes: 1", "dead: true"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_false(held_after(failures[i], ""));
+        assert_false(held_after(failures[i], "on_error: open\n"));
+        assert_true(held_after(failures[i], "on_error: closed\n"));
+    }
 }
 
 static void a_sink_may_hold_flows_itself(void **state)

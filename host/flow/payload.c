@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* See payload.h. */
+#include "host/flow/payload.h"
+
+#include <string.h>
+
+#include "host/flow/stage.h"
+#include "host/http/redact.h"
+
+#define PIECE_MOST 16384u /* of an event: fits into the smallest queue that can be configured */
+
+void payload_capture(struct flow *flow, enum side side, struct soth_span data)
+{
+    uint64_t wanted = flow->env->bus->payload;
+    struct exchange *ex = &flow->exchange;
+    uint64_t *chunk = side == SIDE_CLIENT ? &ex->request_chunk : &ex->response_chunk;
+    uint64_t *offset = side == SIDE_CLIENT ? &ex->request_offset : &ex->response_offset;
+    while (data.n > 0 && *offset + *chunk < wanted) {
+        struct soth_span piece = {data.p, data.n < PIECE_MOST ? data.n : PIECE_MOST};
+        emit_body(flow, side); /* what came before nobody wanted to see */
+        emit_body_payload(flow, side, piece);
+        data.p += piece.n;
+        data.n -= piece.n;
+    }
+    *chunk += data.n;
+}
+
+static struct soth_span span_of(const struct buffer *b)
+{
+    return buffer_size(b) > 0 && !b->failed ? (struct soth_span){(const char *)buffer_data(b), buffer_size(b)} : (struct soth_span){NULL, 0};
+}
+
+static struct soth_attr head_attr(const char *name, const struct buffer *text, uint32_t flag)
+{
+    return (struct soth_attr){name, span_of(text), 0, SOTH_ATTR_BYTES | EVENT_ATTR_WHOLE | flag, (uint32_t)strlen(name)};
+}
+
+static const char *query_of(struct soth_span target)
+{
+    return target.n ? memchr(target.p, '?', target.n) : NULL;
+}
+
+void payload_head(const struct flow *flow, unsigned kind, const struct message *msg, struct soth_span target, struct payload_head *text,
+                  struct soth_attr attrs[PAYLOAD_HEAD_ATTRS])
+{
+    const struct soth_strings *more = &flow->env->settings->redact_headers;
+    if (!bus_captures(flow->env->bus, kind))
+        return;
+    bool full = flow->env->bus->payload == BUS_PAYLOAD_FULL;
+    const char *query = full ? query_of(target) : NULL;
+    bool queries = redact_fields(&text->fields, msg, more, false);
+    if (full && queries)
+        redact_fields(&text->all_fields, msg, more, true);
+    if (query)
+        redact_userinfo(&text->query, (struct soth_span){query + 1, target.n - (size_t)(query + 1 - target.p)});
+    attrs[0] = head_attr("headers", &text->fields, SOTH_ATTR_PAYLOAD);
+    attrs[1] = head_attr("headers", &text->all_fields, SOTH_ATTR_FULL);
+    attrs[2] = head_attr("query", &text->query, SOTH_ATTR_FULL);
+}
+
+struct soth_span payload_target(struct soth_span target, struct payload_head *text)
+{
+    const char *query = query_of(target);
+    if (query)
+        target.n = (size_t)(query - target.p);
+    if (!redact_has_userinfo(target))
+        return target;
+    redact_userinfo(&text->target, target);
+    return span_of(&text->target);
+}
+
+void payload_head_fini(struct payload_head *text)
+{
+    buffer_fini(&text->target);
+    buffer_fini(&text->query);
+    buffer_fini(&text->fields);
+    buffer_fini(&text->all_fields);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The content of messages in a flow's events, for sinks that asked for payload: as much of each body as the most curious of them gets, in
+ * pieces as it comes, and heads with secrets redacted. Nothing is gathered. Where no sink asked it costs a load and a branch.
+ */
+#ifndef HOST_FLOW_PAYLOAD_H
+#define HOST_FLOW_PAYLOAD_H
+
+#include "host/flow/parts.h"
+
+/* Bytes of a body are being relayed: emitted now with their content, or counted for emit_body. */
+void payload_capture(struct flow *flow, enum side side, struct soth_span data);
+
+static inline void payload_body(struct flow *flow, enum side side, struct soth_span data)
+{
+    struct exchange *ex = &flow->exchange;
+    if (bus_captures(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK))
+        payload_capture(flow, side, data);
+    else if (side == SIDE_CLIENT)
+        ex->request_chunk += data.n;
+    else
+        ex->response_chunk += data.n;
+}
+
+/* Text that the attributes of one event point to, until the event is emitted. */
+struct payload_head {
+    struct buffer target, query, fields, all_fields;
+};
+#define PAYLOAD_HEAD_ATTRS 3u
+/* The attributes `headers` and `query` of a head, into places of absent ones; `target` is a request's origin-form target, else absent. */
+void payload_head(const struct flow *flow, unsigned kind, const struct message *msg, struct soth_span target, struct payload_head *text,
+                  struct soth_attr attrs[PAYLOAD_HEAD_ATTRS]);
+/* A target without its query and without user information. */
+struct soth_span payload_target(struct soth_span target, struct payload_head *text);
+void payload_head_fini(struct payload_head *text);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Events: what a decoder publishes becomes a line of text, after a look at whether its kind may have those attributes. */
+#include "parts.h"
+
+#include <stdlib.h>
+
+static const struct {
+    const char *name, *attributes;
+} kinds[SOTH_EV_COUNT] = {
+#define SOTH_EVENT(id, NAME, name, groups, attributes, text) [id] = {#name, attributes},
+#include <soth/events.def>
+#undef SOTH_EVENT
+};
+
+const char *th_event_name(uint32_t kind)
+{
+    return kind < SOTH_EV_COUNT && kinds[kind].name ? kinds[kind].name : NULL;
+}
+
+uint32_t th_event_number(struct soth_span name)
+{
+    for (uint32_t kind = 1; kind < SOTH_EV_COUNT; kind++)
+        if (kinds[kind].name && soth_span_is(name, kinds[kind].name))
+            return kind;
+    return 0;
+}
+
+bool th_event_allowed(uint32_t kind, const char *attribute, size_t n)
+{
+    for (const char *at = kinds[kind].attributes; *at; at += *at == ' ') {
+        size_t length = strcspn(at, " ");
+        if (length == n && memcmp(at, attribute, n) == 0)
+            return true;
+        at += length;
+    }
+    return false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct soth_attr *const *)a)->name, (*(const struct soth_attr *const *)b)->name);
+}
+
+#define ATTRS_MOST 64
+
+void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n)
+{
+    const struct soth_attr *sorted[ATTRS_MOST];
+    n = n < ATTRS_MOST ? n : ATTRS_MOST;
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &attrs[i];
+    qsort(sorted, n, sizeof *sorted, by_name);
+    th_text_say(out, "%s", name);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t type = sorted[i]->type & ~(uint32_t)(SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL);
+        if (!sorted[i]->text.p)
+            continue;
+        th_text_say(out, " %s=", sorted[i]->name);
+        if (type == SOTH_ATTR_U64)
+            th_text_say(out, "%llu", (unsigned long long)sorted[i]->number);
+        else if (type == SOTH_ATTR_BOOL)
+            th_text_say(out, "%s", sorted[i]->number ? "true" : "false");
+        else
+            th_text_escape(out, sorted[i]->text);
+    }
+    th_text_add(out, "\n", 1);
+}
+
+int th_emit(void *self, struct soth_flow *view, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct testhost *host = th_host_of(self);
+    const char *name = th_event_name(kind);
+    if (!name) {
+        th_fault(host, "emit: there is no event kind %u", (unsigned)kind);
+        return -SOTH_EINVALID;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!th_event_allowed(kind, attrs[i].name, strlen(attrs[i].name)))
+            th_fault(host, "emit: %s has no attribute %s", name, attrs[i].name);
+    if (n > ATTRS_MOST)
+        th_fault(host, "emit: %s with %zu attributes, 64 are the most", name, n);
+    if (view)
+        th_event_say(&view->flow->events, name, attrs, n);
+    return SOTH_OK;
+}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Content of messages in events: none, a sample or all of it, each sink as it asked; secrets leave with nobody."""
+import base64
+
+import pytest
+
+from harness.eventlog import EventLog
+from harness.invariants import check_log
+from harness.origin import pattern, reply
+from harness.proxy import installed_schema
+from harness.timing import until
+
+SECRET = "s3cr3t-of-the-client"
+BODY = bytes(range(256)) * 160  # 40 kB
+FIELDS = [("Authorization", f"Bearer {SECRET}"), ("cOOkie", f"id={SECRET}"), ("X-Api-Key", SECRET), ("X-Internal-Key", SECRET),
+          ("X-Auth-Token", SECRET), ("Accept", "text/*"), ("Referer", f"https://me:{SECRET}@h.test/page?ref=1"), ("accept", "a/b")]
+
+
+def value(event, name):
+    """An attribute's bytes, however they are written down; None when it is absent."""
+    if name in event.attrs:
+        return event.attrs[name].encode()
+    return base64.b64decode(event.attrs[name + "_b64"]) if name + "_b64" in event.attrs else None
+
+
+def body(events, kind):
+    return b"".join(value(e, "payload") or b"" for e in events if e.kind == kind)
+
+
+@pytest.fixture
+def logs(proxy, origin, tmp_path):
+    """A POST with secrets through a proxy with three sinks; their logs, by payload."""
+    answer = reply(body=b"".join(pattern(30000)), fields=[("Set-Cookie", f"id={SECRET}"), ("Location", "/next?code=1"), ("X-Shown", "yes")])
+    server = origin(routes={"/form": lambda wire, request: wire.send(answer)})
+    more = [{"module": "sink_file", "name": "log-" + name, "payload": payload,
+             "config": {"path": str(tmp_path / f"{name}.jsonl"), "flush_every": 1}} for name, payload in (("sample", "sample:1k"), ("full", "full"))]
+    p = proxy(extra_modules=more, redact_headers=["x-internal-key"])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("POST", "/form?q=http://u:p@h/&k=v", f"origin.test:{server.port}", FIELDS, BODY).status == 200
+    p.wait_closed()
+    found = {"none": p.log}
+    for name in ("sample", "full"):
+        found[name] = EventLog(tmp_path / f"{name}.jsonl")
+        until(lambda log=found[name]: log.find("stream_closed"), 10, "the flow's end in every log")
+    return found
+
+
+def test_every_log_is_sound(logs):
+    for log in logs.values():
+        assert check_log(log, installed_schema()) == []
+    chunks = [[(e.at("bytes"), e.at("offset")) for e in log.find("request_body_chunk")] for log in logs.values()]
+    assert chunks[0] == chunks[1] == chunks[2], "all sinks get the same events"
+
+
+def test_a_sink_without_payload_sees_none(logs):
+    for event in logs["none"].events():
+        assert not {"payload", "payload_b64", "headers", "headers_b64", "query", "query_b64"} & set(event.attrs)
+    head = logs["none"].find("request_headers")[0]
+    assert head.at("target") == "/form"
+
+
+def test_full_is_the_whole_of_it(logs):
+    events = logs["full"].events()
+    assert body(events, "request_body_chunk") == BODY
+    assert body(events, "response_body_chunk") == b"".join(pattern(30000))
+    head = logs["full"].find("request_headers")[0]
+    assert head.at("query") == "q=http://[redacted]@h/&k=v"
+    assert head.at("target") == "/form"
+    assert "Location: /next?code=1\n" in logs["full"].find("response_headers")[0].at("headers")
+
+
+def test_a_sample_is_the_beginning(logs):
+    events = logs["sample"].events()
+    assert body(events, "request_body_chunk") == BODY[:1024]
+    assert body(events, "response_body_chunk") == b"".join(pattern(30000))[:1024]
+    bare = [value(e, "payload") is None for e in events if e.kind == "request_body_chunk"]
+    assert bare == sorted(bare) and bare[-1], "what lies behind the sample carries nothing"
+    head = logs["sample"].find("request_headers")[0]
+    assert head.at("query") is None
+    assert "Location: /next\n" in logs["sample"].find("response_headers")[0].at("headers")
+
+
+def test_heads_are_whole_and_secrets_redacted(logs):
+    for name in ("sample", "full"):
+        lines = logs[name].find("request_headers")[0].at("headers").splitlines()
+        assert lines[1:6] == ["Authorization: [redacted]", "cOOkie: [redacted]", "X-Api-Key: [redacted]", "X-Internal-Key: [redacted]",
+                              "X-Auth-Token: [redacted]"]
+        assert lines[6] == "Accept: text/*" and lines[8] == "accept: a/b"
+        assert lines[7] == "Referer: https://[redacted]@h.test/page" + ("?ref=1" if name == "full" else "")
+        answer = logs[name].find("response_headers")[0].at("headers").splitlines()
+        assert "Set-Cookie: [redacted]" in answer and "X-Shown: yes" in answer
+
+
+def test_no_secret_in_any_log(logs):
+    for name, log in logs.items():
+        assert SECRET.encode() not in log.path.read_bytes(), name
+
+
+def test_every_message_has_a_sample_of_its_own(proxy, origin):
+    server, p = origin(), proxy(sink_top={"payload": "sample:3"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        for text in (b"first", b"second"):
+            client.ask("POST", "/hello", "origin.test", body=text)
+    p.wait_closed()
+    assert [e.at("payload") for e in p.log.find("request_body_chunk")] == ["fir", "sec"]
+    assert [e.at("payload") for e in p.log.find("response_body_chunk")] == ["hel", "hel"]
+
+
+def test_chunked_bodies_are_shown_without_their_framing(proxy, origin):
+    server, p = origin(), proxy(sink_top={"payload": "full"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/chunked/100000", "origin.test")
+    p.wait_closed()
+    chunks = p.log.find("response_body_chunk")
+    assert body(chunks, "response_body_chunk") == b"".join(pattern(100000))
+    assert max(int(e.at("bytes")) for e in chunks) <= 16384, "pieces that fit into any queue"
+
+
+def test_user_information_in_a_path_is_redacted_without_payload_too(proxy, origin):
+    server, p = origin(), proxy()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", f"/fetch/http://me:{SECRET}@h.test/x", "origin.test")
+    p.wait_closed()
+    assert p.log.find("request_headers")[0].at("target") == "/fetch/http://[redacted]@h.test/x"
