@@ -26,9 +26,10 @@ static const struct command {
     {"ca", ca_command, "show", "prints its subject, fingerprint and validity"},
     {"ca", ca_command, "export [--out FILE] [--format pem|der|p12] [--with-key] [--password-file FILE]", "writes its certificate"},
     {"ca", ca_command, "env [--shell sh|fish|json] [--proxy URL]", "environment for clients that ignore the system's CA store"},
-    {"module", module_command, "list", "which modules the configuration enables, and their order"},
-    {"module", module_command, "check FILE.so", "loads a module's file and checks version, operations and options"},
+    {"module", module_command, "list", "which modules there are, which are on, in which order, and why others are not"},
+    {"module", module_command, "check FILE.so [--config FILE]", "tries a module out; FILE is a file as in conf.d"},
     {"module", module_command, "doc FILE.so", "its options as Markdown"},
+    {"module", module_command, "new sink|decoder|policy NAME [DIRECTORY]", "a folder to begin a module with"},
     {"config", config_command, "doc", "every configuration key as Markdown"},
     {NULL, NULL, NULL, NULL},
 };

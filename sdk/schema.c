@@ -24,7 +24,7 @@ static const struct kind kinds[] = {
 /* Attributes that are more than text. What is in none of these lists is text of a peer or of the configuration. */
 static const char numbers[] =
     " bytes bytes_from_client bytes_from_server bytes_in bytes_out content_length count decoded_bytes duration_ms exchange_no first_sequence_id header_bytes "
-    "header_count last_sequence_id limit_value offset status_code tls_alert tls_errno tls_failure_global_count tls_failure_host_count "
+    "header_count last_sequence_id limit_value offset record_len sequence_no status_code tls_alert tls_errno tls_failure_global_count tls_failure_host_count "
     "tls_failure_host_rolling_count tls_failure_reason_count tls_failure_source_count tls_verify_code trailer_count ";
 static const char booleans[] = " interim resumed override_force_tunnel override_disable_h2 override_skip_upstream_verify ";
 static const struct {

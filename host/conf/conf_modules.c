@@ -128,10 +128,9 @@ static int read_document(struct conf_modules *out, const struct conf_node *docum
     return count;
 }
 
-static int read_file(struct conf_modules *out, const char *path, FILE *errors)
+static int take_file(struct conf_modules *out, struct conf_file *file, FILE *errors)
 {
     struct conf_modules_private *p = out->private;
-    struct conf_file *file = conf_file_open(path, true, errors);
     struct conf_file **bigger = file ? realloc(p->files, (p->file_count + 1) * sizeof *bigger) : NULL;
     int count = 0;
     if (!bigger) {
@@ -156,6 +155,21 @@ static void unreadable(const char *directory, const struct conf_node *given, FIL
     } else {
         fprintf(errors, "%s:1:1: conf_d: cannot be read: %s\n", directory, strerror(error));
     }
+}
+
+static int read_file(struct conf_modules *out, const char *path, FILE *errors)
+{
+    return take_file(out, conf_file_open(path, true, errors), errors);
+}
+
+int conf_modules_read(struct conf_file *file, struct conf_modules *out, FILE *errors)
+{
+    *out = (struct conf_modules){.private = calloc(1, sizeof *out->private)};
+    if (!out->private) {
+        conf_file_free(file);
+        return -SOTH_ENOMEM;
+    }
+    return take_file(out, file, errors) ? -SOTH_ECONFIG : SOTH_OK;
 }
 
 int conf_modules_load(const char *directory, const struct conf_node *given, struct conf_modules *out, FILE *errors)

@@ -50,6 +50,8 @@ struct conf_modules {
 /* Every *.yaml of the directory in name order. `given` is the mapping whose key conf_d names the directory; NULL: it is the default, and
  * when it is missing there are no modules. 0 or -SOTH_ECONFIG with messages. */
 int conf_modules_load(const char *directory, const struct conf_node *given, struct conf_modules *out, FILE *errors);
+/* The same out of one file, which it takes: conf_file_open, or conf_file_from_text; NULL is an error. */
+int conf_modules_read(struct conf_file *file, struct conf_modules *out, FILE *errors);
 void conf_modules_fini(struct conf_modules *modules);
 
 #endif

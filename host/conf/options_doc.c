@@ -77,66 +77,86 @@ static size_t field_size(const struct soth_opt *opt)
     }
 }
 
-static int check_table(const struct soth_opt *table, size_t size, unsigned depth, char *err, size_t err_size)
+static bool is_there_before(const struct soth_opt *table, const struct soth_opt *opt)
 {
-    for (const struct soth_opt *opt = table; opt && opt->key; opt++) {
-        const char *what = NULL;
-        if (opt->type < SOTH_OPT_T_BOOL || opt->type > SOTH_OPT_T_PAIRS)
-            what = "has an unknown type";
-        else if (opt->offset > size || size - opt->offset < field_size(opt))
-            what = "lies outside the module's struct";
-        else if (opt->type == SOTH_OPT_T_ENUM && !opt->choices)
-            what = "has no choices";
-        else if ((opt->type == SOTH_OPT_T_LIST || opt->type == SOTH_OPT_T_MAP) && (!opt->sub || depth > 8))
-            what = "has no table of its own, or is nested too deeply";
-        else if (opt->type == SOTH_OPT_T_LIST && opt->item_size == 0)
-            what = "has items of size 0";
-        else if (opt->min > opt->max)
-            what = "has a range that ends before it begins";
-        if (what) {
-            snprintf(err, err_size, "option %s %s", opt->key, what);
-            return -SOTH_EABI;
-        }
-        if (opt->sub) {
-            int r = check_table(opt->sub, opt->type == SOTH_OPT_T_LIST ? opt->item_size : size - opt->offset, depth + 1, err, err_size);
-            if (r < 0)
-                return r;
-        }
-    }
-    return SOTH_OK;
+    for (; table < opt; table++)
+        if (strcmp(table->key, opt->key) == 0)
+            return true;
+    return false;
 }
 
-int options_check(const struct soth_opt *table, size_t self_size, char *err, size_t err_size)
+/* What is wrong with one row; NULL = nothing. */
+static const char *wrong_row(const struct soth_opt *table, const struct soth_opt *opt, size_t size, unsigned depth)
 {
-    int r = check_table(table, self_size, 0, err, err_size);
-    if (r < 0)
-        return r;
-    /* presets must parse: fill a block of the module's size with nothing but them */
+    bool has_sub = opt->type == SOTH_OPT_T_LIST || opt->type == SOTH_OPT_T_MAP;
+    if (opt->type < SOTH_OPT_T_BOOL || opt->type > SOTH_OPT_T_PAIRS)
+        return "has an unknown type";
+    if (opt->offset > size || size - opt->offset < field_size(opt))
+        return "lies outside the module's struct";
+    if (opt->type != SOTH_OPT_T_MAP && opt->offset % (field_size(opt) < sizeof(void *) ? field_size(opt) : sizeof(void *)) != 0)
+        return "is not aligned as its type must be: take its place with offsetof";
+    if (opt->type == SOTH_OPT_T_ENUM && !opt->choices)
+        return "has no choices";
+    if (has_sub && (!opt->sub || depth > 8))
+        return "has no table of its own, or is nested too deeply";
+    if (opt->type == SOTH_OPT_T_LIST && opt->item_size == 0)
+        return "has items of size 0";
+    if (opt->min > opt->max)
+        return "has a range that ends before it begins";
+    if (is_there_before(table, opt))
+        return "is in the table twice";
+    return NULL;
+}
+
+/* Every default must parse: fills a block with nothing but them. */
+static int check_presets(const struct soth_opt *table, size_t size, char *err, size_t err_size)
+{
     char *messages = NULL;
-    size_t size = 0;
+    size_t messages_size = 0, n = 0;
     struct options_owned *owned = NULL;
-    FILE *errors = open_memstream(&messages, &size);
+    FILE *errors = open_memstream(&messages, &messages_size);
     if (!errors)
         return -SOTH_ENOMEM;
-    void *block = calloc(1, self_size ? self_size : 1);
-    struct conf_file *empty = conf_file_from_text("presets", "{}", errors);
-    struct soth_opt *copy = NULL;
-    size_t n = 0;
     while (table && table[n].key)
         n++;
-    copy = calloc(n + 1, sizeof *copy);
-    for (size_t i = 0; copy && i < n; i++) {
-        copy[i] = table[i];
-        copy[i].flags &= ~SOTH_REQUIRED;
+    void *block = calloc(1, size ? size : 1);
+    struct conf_file *empty = conf_file_from_text("presets", "{}", errors);
+    struct soth_opt *optional = calloc(n + 1, sizeof *optional);
+    for (size_t i = 0; optional && i < n; i++) {
+        optional[i] = table[i];
+        optional[i].flags &= ~SOTH_REQUIRED;
     }
-    int count = copy && block && empty ? options_fill(copy, conf_file_document(empty, 0), block, &owned, errors, "") : 1;
+    int count = optional && block && empty ? options_fill(optional, conf_file_document(empty, 0), block, &owned, errors, "") : 1;
     fclose(errors);
     if (count > 0)
         snprintf(err, err_size, "a default does not parse: %.*s", messages ? (int)strcspn(messages, "\n") : 0, messages ? messages : "");
     options_fini(owned);
     conf_file_free(empty);
-    free(copy);
+    free(optional);
     free(block);
     free(messages);
     return count > 0 ? -SOTH_EABI : SOTH_OK;
+}
+
+static int check_table(const struct soth_opt *table, size_t size, unsigned depth, char *err, size_t err_size)
+{
+    int r = SOTH_OK;
+    for (const struct soth_opt *opt = table; r == SOTH_OK && opt && opt->key; opt++) {
+        const char *what = wrong_row(table, opt, size, depth);
+        if (what) {
+            snprintf(err, err_size, "option %s %s", opt->key, what);
+            return -SOTH_EABI;
+        }
+        if (opt->sub)
+            r = check_table(opt->sub, opt->type == SOTH_OPT_T_LIST ? opt->item_size : size - opt->offset, depth + 1, err, err_size);
+        if (r == SOTH_OK && opt->type == SOTH_OPT_T_LIST) /* its items have defaults of their own */
+            r = check_presets(opt->sub, opt->item_size, err, err_size);
+    }
+    return r;
+}
+
+int options_check(const struct soth_opt *table, size_t self_size, char *err, size_t err_size)
+{
+    int r = check_table(table, self_size, 0, err, err_size);
+    return r < 0 ? r : check_presets(table, self_size, err, err_size);
 }

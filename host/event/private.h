@@ -97,7 +97,7 @@ struct sink {
     /* (lock) a ring of pointers; bytes counts what is in it, in the batch at hand and not acknowledged */
     struct queued **ring;
     size_t room, head, count, at_hand; /* at_hand: in the batch, does not wait any more */
-    uint64_t bytes, queued_last, taken_last; /* the last numbers that went in and came out, reports of own losses aside */
+    uint64_t bytes, queued_last; /* queued_last: the last number that went in, reports of own losses aside */
     struct acks acks;
     bool sleeping, full, off, reopen, running;
     bool fresh_losses; /* losses that no report was made of, reports of losses aside */

@@ -59,7 +59,7 @@ static void lose_head(struct sink *sink)
     sink->head = (sink->head + 1) & (sink->room - 1);
     sink->count--;
     sink->bytes -= oldest->bytes;
-    queue_lost(sink, &oldest->event, sink->taken_last);
+    queue_lost(sink, &oldest->event, 0); /* what was taken out before is told about already: since then all were lost */
     slab_put(oldest->slab, 1);
 }
 
@@ -135,11 +135,6 @@ uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max)
     sink->at_hand = n;
     sink->acks.at_hand = sink->config.acks ? n : 0;
     sink->acks.offered = out[n - 1]->event.sequence_id;
-    for (uint32_t i = n; i > 0; i--)
-        if (!is_own_report(sink, &out[i - 1]->event)) {
-            sink->taken_last = out[i - 1]->event.sequence_id;
-            break;
-        }
     return n;
 }
 

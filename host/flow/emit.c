@@ -8,7 +8,7 @@
 #include "host/flow/payload.h"
 #include "host/flow/stage.h"
 
-#define MODULE_ATTRS_MOST 64
+#define MODULE_ATTRS_MOST EVENT_ATTRS_MOST
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define ABSENT ((struct soth_attr){"", {NULL, 0}, 0, SOTH_ATTR_TEXT, 0})
 #define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)

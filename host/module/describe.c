@@ -1,17 +1,39 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* One module file, loaded as a run would load it and described out of its own tables. Makes no instance. */
+#include <ctype.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/module/inspect.h"
 #include "host/module/instance.h"
 #include "host/module/registry.h"
 
+/* A sink's own subscription, as it would be written in its YAML. */
+static void describe_events(const struct soth_module *m, FILE *out)
+{
+    static const char *const groups[] = {"connect", "tls", "http", "body", "stream", "grpc", "decoder", "system"};
+    const char *between = "";
+    fputs("Events, unless `events:` says otherwise: ", out);
+    if (m->events == 0 || m->events == SOTH_GROUP_ALL)
+        fputs("all", out);
+    for (size_t i = 0; m->events && m->events != SOTH_GROUP_ALL && i < sizeof groups / sizeof *groups; i++)
+        if (m->events >> i & 1) {
+            fprintf(out, "%s%s", between, groups[i]);
+            between = ", ";
+        }
+    fputs(".\n\n", out);
+}
+
 static void describe(const struct soth_module *m, FILE *out)
 {
-    fprintf(out, "# %s\n\n%s %s, %s, module ABI %u.%u", m->name, m->kind == SOTH_KIND_SINK ? "Sink" : "Policy", m->version, m->license, m->abi_major,
-            m->abi_minor);
-    fprintf(out, "%s%s.\n\n", m->doc ? ": " : "", m->doc ? m->doc : "");
+    fprintf(out, "# %s\n\n", m->name);
+    if (m->doc)
+        fprintf(out, "%c%s.\n\n", toupper((unsigned char)*m->doc), *m->doc ? m->doc + 1 : "");
+    fprintf(out, "A %s, version %s, licence %s, module ABI %u.%u.\n\n", inspect_kind(m->kind), m->version, m->license, m->abi_major, m->abi_minor);
+    if (m->kind == SOTH_KIND_SINK)
+        describe_events(m, out);
+    fprintf(out, "```yaml\nmodule: %s\n%s```\n\n", m->name, m->options ? "config: {...}\n" : "");
     if (m->options) {
         fputs("The keys of `config:`\n\n", out);
         options_doc(m->options, "", out);

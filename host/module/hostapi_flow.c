@@ -55,12 +55,18 @@ void *api_flow_state(struct soth_flow *flow)
 int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
     struct instance *instance = instance_of(self);
-    if (kind == 0 || kind >= SOTH_EV_COUNT)
-        return -SOTH_EINVALID;
+    struct soth_attr proper[EVENT_ATTRS_MOST];
+    struct bus *bus = instance->registry->bus;
+    unsigned left_out = 0;
+    int count = event_attrs_check(kind, attrs, n, proper, &left_out);
+    if (count < 0)
+        return count;
+    if (left_out)
+        atomic_fetch_add_explicit(&instance->attrs_left_out, left_out, memory_order_relaxed);
     if (flow)
-        flow->emit(flow, kind, attrs, n);
-    else if (instance->registry->bus)
-        bus_emit_system(instance->registry->bus, kind, attrs, n);
+        flow->emit(flow, kind, proper, (size_t)count);
+    else if (bus)
+        bus_emit_system(bus, kind, proper, (size_t)count);
     return SOTH_OK;
 }
 

@@ -4,16 +4,14 @@
  * numbers of both sides and what to do. Nothing is ever unloaded. dlopen is called here and nowhere else.
  */
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/module/instance.h"
+#include "host/module/object.h"
 
 struct loaded {
     struct loaded *next;
@@ -78,7 +76,7 @@ static int check_operations(const struct soth_module *m, const char *path, char 
     return SOTH_OK;
 }
 
-int loader_check(const struct soth_module *module, const char *path, char *err, size_t err_size)
+static int check_prefix(const struct soth_module *module, const char *path, char *err, size_t err_size)
 {
     /* behind it come the operations of the kinds, of which an older minor may have fewer */
     const uint32_t least = (uint32_t)offsetof(struct soth_module, write);
@@ -96,38 +94,41 @@ int loader_check(const struct soth_module *module, const char *path, char *err, 
         snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy, 3 decoder)", path, module->kind);
         return -SOTH_EABI;
     }
+    return SOTH_OK;
+}
+
+int loader_check(const struct soth_module *module, const char *path, char *err, size_t err_size)
+{
+    int r = check_prefix(module, path, err, err_size);
+    if (r < 0)
+        return r;
     struct soth_module copy = {0};
     memcpy(&copy, module, module->size < sizeof copy ? module->size : sizeof copy);
     return check_operations(&copy, path, err, err_size);
 }
 
-/* Its code runs inside the proxy: nobody but root and the proxy's own user may have written it. */
-static const char *unsafe(const struct stat *st)
-{
-    if (st->st_mode & (S_IWGRP | S_IWOTH))
-        return "group or others may write it: chmod go-w it, its code runs inside the proxy";
-    if (st->st_uid != 0 && st->st_uid != geteuid())
-        return "belongs to another user, who could put any code into the proxy: chown it";
-    return NULL;
-}
-
-/* Is it a file that only its owner writes, and an ELF object? */
+/* The prefix and its size, out of the file: what does not fit is refused before any code of it runs, constructors included. */
 static int check_file(const char *path, char *err, size_t err_size)
 {
-    struct stat st;
-    char magic[4];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        snprintf(err, err_size, "%s: cannot open: %s", path, fd < 0 ? strerror(errno) : "not a regular file");
-        if (fd >= 0)
-            close(fd);
-        return -SOTH_ENOENT;
+    int error = SOTH_OK;
+    struct soth_module prefix = {0};
+    struct object *object = object_open(path, &error, err, err_size);
+    if (!object)
+        return error;
+    int64_t size = object_read(object, "soth_mitm_module", &prefix, offsetof(struct soth_module, name));
+    if (size == 0 && object_has_symbols(object))
+        error = refuse(err, err_size, path, "has no symbol soth_mitm_module: not a module of soth-mitm, or not exported");
+    else if (size < 0)
+        error = refuse(err, err_size, path, "its symbol soth_mitm_module is no constant struct: write it with the SDK's macros");
+    else if (size > 0)
+        error = check_prefix(&prefix, path, err, err_size);
+    if (error == SOTH_OK && size > 0 && prefix.size > (uint64_t)size) {
+        snprintf(err, err_size, "%s: its module struct says that it has %u bytes, it has %u; rebuild it with the SDK's macros", path, prefix.size,
+                 (unsigned)size);
+        error = -SOTH_EABI;
     }
-    ssize_t n = read(fd, magic, sizeof magic);
-    close(fd);
-    if (n != 4 || memcmp(magic, "\177ELF", 4) != 0)
-        return refuse(err, err_size, path, "is not an ELF shared object");
-    return unsafe(&st) ? refuse(err, err_size, path, unsafe(&st)) : SOTH_OK;
+    object_close(object);
+    return error;
 }
 
 /* NAME.so holds the module NAME: configuration, metrics and messages then speak of the same thing. */
@@ -149,7 +150,9 @@ static const struct soth_module *load(const char *path, int *error, char *err, s
     *error = -SOTH_EABI;
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle) {
-        snprintf(err, err_size, "cannot load: %s", dlerror());
+        const char *why = dlerror(); /* has the path */
+        snprintf(err, err_size, "cannot load: %s%s", why,
+                 strstr(why, "undefined symbol") ? "; link the library that has it, -Wl,-z,defs shows such names when it is built" : "");
         return NULL;
     }
     const struct soth_module *module = dlsym(handle, "soth_mitm_module");

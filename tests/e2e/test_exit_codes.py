@@ -8,27 +8,10 @@ import subprocess
 
 import pytest
 
+from harness.exits import ends
 from harness.proxy import BINARY, STATUS_KEYS, statuses
 from harness.timing import scaled
 from harness.tools import clean_env
-
-
-def run_to_end(p, *args, env=None):
-    done = subprocess.run(p.command("run", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(20),
-                          env=clean_env(HOME=p.folder, **(env or {})))
-    return done.returncode, done.stderr.decode(errors="replace")
-
-
-def ends(p, code, name, *words):
-    got, stderr = run_to_end(p)
-    assert got == code, f"{got}: {stderr}"
-    last = statuses(stderr)[-1]
-    assert (last["stage"], last["outcome"], last["exit_code"], last["exit_class"]) == ("exit", "error", code, name)
-    assert not [s for s in statuses(stderr) if s["outcome"] == "ready"]
-    for word in words:
-        assert word in stderr, stderr
-    p.process = None
-    return stderr
 
 
 @pytest.mark.parametrize("args", [["--no-such-option"], ["no-such-command"], ["run", "-c"], ["ca", "no-such"], ["check", "x", "y"]])

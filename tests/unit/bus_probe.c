@@ -135,17 +135,19 @@ uint64_t probe_told_lost(const struct probe *p)
 
 void probe_accounts_for(const struct probe *p, uint64_t last)
 {
-    uint8_t *fate = calloc(last + 1, 1); /* 1: arrived, 2: told to be lost */
+    uint8_t *fate = calloc(last + 1, 1); /* 1: arrived, 2: told to be lost, 4: is a report of losses */
     assert_non_null(fate);
     for (size_t i = 0; i < p->n; i++)
         if (p->seen[i].sequence_id <= last)
-            fate[p->seen[i].sequence_id] |= 1;
+            fate[p->seen[i].sequence_id] |= p->seen[i].kind == SOTH_EV_EVENTS_LOST ? 5 : 1;
     for (size_t i = 0; i < p->n; i++) {
         const struct seen *s = &p->seen[i];
         uint64_t missing = 0;
         for (uint64_t k = s->count ? s->first : 1; s->count && k <= s->last; k++) {
             if (fate[k] & 2)
                 fail_msg("%llu is told to be lost twice", (unsigned long long)k);
+            if (fate[k] == 1)
+                fail_msg("%llu arrived and is told to be lost", (unsigned long long)k);
             missing += !(fate[k] & 1);
             fate[k] |= 2;
         }

@@ -50,7 +50,8 @@ void probe_answer(struct probe *p, int always); /* sets `always` */
 extern const struct bus_sink_ops probe_ops;
 void probe_woken(void *arg);               /* for bus_port_new; counts wakes */
 uint64_t probe_told_lost(const struct probe *p); /* the sum of all events_lost */
-/* Every number from 1 to `last` was seen, or is in exactly one range of an events_lost; fails the test if not. */
+/* Every number from 1 to `last` was seen, or is in exactly one range of an events_lost, in which nothing was seen but such reports; fails
+ * the test if not. */
 void probe_accounts_for(const struct probe *p, uint64_t last);
 
 /* Waits, ten seconds at most, until *field >= least. */

@@ -72,8 +72,27 @@ static void what_differs_is_said(void **state)
     REFUSED("newer_minor", -SOTH_EABI, "built for ABI", host, "upgrade soth-mitm", target);
     build("short_struct", "-DSIZE=24");
     REFUSED("short_struct", -SOTH_EABI, "has 24 bytes", "at least");
+    build("long_struct", "-DSIZE=4096");
+    REFUSED("long_struct", -SOTH_EABI, "says that it has 4096 bytes, it has");
     build("other_kind", "-DKIND=7");
     REFUSED("other_kind", -SOTH_EABI, "module kind 7", "1 sink", "2 policy", "3 decoder");
+}
+
+/* A constructor would run inside dlopen. */
+static void what_does_not_fit_never_runs(void **state)
+{
+    char err[1024];
+    int error = 0;
+    (void)state;
+    unsetenv("SOTH_FIXTURE_RAN");
+    build("early_bird", "-DCONSTRUCTOR -DMAJOR=9");
+    REFUSED("early_bird", -SOTH_EABI, "built for ABI 9.");
+    build("early_fish", "-DCONSTRUCTOR -DNO_SYMBOL");
+    REFUSED("early_fish", -SOTH_EABI, "no symbol soth_mitm_module");
+    assert_null(getenv("SOTH_FIXTURE_RAN"));
+    build("early_worm", "-DCONSTRUCTOR");
+    assert_non_null(load("early_worm", &error, err, sizeof err));
+    assert_non_null(getenv("SOTH_FIXTURE_RAN"));
 }
 
 static void what_a_module_must_have(void **state)
@@ -199,6 +218,7 @@ int main(void)
         cmocka_unit_test(what_a_decoder_must_be),
         cmocka_unit_test(what_is_no_module_file),       cmocka_unit_test(who_may_write_it),
         cmocka_unit_test(the_first_directory_wins),     cmocka_unit_test(an_older_and_shorter_module_is_taken),
+        cmocka_unit_test(what_does_not_fit_never_runs),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

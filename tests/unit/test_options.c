@@ -488,6 +488,15 @@ static void test_check(void **state)
                "option a has no table of its own, or is nested too deeply");
     check_says((struct soth_opt){"a", SOTH_OPT_T_STRING, 0, 0, "[", 0, 0, NULL, NULL, 0, "d"}, 8,
                "a default does not parse: preset of a:2:1: yaml: did not find expected node content");
+    check_says((struct soth_opt){"a", SOTH_OPT_T_INT, 0, 4, "1", 0, 0, NULL, NULL, 0, "d"}, 16,
+               "option a is not aligned as its type must be: take its place with offsetof");
+    static const struct soth_opt bad_item[] = {{"b", SOTH_OPT_T_INT, 0, 0, "x", 0, 0, NULL, NULL, 0, "d"}, SOTH_OPT_END};
+    check_says((struct soth_opt){"a", SOTH_OPT_T_LIST, 0, 0, "[]", 0, 0, NULL, bad_item, 8, "d"}, 16,
+               "a default does not parse: b: 'x' is not a whole number");
+    static const struct soth_opt twice[] = {{"a", SOTH_OPT_T_BOOL, 0, 0, "true", 0, 0, NULL, NULL, 0, "d"},
+                                            {"a", SOTH_OPT_T_BOOL, 0, 1, "true", 0, 0, NULL, NULL, 0, "d"}, SOTH_OPT_END};
+    assert_int_equal(options_check(twice, 8, err, sizeof err), -SOTH_EABI);
+    assert_string_equal(err, "option a is in the table twice");
 }
 
 int main(void)
