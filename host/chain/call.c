@@ -1,20 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Every call of a decoder's operations: sets up what its services find in struct soth_flow, and takes it away again. */
-#include "host/chain/parts.h"
-
-static void enter(struct call *call, struct soth_flow *flow, struct pause *pause)
-{
-    flow->state = call->place ? call->place->state : NULL;
-    flow->chain = call;
-    flow->pause = flow->mailbox ? pause : NULL;
-}
-
-static void leave(struct soth_flow *flow)
-{
-    flow->state = NULL;
-    flow->chain = NULL;
-    flow->pause = NULL;
-}
+/* The calls of a decoder's operations but data (call.h). */
+#include "host/chain/call.h"
 
 int call_match(const struct chain_env *env, struct soth_flow *flow, struct place *place, struct decoder *decoder, const struct soth_message *message)
 {
@@ -22,9 +8,9 @@ int call_match(const struct chain_env *env, struct soth_flow *flow, struct place
     (void)env;
     if (!decoder->module->match)
         return SOTH_WATCH_BODY;
-    enter(&call, flow, NULL);
+    call_enter(&call, flow, NULL);
     int r = decoder->module->match(decoder->self, flow, message);
-    leave(flow);
+    call_leave(flow);
     return r;
 }
 
@@ -33,24 +19,9 @@ int call_open(struct chain *chain, struct place *place)
     struct call call = {.chain = chain, .place = place};
     if (!place->decoder->module->open)
         return SOTH_OK;
-    enter(&call, chain->flow, NULL);
+    call_enter(&call, chain->flow, NULL);
     int r = place->decoder->module->open(place->decoder->self, chain->flow);
-    leave(chain->flow);
-    return r;
-}
-
-int call_data(struct run *run, struct place *place, struct cursor *cursor)
-{
-    struct chain *chain = run->chain;
-    struct lane *lane = cursor->lane;
-    struct call call = {chain, place, run->direction, cursor};
-    buffer_clear(&lane->made);
-    enter(&call, chain->flow, place->decoder->module->mode == SOTH_TRANSFORM ? &lane->pause : NULL);
-    int r = place->decoder->module->data(place->decoder->self, chain->flow, &cursor->open);
-    leave(chain->flow);
-    place->calls++;
-    if ((place->calls & 1023) == 0)
-        place_count(place);
+    call_leave(chain->flow);
     return r;
 }
 
@@ -59,9 +30,9 @@ int call_trailers(struct chain *chain, struct place *place, const struct soth_me
     struct call call = {.chain = chain, .place = place, .direction = trailers->direction};
     if (!place->decoder->module->trailers)
         return SOTH_CONTINUE;
-    enter(&call, chain->flow, NULL);
+    call_enter(&call, chain->flow, NULL);
     int r = place->decoder->module->trailers(place->decoder->self, chain->flow, trailers);
-    leave(chain->flow);
+    call_leave(chain->flow);
     return r;
 }
 
@@ -70,9 +41,9 @@ int call_timer(struct chain *chain, struct place *place)
     struct call call = {.chain = chain, .place = place};
     if (!place->decoder->module->on_timer)
         return SOTH_CONTINUE;
-    enter(&call, chain->flow, NULL);
+    call_enter(&call, chain->flow, NULL);
     int r = place->decoder->module->on_timer(place->decoder->self, chain->flow);
-    leave(chain->flow);
+    call_leave(chain->flow);
     return r;
 }
 
@@ -81,9 +52,9 @@ void call_close(struct chain *chain, struct place *place, bool complete)
     struct call call = {.chain = chain, .place = place};
     if (!place->decoder->module->close)
         return;
-    enter(&call, chain->flow, NULL);
+    call_enter(&call, chain->flow, NULL);
     place->decoder->module->close(place->decoder->self, chain->flow, complete);
-    leave(chain->flow);
+    call_leave(chain->flow);
 }
 
 void call_cancel(struct chain *chain, struct place *place, const struct soth_token *token)

@@ -89,6 +89,7 @@ static void line_up(struct chain *chain, unsigned direction)
     way->gate.on = false;
     for (unsigned i = way->transforms; i < way->count; i++)
         way->gate.on = way->gate.on || gate_applies(chain, way->line[i]);
+    way->delays = way->gate.on || way->transforms > 0;
 }
 
 static void lane_fini(struct chain *chain, struct place *place, struct lane *lane)

@@ -3,24 +3,12 @@
  * The cursor: what a decoder does with its input becomes output. As long as it passes one piece, the output is that piece; only when it
  * changes something, bytes are copied. What the module writes into the struct that it sees changes nothing.
  */
-#include "host/chain/parts.h"
+#include "host/chain/call.h"
 
-static void show(struct cursor *c)
+void cursor_limit(struct cursor *c, size_t room)
 {
-    c->open.in = (struct soth_span){(const char *)c->in, c->left};
-    c->open.room = c->room;
-    c->open.offset = c->lane->in + c->taken;
-}
-
-void cursor_init(struct cursor *c, const struct run *run, struct place *place, const uint8_t *p, size_t n, uint32_t flags)
-{
-    static const uint8_t nothing[1];
-    struct lane *lane = &place->lane[run->direction];
-    *c = (struct cursor){.lane = lane, .in = p ? p : nothing, .left = n, .room = CHAIN_ROOM};
-    if (place->decoder->module->mode == SOTH_TRANSFORM && run->relay->put && run->relay->room < CHAIN_ROOM)
-        c->room = run->relay->room;
-    c->open = (struct soth_cursor){.size = sizeof c->open, .direction = run->direction, .flags = flags};
-    show(c);
+    if (room < c->room)
+        c->open.room = c->room = room;
 }
 
 /* The output is copied from here on. */
@@ -67,7 +55,7 @@ size_t cursor_pass(struct soth_cursor *cursor, size_t n)
     take(c, n);
     c->room -= n;
     c->made += n;
-    show(c);
+    cursor_show(c);
     return n;
 }
 
@@ -81,7 +69,7 @@ size_t cursor_drop(struct soth_cursor *cursor, size_t n)
         lane->judged += n;
     lane->changed = lane->changed || n > 0;
     take(c, n);
-    show(c);
+    cursor_show(c);
     return n;
 }
 
@@ -94,7 +82,7 @@ size_t cursor_put(struct soth_cursor *cursor, struct soth_span bytes)
         c->no_memory = true;
     c->room -= n;
     c->made += n;
-    show(c);
+    cursor_show(c);
     return n;
 }
 

@@ -105,6 +105,7 @@ enum chain_result gate_settle(struct run *run, enum chain_result result)
 enum chain_result gate_relay(struct run *run, const uint8_t *p, size_t n, bool end)
 {
     struct gate *gate = &run->way->gate;
+    run->way->relayed += n;
     gate->now = p;
     gate->now_size = n;
     gate->end = end;

@@ -74,8 +74,10 @@ struct gate {
 struct way {
     struct place **line;
     unsigned count, transforms;
-    uint64_t relayed; /* bytes that came out of the TRANSFORMs */
+    uint64_t relayed; /* bytes that came out of the TRANSFORMs, when the gate is on */
     bool end;         /* was given */
+    bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
+    bool waiting;
     bool due;         /* somebody has left while nobody was looking: it can go on */
     struct gate gate;
 };
@@ -149,17 +151,16 @@ void frame_forget(struct chain *chain, struct lane *lane);
 /* A frame longer than this cannot be judged before it is relayed. */
 bool frame_too_long(const struct lane *lane, uint64_t end);
 
-/* call.c: every call of a module's hook */
+/* call.c: the operations but data, which call.h has */
 int call_match(const struct chain_env *env, struct soth_flow *flow, struct place *place, struct decoder *decoder, const struct soth_message *message);
 int call_open(struct chain *chain, struct place *place);
-int call_data(struct run *run, struct place *place, struct cursor *cursor);
 int call_trailers(struct chain *chain, struct place *place, const struct soth_message *trailers);
 int call_timer(struct chain *chain, struct place *place);
 void call_close(struct chain *chain, struct place *place, bool complete);
 void call_cancel(struct chain *chain, struct place *place, const struct soth_token *token);
 
 /* cursor.c */
-void cursor_init(struct cursor *cursor, const struct run *run, struct place *place, const uint8_t *p, size_t n, uint32_t flags);
+void cursor_limit(struct cursor *cursor, size_t room);
 /* What the call has made of what it took. Valid until the lane's next call. */
 struct soth_span cursor_output(const struct cursor *cursor);
 void cursor_pass_all(struct cursor *cursor); /* a TAP that touched nothing */

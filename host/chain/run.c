@@ -4,11 +4,6 @@
 
 #include "host/chain/parts.h"
 
-static struct run begin(struct chain *chain, unsigned direction, struct relay *relay)
-{
-    return (struct run){chain, &chain->ways[direction], direction, relay};
-}
-
 void relay_put(struct run *run, const uint8_t *p, size_t n)
 {
     struct relay *relay = run->relay;
@@ -21,7 +16,6 @@ void relay_put(struct run *run, const uint8_t *p, size_t n)
 static enum chain_result relayed(struct run *run, const uint8_t *p, size_t n, bool end)
 {
     struct way *way = run->way;
-    way->relayed += n;
     if (way->gate.on)
         return gate_relay(run, p, n, end);
     enum chain_result result = tap_feed(run, way->transforms, p, n, end);
@@ -34,9 +28,7 @@ enum chain_result run_feed(struct run *run, unsigned i, const uint8_t *p, size_t
 {
     if (n == 0 && !end)
         return CHAIN_GO;
-    if (i < run->way->transforms)
-        return transform_feed(run, i, p, n, end);
-    return relayed(run, p, n, end);
+    return i < run->way->transforms ? transform_feed(run, i, p, n, end) : relayed(run, p, n, end);
 }
 
 enum chain_result run_keep(struct run *run, struct place *place, const uint8_t *p, size_t n, enum chain_result result)
@@ -50,28 +42,42 @@ enum chain_result run_keep(struct run *run, struct place *place, const uint8_t *
 
 bool chain_waits(const struct chain *chain, unsigned direction)
 {
-    const struct way *way = &chain->ways[direction];
-    for (unsigned i = 0; i < way->count; i++)
-        if (way->line[i]->lane[direction].todo)
-            return true;
-    return false;
+    return chain->ways[direction].waiting;
 }
 
-enum chain_result chain_data(struct chain *chain, unsigned direction, const void *p, size_t n, bool end, struct relay *relay)
+static enum chain_result over(struct run *run, enum chain_result result)
 {
-    struct run run = begin(chain, direction, relay);
-    if (chain->broken)
+    run->way->waiting = result == CHAIN_WAIT || result == CHAIN_FULL;
+    run->way->due = false;
+    return result;
+}
+
+static enum chain_result feed(struct run *run, const uint8_t *p, size_t n, bool end)
+{
+    struct way *way = run->way;
+    if (run->chain->broken)
         return CHAIN_BROKEN;
-    assert(!run.way->end);
-    if (chain_waits(chain, direction)) { /* somebody has left the other direction's line, and this one's */
-        enum chain_result before = chain_resume(chain, direction, relay);
+    assert(!way->end && !way->waiting);
+    if (way->due) { /* somebody has left the other direction's line, and this one's */
+        enum chain_result before = chain_resume(run->chain, run->direction, run->relay);
         assert(before == CHAIN_GO || before == CHAIN_BROKEN);
         if (before != CHAIN_GO)
             return before;
     }
-    run.way->end = end;
-    enum chain_result result = run_feed(&run, 0, p, n, end);
-    run.way->due = false;
+    way->end = end;
+    return over(run, run_feed(run, 0, p, n, end));
+}
+
+enum chain_result chain_data(struct chain *chain, unsigned direction, const void *p, size_t n, bool end, struct relay *relay)
+{
+    struct way *way = &chain->ways[direction];
+    struct run run = {chain, way, direction, relay};
+    if (way->delays || end || chain->broken)
+        return feed(&run, p, n, end);
+    assert(!way->end);
+    enum chain_result result = tap_feed(&run, 0, p, n, false); /* the common case: nobody delays anything */
+    if (result == CHAIN_GO && n > 0 && relay->put)
+        relay->put(relay->arg, p, n);
     return result;
 }
 
@@ -87,13 +93,12 @@ static enum chain_result resume_taps(struct run *run)
 
 enum chain_result chain_resume(struct chain *chain, unsigned direction, struct relay *relay)
 {
-    struct run run = begin(chain, direction, relay);
+    struct run run = {chain, &chain->ways[direction], direction, relay};
     if (chain->broken)
         return CHAIN_BROKEN;
     enum chain_result result = resume_taps(&run);
     for (unsigned i = run.way->transforms; i-- > 0 && result == CHAIN_GO;)
         if (run.way->line[i]->lane[direction].todo)
             result = transform_resume(&run, i);
-    run.way->due = false;
-    return result;
+    return over(&run, result);
 }

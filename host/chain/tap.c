@@ -3,8 +3,7 @@
  * A TAP sees borrowed bytes and never delays them. What it drops and puts makes the view of the TAPs behind it. Only in front of a policy
  * that judges frames it may have to wait, and then it is not its own doing (frame.c).
  */
-#include "host/chain/parts.h"
-
+#include "host/chain/call.h"
 
 /* What its verdict means for the bytes. GO: on to the next; WAIT: a policy has still to judge. */
 static enum chain_result outcome(struct run *run, struct place *place, const struct cursor *c, int r)
@@ -28,24 +27,6 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     return waits && !place->gone ? CHAIN_WAIT : CHAIN_GO;
 }
 
-static enum chain_result call_once(struct run *run, unsigned i, struct cursor *c, const uint8_t *p, size_t n, bool end)
-{
-    struct place *place = run->way->line[i];
-    struct lane *lane = &place->lane[run->direction];
-    cursor_init(c, run, place, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
-    c->blind = i + 1 == run->way->count;
-    c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
-    lane->resumed = false;
-    int r = call_data(run, place, c);
-    if (c->taken == 0 && c->made == 0 && !c->stopped)
-        cursor_pass_all(c);
-    lane->in += c->taken;
-    lane->out += c->made;
-    enum chain_result result = outcome(run, place, c, r);
-    lane->again = result == CHAIN_WAIT || c->room == 0;
-    return result;
-}
-
 /* What one has made is what the next one sees. */
 static enum chain_result pass_on(struct run *run, unsigned i, const struct cursor *c, bool last)
 {
@@ -53,40 +34,81 @@ static enum chain_result pass_on(struct run *run, unsigned i, const struct curso
     enum chain_result result = CHAIN_GO;
     if (output.n > 0 || last)
         result = tap_feed(run, i + 1, (const uint8_t *)output.p, output.n, last);
+    buffer_clear(&c->lane->made);
     if (c->lane->made.cap > SCRATCH_KEPT)
         buffer_fini(&c->lane->made);
     return result;
 }
 
-enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t n, bool end)
+/* The i-th, whose place and lane these are, is called once. */
+static inline int call_once(struct run *run, unsigned i, struct place *place, struct lane *lane, struct cursor *c, const uint8_t *p, size_t n, bool end)
 {
-    if (i == run->way->count)
-        return CHAIN_GO;
+    cursor_init(c, lane, run->direction, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
+    c->blind = i + 1 == run->way->count;
+    c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
+    lane->resumed = false;
+    return call_data(run, place, c, NULL);
+}
+
+static bool touched(const struct cursor *c)
+{
+    return c->taken > 0 || c->made > 0 || c->stopped;
+}
+
+/* After a call that returned r: accounts for it, and calls again as long as there is something to do. Kept out of the loop of those that only
+ * look on. */
+static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsigned i, struct cursor *c, int r, const uint8_t *p, size_t n, bool end)
+{
     struct place *place = run->way->line[i];
     struct lane *lane = &place->lane[run->direction];
-    lane->end = end;
-    while (!place->gone && (n > 0 || end || lane->again)) {
-        struct cursor c;
-        enum chain_result result = call_once(run, i, &c, p, n, end);
+    for (;;) {
+        if (!touched(c))
+            cursor_pass_all(c);
+        lane->in += c->taken;
+        lane->out += c->made;
+        enum chain_result result = outcome(run, place, c, r);
         if (result == CHAIN_BROKEN)
             return result;
-        p += c.taken;
-        n = c.left;
+        lane->again = result == CHAIN_WAIT || c->room == 0;
+        p += c->taken;
+        n = c->left;
         lane->ended = end && n == 0 && !lane->again && !place->gone;
-        enum chain_result next = pass_on(run, i, &c, lane->ended);
+        enum chain_result next = pass_on(run, i, c, lane->ended);
         if (next == CHAIN_BROKEN)
             return next;
         bool work = n > 0 || lane->again || end != lane->ended;
         if (result == CHAIN_WAIT || next == CHAIN_WAIT)
             return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
-        if (!work || lane->ended)
-            return CHAIN_GO;
+        if (!work || place->gone)
+            return work ? tap_feed(run, i, p, n, end) : CHAIN_GO;
+        r = call_once(run, i, place, lane, c, p, n, end);
     }
-    if (!place->gone)
-        return CHAIN_GO;
-    lane->todo = false;
-    lane->ended = end;
-    return n > 0 || end ? tap_feed(run, i + 1, p, n, end) : CHAIN_GO;
+}
+
+enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t n, bool end)
+{
+    struct way *way = run->way;
+    for (; i < way->count; i++) {
+        struct place *place = way->line[i];
+        struct lane *lane = &place->lane[run->direction];
+        lane->end = end;
+        if (n == 0 && !end && !(lane->again && !place->gone))
+            break;
+        if (place->gone) {
+            lane->todo = false;
+        } else {
+            struct cursor c;
+            int r = call_once(run, i, place, lane, &c, p, n, end);
+            if (r != SOTH_CONTINUE || touched(&c))
+                return go_on(run, i, &c, r, p, n, end);
+            lane->in += n; /* it only looked on: the next one sees the same */
+            lane->out += n;
+            lane->idle = 0;
+            lane->again = false;
+        }
+        lane->ended = end;
+    }
+    return CHAIN_GO;
 }
 
 enum chain_result tap_resume(struct run *run, unsigned i)

@@ -3,7 +3,7 @@
  * A TRANSFORM decides what is relayed. It works like a compressor: it takes what it can from its input, makes what has room, and is called
  * again with more of either. What it leaves waits in its window; when that is full and it still takes nothing, it has failed.
  */
-#include "host/chain/parts.h"
+#include "host/chain/call.h"
 
 static size_t window(const struct place *place)
 {
@@ -62,7 +62,9 @@ static bool offer_make(struct run *run, struct place *place, struct offer *offer
     offer->more = offer->added < rest->n;
     offer->end = lane->end && !offer->more;
     uint32_t flags = (offer->end ? SOTH_CUR_END : 0) | (lane->stalled ? SOTH_CUR_STALLED : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0);
-    cursor_init(&offer->cursor, run, place, (const uint8_t *)in.p, in.n, flags);
+    cursor_init(&offer->cursor, lane, run->direction, (const uint8_t *)in.p, in.n, flags);
+    if (run->relay->put)
+        cursor_limit(&offer->cursor, run->relay->room);
     offer->room = offer->cursor.room;
     return true;
 }
@@ -155,13 +157,14 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
     if (!offer_make(run, place, &offer, rest))
         return fault_break(run->chain, place->decoder, "nomem");
     lane->resumed = false;
-    int r = call_data(run, place, &offer.cursor);
+    int r = call_data(run, place, &offer.cursor, &lane->pause);
     offer_account(&offer, lane, rest);
     enum chain_result result = outcome(run, place, &offer, r);
     if (result == CHAIN_BROKEN && !cursor_blocked(&offer.cursor)) /* the frames before a blocked one may go */
         return result;
     lane->finished = offer.end && result == CHAIN_GO && !lane->again && !place->gone;
     enum chain_result next = pass_on(run, i, cursor_output(&offer.cursor), lane->finished || place->gone);
+    buffer_clear(&lane->made);
     if (lane->made.cap > SCRATCH_KEPT)
         buffer_fini(&lane->made);
     if (next == CHAIN_GO && result == CHAIN_GO && !place->gone && buffer_size(&lane->unjudged) > CHAIN_WINDOW)

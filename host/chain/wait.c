@@ -40,5 +40,5 @@ void wait_end(struct chain *chain, struct place *place, struct lane *lane)
         chain->env->stale(chain->flow, &pause->token);
     if (waited)
         call_cancel(chain, place, &pause->token);
-    *pause = (struct pause){PAUSE_NONE};
+    *pause = (struct pause){.state = PAUSE_NONE};
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/conf/cidr.h"
 #include "host/conf/options_later.h"
@@ -111,10 +112,27 @@ static void check_listener(struct settings_file *f, const struct settings_listen
 #undef KEY
 }
 
-/* No name and no address has these; the rest is for the look-up to say. */
+/* A name as look-ups take it (A-labels, as clients ask for it) or an address; IPv6 with brackets or without. */
 static bool is_host(const char *text)
 {
-    return *text && strlen(text) <= 253 && !strpbrk(text, " \t\r\n/@?#\\,\"'");
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    struct soth_addr addr;
+    char copy[64];
+    size_t n = strlen(text), label = 0;
+    bool bracketed = n > 2 && n < sizeof copy && text[0] == '[' && text[n - 1] == ']';
+    snprintf(copy, sizeof copy, "%.*s", bracketed ? (int)n - 2 : (int)n, text + bracketed);
+    if (n < sizeof copy && cidr_parse_addr(copy, &addr))
+        return !bracketed || addr.family == 6;
+    if (n == 0 || n > 253)
+        return false;
+    const char *last = text;
+    for (const char *at = text; *at; at += label + (at[label] == '.')) {
+        label = strspn(at, allowed);
+        if (label == 0 || label > 63 || (at[label] && at[label] != '.'))
+            return false;
+        last = at;
+    }
+    return last[strspn(last, "0123456789.")] && strncasecmp(last, "0x", 2) != 0; /* or it means to be an IPv4 address */
 }
 
 /* The names of a new CA stand in certificates and on screens. */
@@ -156,7 +174,7 @@ static void check_texts(struct settings_file *f)
             wrong(f, key, "'%s' is not the name of a field, as X-Internal-Key", s->redact_headers.v[i]);
     }
     if (*s->reverse_upstream.host && !is_host(s->reverse_upstream.host))
-        wrong(f, "reverse_upstream.host", "'%s' is not a host, expected is a name or an address alone", s->reverse_upstream.host);
+        wrong(f, "reverse_upstream.host", "'%s' is not a host, expected is a name (xn-- for other scripts) or an address alone", s->reverse_upstream.host);
     for (const char *c = type; *c; c++)
         if ((unsigned char)*c < 32 || (unsigned char)*c > 126) {
             wrong(f, "block_response.content_type", "a media type has printable ASCII characters only, as text/html");

@@ -301,7 +301,10 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
     with[n] = exchange_attr(flow);
-    emit(flow, kind, with, n + 1);
+    if (fsm_knows(kind))
+        emit(flow, kind, with, n + 1);
+    else
+        bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
 }
 
 void emit_stream_closed(struct flow *flow)

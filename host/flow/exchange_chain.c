@@ -204,10 +204,11 @@ static void resume_side(struct flow *flow, struct effects *fx, enum side side)
 {
     struct way_out out = {flow, fx, side};
     struct exchange *ex = &flow->exchange;
-    if (!ex->chain || !ex->stuck[side] || flow->closing)
+    if (!ex->chain || flow->closing)
         return;
     struct relay relay = relay_to(&out);
-    if (settle(flow, fx, side, chain_resume(ex->chain, direction(side), &relay)))
+    bool was_stuck = ex->stuck[side]; /* if not, a decoder that has left may still have held something */
+    if (settle(flow, fx, side, chain_resume(ex->chain, direction(side), &relay)) && was_stuck)
         free_side(flow, fx, side);
 }
 

@@ -256,7 +256,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 static bool cut_needs_reset(const struct flow *flow, enum close_code code)
 {
     if (flow->source.protocol == SOTH_PROTO_TUNNEL || flow->exchange.upgraded)
-        return code == CLOSE_RELAY_ERROR;
+        return code == CLOSE_RELAY_ERROR || code == CLOSE_CLIENT_ABORTED;
     return !flow->client.tls && flow->exchange.active && flow->exchange.response == PART_BODY &&
            flow->exchange.plan.framing == REWRITE_UNTIL_CLOSE;
 }

@@ -32,6 +32,8 @@ static const struct rule rules[SOTH_EV_COUNT] = {
     [SOTH_EV_RESPONSE_HEADERS] = {NOWHERE, IN(PROTOCOL_ACTIVE), STAY},
     [SOTH_EV_RESPONSE_BODY_CHUNK] = {NOWHERE, IN(PROTOCOL_ACTIVE), STAY},
     [SOTH_EV_RESPONSE_TRAILERS] = {NOWHERE, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_FRAME_DECISION] = {NOWHERE, IN(PROTOCOL_ACTIVE), STAY},
+    [SOTH_EV_DECODER_STAGE_FAILED] = {NOWHERE, IN(PROTOCOL_ACTIVE), STAY},
     [SOTH_EV_BUDGET_DENIED] = {IN(POLICY_DECIDED) | IN(STREAM_CLOSING), IN(POLICY_DECIDED), STAY},
     [SOTH_EV_STREAM_CLOSED] = {ANY, ANY, FLOW_CLOSED},
 };
@@ -44,6 +46,11 @@ static bool leads_on(enum flow_state from, unsigned kind, enum flow_state next)
     if (kind == SOTH_EV_CONNECT_RECEIVED)
         return true;
     return next > from;
+}
+
+bool fsm_knows(unsigned kind)
+{
+    return rules[kind].tunnel != NOWHERE || rules[kind].http1 != NOWHERE;
 }
 
 bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind)

@@ -81,14 +81,14 @@ void leg_deliver(struct flow *flow, struct effects *fx, enum side side, const ui
 void leg_deliver_end(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     struct leg *leg = leg_of(flow, side);
-    if (leg->ended)
+    if (leg->ended && error <= 0)
         return;
     if ((flow->go_on || chained_stuck(flow, side)) && error <= 0) { /* after what is held; a broken connection is told at once */
         leg->end_held = true;
         leg->end_error = error;
         return;
     }
-    leg->ended = true;
+    leg->ended = true; /* it may end twice: its own side first, then it takes nothing more either */
     if (flow->stage->ended)
         flow->stage->ended(flow, fx, side, error);
 }

@@ -63,6 +63,7 @@ static inline struct leg *leg_of(struct flow *flow, enum side side) { return sid
 
 /* fsm.c */
 bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind); /* false: illegal here */
+bool fsm_knows(unsigned kind); /* false: a kind that modules alone publish, whenever they like */
 const char *flow_state_name(enum flow_state state);
 
 /* exchange_chain.c: a decoder may keep one direction of an exchange waiting */

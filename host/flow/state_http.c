@@ -67,15 +67,16 @@ static void arm(struct flow *flow)
 void http_begin(struct flow *flow, struct effects *fx)
 {
     struct h1_limits l = limits(flow);
-    (void)fx;
     flow->source.protocol = SOTH_PROTO_HTTP1;
     flow->stage = &stage_http;
     flow->phase = PHASE_CONNECT;
     flow->asked = flow->heard = false;
     if (!flow->client.h1)
         flow->client.h1 = h1_new_request(&l);
-    if (!flow->client.h1)
+    if (!flow->client.h1) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
     flow_read(flow, SIDE_CLIENT, true);
     if (flow->origin.open)
         flow_read(flow, SIDE_ORIGIN, true);
@@ -84,7 +85,8 @@ void http_begin(struct flow *flow, struct effects *fx)
 
 void http_first_bytes(struct flow *flow, struct effects *fx)
 {
-    exchange_resume(flow, fx);
+    if (!flow->closing)
+        exchange_resume(flow, fx);
     if (!flow->closing && flow->stage == &stage_http)
         arm(flow);
 }

@@ -187,6 +187,10 @@ static void tunnel_data(struct flow *flow, struct effects *fx, enum side side, c
 static void relay_ended(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    if (error > 0 && side == SIDE_CLIENT) {
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
+        return;
+    }
     if (error > 0) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, errno_word(error));
         return;

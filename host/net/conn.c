@@ -12,6 +12,10 @@
 #include "host/net/conn_end.h"
 #include "host/net/dial.h"
 
+/* Answers of our own that wait for their client: who asks on and does not read them is not read either. What comes from an origin never
+ * gets there, the origin waits before. */
+#define UNREAD_MOST (1u << 20)
+
 static void step(struct conn *conn, struct input input);
 
 static enum side other_side(enum side side)
@@ -40,7 +44,7 @@ static void reconcile(struct conn *conn)
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
         struct link *link = &conn->link[side];
         bool on = !link->ended && flow_wants(conn->flow, side) && !link_blocked(&conn->link[other_side(side)]) &&
-                  !conn->io->stopped_reading;
+                  buffer_size(&link->pending) < UNREAD_MOST && !conn->io->stopped_reading;
         link_read(link, on);
     }
 }

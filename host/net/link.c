@@ -81,8 +81,10 @@ static int keep_both(struct link *link, const void *head, size_t head_size, cons
 
 int link_send(struct link *link, const void *head, size_t head_size, const void *tail, size_t tail_size)
 {
-    if (link->fd < 0 || link->deaf || head_size + tail_size == 0)
+    if (link->fd < 0 || head_size + tail_size == 0)
         return 0;
+    if (link->deaf)
+        return link->ended ? EPIPE : 0;
     link->given += head_size + tail_size;
     if (link_blocked(link))
         return keep_both(link, head, head_size, tail, tail_size);

@@ -32,7 +32,8 @@ int link_send(struct link *link, const void *head, size_t head_size, const void 
 int link_flush(struct link *link);
 /* FIN after everything that is pending. */
 void link_shut(struct link *link);
-/* The peer takes nothing more (`error` said so): what is pending and what comes is dropped. What it sent before can still be read. */
+/* The peer takes nothing more (`error` said so): what is pending and what comes is dropped. What it sent before can still be read; once
+ * that has ended, too, sending fails. */
 void link_deafen(struct link *link, int error);
 /* Is the peer still taking what it was sent: has it more than when this was asked last, and not all yet? */
 bool link_moved(struct link *link);

@@ -70,6 +70,7 @@ void metrics_print(const struct shared *shared, struct worker *const *workers, u
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
     registry_print_metrics(shared->registry, out);
+    registry_print_decoders(shared->registry, out);
     fputs("# EOF\n", out); /* as OpenMetrics ends: who reads a stream knows that this was all */
     fflush(out);
 }

@@ -25,17 +25,18 @@ int material_exists(const char *path)
     return stat(path, &st) == 0 || errno != ENOENT;
 }
 
-static int check_file(int fd, const char *path, int secret, char *err, size_t err_size)
+static int check_file(int fd, const char *path, int secret, size_t max, size_t *room, char *err, size_t err_size)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
         snprintf(err, err_size, "%s: %s", path, strerror(errno));
         return -SOTH_EIO;
     }
-    if (!S_ISREG(st.st_mode) || st.st_size > MATERIAL_MAX) {
-        snprintf(err, err_size, "%s: not a regular file of at most %u bytes", path, MATERIAL_MAX);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max) {
+        snprintf(err, err_size, "%s: not a regular file of at most %zu bytes", path, max);
         return -SOTH_EINVALID;
     }
+    *room = (size_t)st.st_size;
     if (secret && st.st_mode & (S_IRWXG | S_IRWXO)) {
         snprintf(err, err_size, "%s: mode %04o lets group or others at a private key; run `chmod 600 %s`", path,
                  (unsigned)(st.st_mode & 07777), path);
@@ -58,21 +59,22 @@ static ssize_t read_all(int fd, char *p, size_t cap)
     return (ssize_t)n;
 }
 
-int material_read(const char *path, int secret, char **out, size_t *size, char *err, size_t err_size)
+static int read_file(const char *path, int secret, size_t max, char **out, size_t *size, char *err, size_t err_size)
 {
     ssize_t n;
+    size_t room = 0;
     char *text = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         snprintf(err, err_size, "%s: cannot be opened: %s", path, strerror(errno));
         return -SOTH_EIO;
     }
-    int r = check_file(fd, path, secret, err, err_size);
+    int r = check_file(fd, path, secret, max, &room, err, err_size);
     if (r < 0)
         goto out;
     r = -SOTH_EIO;
-    text = malloc(MATERIAL_MAX + 1);
-    n = text ? read_all(fd, text, MATERIAL_MAX) : -1;
+    text = malloc(room + 1);
+    n = text ? read_all(fd, text, room) : -1;
     if (n < 0) {
         snprintf(err, err_size, "%s: cannot be read: %s", path, strerror(errno));
         free(text);
@@ -85,6 +87,16 @@ int material_read(const char *path, int secret, char **out, size_t *size, char *
 out:
     close(fd);
     return r;
+}
+
+int material_read(const char *path, int secret, char **out, size_t *size, char *err, size_t err_size)
+{
+    return read_file(path, secret, MATERIAL_MAX, out, size, err, err_size);
+}
+
+int material_read_roots(const char *path, char **out, size_t *size, char *err, size_t err_size)
+{
+    return read_file(path, 0, MATERIAL_MAX_ROOTS, out, size, err, err_size);
 }
 
 static int make_parents(const char *path, char *err, size_t err_size)

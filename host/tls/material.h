@@ -10,11 +10,14 @@
 #include <stdint.h>
 
 #define MATERIAL_MAX 65536u
+#define MATERIAL_MAX_ROOTS (16u << 20) /* a whole store of them in one file */
 
 int material_exists(const char *path);
 /* malloc'd, NUL-terminated text of a regular file of at most MATERIAL_MAX bytes. secret: refused when group or others can read it.
  * 0 or negative. */
 int material_read(const char *path, int secret, char **out, size_t *size, char *err, size_t err_size);
+/* The same of a file of roots, which may be as long as MATERIAL_MAX_ROOTS and is no secret. */
+int material_read_roots(const char *path, char **out, size_t *size, char *err, size_t err_size);
 /* A new file of this mode; parent directories are made 0700. Never overwrites. 0 or negative. */
 int material_write(const char *path, int mode, const void *p, size_t n, char *err, size_t err_size);
 /* All certificates of a PEM text as DER, one behind the other, malloc'd. *first_size is the length of the first. 0 or -SOTH_EINVALID. */

@@ -62,7 +62,7 @@ static int load_extra(WOLFSSL_CTX *tls, const char *path, char *err, size_t err_
 {
     char *pem;
     size_t n;
-    if (material_read(path, 0, &pem, &n, err, err_size) < 0)
+    if (material_read_roots(path, &pem, &n, err, err_size) < 0)
         return -SOTH_EIO;
     int r = wolfSSL_CTX_load_verify_buffer(tls, (const uint8_t *)pem, (long)n, WOLFSSL_FILETYPE_PEM);
     free(pem);

@@ -32,6 +32,9 @@ HOST = [
     ("listen_address", "listen: [{addr: nowhere.invalid, port: 1}]", "3:17", "listen[0].addr", []),
     ("block_status", "block_response: {status: 99}", "3:26", "block_response.status", []),
     ("block_type_empty", "block_response: {content_type: ''}", "3:32", "block_response.content_type", []),
+    *((f"upstream_{n}", f"reverse_upstream: {{host: '{h}'}}", "3:26", "reverse_upstream.host", ["not a host"]) for n, h in [
+        ("empty_label", "a..b"), ("hexadecimal", "0x7f.1"), ("short", "127.1"), ("number", "2130706433"), ("with_port", "a.test:80"),
+        ("other_script", "bücher.test"), ("long_label", "a" * 64), ("brackets", "[127.0.0.1]"), ("url", "http://a.test")]),
     ("ca_name_empty", "ca: {common_name: ''}", "3:19", "ca.common_name", []),
     ("ca_name_too_long", "ca:\n  common_name: " + "x" * 65, "4:16", "ca.common_name", ["1 to 64"]),
     ("ca_name_control", 'ca: {organization: "a\\nb"}', "3:20", "ca.organization", []),
@@ -153,3 +156,8 @@ def test_without_conf_d_there_are_no_modules(tmp_path):
         said += running.stderr.read()
         assert running.wait(scaled(10)) == 0
     assert b"no modules in" in said
+
+
+@pytest.mark.parametrize("host", ["a.test", "A.Test.", "a_b.test", "xn--bcher-kva.test", "1.2.3.4", "::1", "[2001:db8::1]", "1.2.3.4.test", "localhost"])
+def test_upstream_hosts(tmp_path, host):
+    assert check(tmp_path, f"reverse_upstream: {{host: '{host}'}}").returncode == 0

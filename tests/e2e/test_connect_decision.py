@@ -3,6 +3,8 @@
 import hashlib
 import socket
 import ssl
+import threading
+import time
 
 import pytest
 
@@ -195,6 +197,66 @@ def test_tunnel_reset_by_the_origin(proxy, origin):
         client.send(b"x")
         assert client.ended()
     assert p.wait_closed()[0].at("reason_code") in ("relay_error", "relay_eof")
+
+
+@pytest.mark.parametrize("gone", ["client", "origin"])
+def test_tunnel_whose_one_side_has_gone_is_cut(proxy, origin, gone):
+    """A close looks like a half-close until something is sent: then whoever still sends hears that nobody listens."""
+    ended = threading.Event()
+
+    def serve(wire):
+        wire.exactly(5)
+        wire.send(b"bye")
+        if gone == "client":
+            wire.rest()
+            with pytest.raises(OSError):
+                for piece in pattern(400_000_000):
+                    wire.send(piece)
+            ended.set()
+
+    server, p = origin(serve), proxy(policy={"default": "tunnel"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"hello")
+        assert client.exactly(3) == b"bye"
+        if gone == "origin":
+            with pytest.raises(OSError):
+                for _ in range(1000):
+                    client.send(b"x" * 1000)
+                    time.sleep(0.01)  # the client's pace
+    if gone == "client":
+        assert ended.wait(20), "the origin sent everything to nobody"
+        p.closed_as("client_aborted", "tunnel")
+    else:
+        p.closed_as("relay_error", ...)
+
+
+@pytest.mark.parametrize("side", ["client", "origin"])
+def test_reset_of_a_tunnel_reaches_the_other_side(proxy, origin, side):
+    seen = []
+
+    def serve(wire):
+        wire.exactly(1)
+        if side == "origin":
+            wire.reset()
+            return
+        try:
+            wire.send(b"y")
+            seen.append(wire.rest())
+        except OSError as error:
+            seen.append(error)
+
+    server, p = origin(serve), proxy(policy={"default": "tunnel"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"x")
+        if side == "client":
+            client.exactly(1)
+            client.reset()
+            until(lambda: seen, what="the end at the origin")
+            assert isinstance(seen[0], ConnectionResetError)
+        else:
+            with pytest.raises(ConnectionResetError):
+                client.rest()
+    p.closed_as(*(("client_aborted", "tunnel") if side == "client" else ("relay_error", "ECONNRESET")))
 
 
 def test_tunnel_answers_200_only_after_the_dial(proxy, resolver):

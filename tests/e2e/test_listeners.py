@@ -162,7 +162,7 @@ def test_several_listeners(proxy, origin, tmp_path):
     p = proxy(listen=[{"addr": "127.0.0.1", "port": 0}, {"addr": "::1", "port": 0}, {"addr": f"unix:{tmp_path}/s"},
                       {"addr": "127.0.0.1", "port": 0, "mode": "reverse"}],
               reverse_upstream={"host": "origin.test", "port": server.port})
-    assert len(p.addresses) == 4 and len({p.address(n)[1] for n in (0, 1, 3)}) == 3
+    assert len(p.addresses) == len(set(p.addresses)) == 4
     for number in range(3):
         with p.client(number).connect(f"origin.test:{server.port}") as client:
             assert client.ask("GET", "/hello", "origin.test").status == 200

@@ -6,7 +6,7 @@ import pytest
 
 from harness.client import request
 from harness.origin import pattern, reply
-from harness.timing import Stopwatch, until
+from harness.timing import Stopwatch, scaled, until
 
 HOST = "origin.test"
 
@@ -60,6 +60,27 @@ def test_client_that_closes_while_nothing_comes_has_left(proxy, origin, phase):
         if phase == "response_body":
             client.until(b"half")
     p.closed_as("client_aborted", phase)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_client_that_closes_while_it_is_served_has_left(proxy, origin, tls):
+    """The next bytes for it are answered by a reset: nothing more is taken from the origin for nobody."""
+    def drip(wire):
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(200):
+            wire.send(b"1\r\nx\r\n")
+            time.sleep(0.05)  # the origin's pace
+
+    server, p = origin(drip, tls=tls), proxy()
+    client = p.https(HOST, server.port) if tls else p.client().connect(f"{HOST}:{server.port}")
+    client.send(request("GET", "/", HOST))
+    client.head()
+    client.until(b"x")
+    watch = Stopwatch()
+    client.close()
+    p.closed_as("client_aborted", "response_body")
+    assert watch.seconds < scaled(3)
 
 
 def test_half_closed_client_in_the_phase_it_is_in(proxy, origin):

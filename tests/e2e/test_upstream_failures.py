@@ -338,3 +338,13 @@ def test_upstream_ca_file_is_needed(proxy, origin):
     """Without it the origin's authority is unknown: verification is on by default."""
     server = origin(tls=True)
     assert tls_failure(proxy(upstream_ca_file=""), "origin.test", server.port, "tls_certificate_error") == "unknown_ca"
+
+
+def test_upstream_ca_file_may_be_a_whole_store(proxy, origin, authority, tmp_path):
+    """A bundle of everything, as companies hand it out, is longer than any one certificate."""
+    system = "/etc/ssl/certs/ca-certificates.crt"
+    with open(system) as roots:
+        (tmp_path / "all.pem").write_text(roots.read() + authority.path.read_text())
+    server, p = origin(tls=True), proxy(upstream_ca_file=str(tmp_path / "all.pem"))
+    with p.https("origin.test", server.port) as client:
+        assert client.ask("GET", "/hello", "origin.test").body == b"hello\n"

@@ -126,7 +126,7 @@ void driver_init(struct driver *d, struct world *world)
 void driver_open(struct driver *d)
 {
     struct flow_origin_of what = {.flow_id = 1, .client = "127.0.0.1:4711", .client_addr = {.family = 4, .bytes = {127, 0, 0, 1}},
-                                  .listen = &d->listen, .refused_because = d->refused_because};
+                                  .listen = &d->listen, .fixed_leaf = d->fixed_leaf, .refused_because = d->refused_because};
     d->settings.listen = (struct soth_list){&d->listen, 1};
     d->settings.allow = &d->loopback;
     d->settings.allow_count = 1;
@@ -243,6 +243,13 @@ static void check_origin_bytes(struct driver *d)
     promise(d, !d->watch.blocked, "bytes for an origin that is blocked");
 }
 
+static void keep_sent(struct buffer *to, const struct effects *fx, enum side side)
+{
+    buffer_append(to, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
+    if (fx->direct_size[side])
+        buffer_append(to, fx->direct[side], fx->direct_size[side]);
+}
+
 static void transmit(struct driver *d, enum side side, const struct effects *fx)
 {
     struct driver_end *end = &d->end[side];
@@ -252,13 +259,9 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
     if (side == SIDE_ORIGIN)
         check_origin_bytes(d);
     promise(d, !end->shut, "bytes for the %s after its end", side == SIDE_CLIENT ? "client" : "origin");
-    struct buffer *to = end->tls ? &end->to_tls : &end->got;
-    size_t had = buffer_size(to);
-    buffer_append(to, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
-    if (fx->direct_size[side])
-        buffer_append(to, fx->direct[side], fx->direct_size[side]);
+    keep_sent(end->tls ? &end->to_tls : &end->got, fx, side);
     if (!end->tls)
-        buffer_append(&d->told[side], buffer_data(to) + had, n);
+        keep_sent(&d->told[side], fx, side);
     d->sent += n;
 }
 

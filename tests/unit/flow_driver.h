@@ -37,6 +37,7 @@ struct driver {
     struct settings_cidr loopback, denied;
     struct driver_policy policy;
     const char *refused_because;
+    struct leaf *fixed_leaf; /* of the listener; borrowed */
     struct flow_counters counters;
     struct flow_env env;
     struct flow *flow; /* NULL before it is accepted and after it closed */

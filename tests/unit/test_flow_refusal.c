@@ -95,6 +95,27 @@ static void a_bad_request_inside_tls(void **state)
     rig_fini(&d);
 }
 
+static void no_target_inside_tls(void **state)
+{
+    static const struct {
+        const char *head, *class;
+    } cases[] = {
+        {"GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", "invalid_target"},
+        {"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n", "connect_in_tunnel"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct driver d;
+        rig_init(&d);
+        driver_accept(&d);
+        rig_intercepted(&d, "a.test");
+        rig_say(&d, SIDE_CLIENT, cases[i].head);
+        rig_expect_reply(&d, 400, "http_request_error", cases[i].class);
+        rig_expect_closed(&d, "mitm_http_error", cases[i].class);
+        rig_fini(&d);
+    }
+}
+
 /* ---- refused before anything is dialled ---- */
 
 struct refusal_case {
@@ -469,6 +490,7 @@ int main(void)
         cmocka_unit_test(heads_that_are_none),
         cmocka_unit_test(bad_absolute_requests),
         cmocka_unit_test(a_bad_request_inside_tls),
+        cmocka_unit_test(no_target_inside_tls),
         cmocka_unit_test(refused_at_once),
         cmocka_unit_test(a_full_house_says_so),
         cmocka_unit_test(block_response_is_the_configured_one),

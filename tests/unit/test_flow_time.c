@@ -524,6 +524,35 @@ static void aborted_in_every_phase(void **state)
     }
 }
 
+/* The driver frees it at once; whoever does not gets nothing more out of it. */
+static void nothing_comes_after_the_close(void **state)
+{
+    static const uint8_t byte = 'x';
+    static const struct input inputs[] = {
+        {.type = INPUT_ABORT}, {.type = INPUT_ACCEPTED}, {.type = INPUT_DATA, .data = &byte, .size = 1}, {.type = INPUT_EOF},
+        {.type = INPUT_DATA, .side = SIDE_ORIGIN, .data = &byte, .size = 1}, {.type = INPUT_EOF, .side = SIDE_ORIGIN, .error = EPIPE},
+        {.type = INPUT_DIALED}, {.type = INPUT_DIAL_FAILED}, {.type = INPUT_TIMER}, {.type = INPUT_DRAIN}, {.type = INPUT_ABORT},
+    };
+    (void)state;
+    for (unsigned phase = 0; phase < 10; phase++) {
+        struct driver d;
+        begun(&d, phase);
+        for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+            struct buffer out[2] = {{0}, {0}};
+            struct effects fx = {.out = {&out[0], &out[1]}};
+            flow_step(d.flow, &inputs[i], &fx);
+            assert_int_equal(fx.close, i == 0);
+            assert_false(fx.dial || fx.close_origin || fx.shut[0] || fx.shut[1] || fx.direct[0] || fx.direct[1]);
+            assert_true(i == 0 || buffer_size(&out[0]) + buffer_size(&out[1]) == 0);
+            assert_false(flow_wants(d.flow, SIDE_CLIENT) || flow_wants(d.flow, SIDE_ORIGIN));
+            assert_int_equal(flow_deadline(d.flow), 0);
+            buffer_fini(&out[0]);
+            buffer_fini(&out[1]);
+        }
+        rig_fini(&d);
+    }
+}
+
 static void freed_in_every_phase(void **state)
 {
     (void)state;
@@ -565,6 +594,7 @@ int main(void)
         cmocka_unit_test(a_drain_lets_a_head_come),
         cmocka_unit_test(a_drain_lets_a_tunnel_run),
         cmocka_unit_test(aborted_in_every_phase),
+        cmocka_unit_test(nothing_comes_after_the_close),
         cmocka_unit_test(freed_in_every_phase),
     };
     return cmocka_run_group_tests(tests, rig_set_up, rig_tear_down);

@@ -337,6 +337,64 @@ static void one_byte_says_that_it_did_not_reject(void **state)
     rig_fini(&d);
 }
 
+static void garbage_inside_tls(void **state)
+{
+    struct driver d;
+    (void)state;
+    rig_init(&d);
+    driver_accept(&d);
+    rig_intercepted(&d, "a.test");
+    buffer_append(&d.end[SIDE_CLIENT].inbox, "\x17\x03\x03\x00\x04oops", 9);
+    rig_run(&d);
+    rig_expect_closed(&d, "client_aborted", "request_head");
+    rig_expect_sent(&d, SIDE_ORIGIN, "");
+    rig_fini(&d);
+}
+
+/* More than a TLS record in one read, from an origin without TLS. */
+static void a_big_body(void **state)
+{
+    static char body[100000];
+    struct driver d;
+    (void)state;
+    for (size_t i = 0; i < sizeof body; i++)
+        body[i] = (char)('a' + i % 23);
+    rig_init(&d);
+    d.listen.mode = LISTEN_REVERSE;
+    d.listen.tls = true;
+    driver_accept(&d);
+    driver_client_tls(&d, "a.test", HTTP11);
+    rig_run(&d);
+    rig_say(&d, SIDE_CLIENT, GET);
+    rig_dialed(&d);
+    driver_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 43);
+    driver_say(&d, SIDE_ORIGIN, body, sizeof body);
+    rig_run(&d);
+    struct buffer *got = &d.end[SIDE_CLIENT].got;
+    assert_int_equal(buffer_size(got), 43 + sizeof body);
+    assert_memory_equal(buffer_data(got) + 43, body, sizeof body);
+    assert_int_equal(rig_count(&d, "response_body_chunk"), 1);
+    rig_fini(&d);
+}
+
+static void a_listener_with_a_certificate_of_its_own(void **state)
+{
+    struct driver d;
+    int hit;
+    (void)state;
+    rig_init(&d);
+    d.listen.mode = LISTEN_REVERSE;
+    d.listen.tls = true;
+    d.fixed_leaf = leaf_get(rig_world.authority, soth_span("a.test"), (int64_t)(rig_world.port->unix_ms / 1000), &hit);
+    driver_accept(&d);
+    driver_client_tls(&d, "a.test", HTTP11);
+    rig_run(&d);
+    assert_string_equal(rig_attr(&d, "tls_handshake_succeeded", "cert_cache_status"), "");
+    assert_int_equal(d.counters.leaf_hits + d.counters.leaf_misses, 0);
+    rig_fini(&d);
+    leaf_put(d.fixed_leaf);
+}
+
 /* A hello in records of some bytes each, each in a read of its own. */
 static void a_hello_in_many_records(void **state)
 {
@@ -431,6 +489,9 @@ int main(void)
         cmocka_unit_test(a_client_leaves_while_the_origin_is_made_ready),
         cmocka_unit_test(a_client_leaves_without_a_byte),
         cmocka_unit_test(one_byte_says_that_it_did_not_reject),
+        cmocka_unit_test(garbage_inside_tls),
+        cmocka_unit_test(a_big_body),
+        cmocka_unit_test(a_listener_with_a_certificate_of_its_own),
         cmocka_unit_test(a_hello_in_many_records),
         cmocka_unit_test(a_client_without_alpn_and_sni),
         cmocka_unit_test(a_name_for_an_address),

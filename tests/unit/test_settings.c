@@ -210,7 +210,7 @@ static const struct {
     {"ca: {key_path: x}", AT("1:16", "ca.key_path: " TOGETHER)},
     {"ca: {leaf_days: 31}", AT("1:17", "ca.leaf_days: 31 is out of range, allowed is 3 to 30")},
     {"reverse_upstream: {host: https://a.test}",
-     AT("1:26", "reverse_upstream.host: 'https://a.test' is not a host, expected is a name or an address alone")},
+     AT("1:26", "reverse_upstream.host: 'https://a.test' is not a host, expected is a name (xn-- for other scripts) or an address alone")},
     {"reverse_upstream: {port: 0}", AT("1:26", "reverse_upstream.port: 0 is out of range, allowed is 1 to 65535")},
     {"resolvers: [192.0.2.53, nowhere]", AT("1:25", "resolvers[1]: 'nowhere' is not a name server, " NO_RESOLVER)},
     {"resolvers: 192.0.2.53:0", AT("1:12", "resolvers[0]: '192.0.2.53:0' is not a name server, " NO_RESOLVER)},

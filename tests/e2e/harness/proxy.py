@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 
 import yaml
@@ -64,7 +65,7 @@ class Proxy:
         self.modules = [{"module": "policy_rules", "config": {"default": "intercept"} | (policy or {})},
                         {"module": "sink_file", "config": {"path": str(self.log.path), "flush_every": 1, "flush_interval": "20ms"}
                          | (sink or {})} | (sink_top or {}), *extra_modules]
-        self.process, self.addresses = None, []
+        self.process, self.addresses, self.ports = None, [], set()
 
     # ---- life
 
@@ -164,7 +165,15 @@ class Proxy:
     # ---- clients
 
     def client(self, listener=0, seconds=15):
-        return Client(self.address(listener), seconds)
+        """Of a port that no client of this proxy had before: tests find their flow by it."""
+        while True:
+            one = Client(self.address(listener), seconds)
+            if one.sock.family == socket.AF_UNIX or one.port not in self.ports:
+                break
+            one.close()
+        if one.sock.family != socket.AF_UNIX:
+            self.ports.add(one.port)
+        return one
 
     def trust(self, **kwargs):
         return trust(self.ca_path, **kwargs)
