@@ -178,7 +178,7 @@ static bool is_proper(const struct question *q, int r, const struct soth_decisio
         return allowed(q->hook, d);
     if (r == SOTH_PEEK)
         return q->connect || (q->message && peeks_well(q->message, d));
-    return r == SOTH_CONTINUE || r == SOTH_DETACH;
+    return r == SOTH_DETACH;
 }
 
 /* false: the question waits, *result says for what. */
@@ -194,6 +194,10 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
     int r = call(instance, flow, q, &d);
     site_leave();
     flow->pause = NULL;
+    if (r == SOTH_CONTINUE) { /* nearly always */
+        breaker_good(instance);
+        return true;
+    }
     if (r == SOTH_PAUSE || r == SOTH_BUSY) {
         *result = ASK_WAIT;
         return wait_over(ask, instance, flow, q->hook, r);
@@ -232,8 +236,11 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
 {
     enum ask_result result = ASK_DONE;
     if (ask->hook == 0) {
-        *ask = (struct ask){.hook = q->hook};
+        ask->hook = q->hook;
+        ask->next = ask->need_bytes = 0;
+        ask->with_body = false;
         nobody(&ask->verdict, q->hook);
+        ask->pause = (struct pause){.state = PAUSE_NONE};
     }
     for (; ask->next < registry->n; ask->next++) {
         struct instance *instance = registry->v[ask->next];
@@ -241,7 +248,8 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
             continue;
         if (!is_out(&ask->verdict, instance) && !one(ask, instance, flow, q, &result))
             return result;
-        end_pause(ask, instance, flow); /* also of one that was switched off while it waited */
+        if (ask->pause.state != PAUSE_NONE) /* also of one that was switched off while it waited */
+            end_pause(ask, instance, flow);
     }
     settle_hello(&ask->verdict);
     ask->hook = 0;

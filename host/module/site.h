@@ -16,16 +16,16 @@
 struct site_frame {
     _Atomic(const char *) module; /* the instance's name, which is never freed */
     _Atomic(const char *) hook;
-    atomic_uint_fast64_t entry;   /* of the thread's calls this is the how manieth; 0: being written */
+    atomic_uint_fast64_t entry;   /* of the thread's calls at this depth it is the how manieth; 0: being written */
 };
 
 struct site {
     atomic_uint depth;
-    uint64_t entries;
     struct site_frame frames[SITE_DEPTH];
 };
 
-extern _Thread_local struct site site_here;
+/* It is in the program itself: reached without a call, which compilers expect of thread-local memory in position-independent code. */
+extern _Thread_local struct site site_here __attribute__((tls_model("initial-exec")));
 
 /* The check of UBSan whether a thread-local address is NULL tests flags that the linker's TLS relaxation (add becomes lea) does not set. */
 #define SITE_UNCHECKED __attribute__((no_sanitize("undefined")))
@@ -33,22 +33,21 @@ extern _Thread_local struct site site_here;
 /* module: the instance's name out of site_name; hook: a literal. See site_enter in instance.h. */
 SITE_UNCHECKED static inline void site_enter_module(const char *module, const char *hook)
 {
-    struct site *s = &site_here;
-    unsigned depth = atomic_load_explicit(&s->depth, memory_order_relaxed);
+    unsigned depth = atomic_load_explicit(&site_here.depth, memory_order_relaxed);
     if (depth < SITE_DEPTH) {
-        struct site_frame *f = &s->frames[depth];
+        struct site_frame *f = &site_here.frames[depth];
+        uint64_t last = atomic_load_explicit(&f->entry, memory_order_relaxed);
         atomic_store_explicit(&f->entry, 0, memory_order_relaxed);
         atomic_store_explicit(&f->module, module, memory_order_release);
         atomic_store_explicit(&f->hook, hook, memory_order_release);
-        atomic_store_explicit(&f->entry, ++s->entries, memory_order_release);
+        atomic_store_explicit(&f->entry, last + 1, memory_order_release);
     }
-    atomic_store_explicit(&s->depth, depth + 1, memory_order_release);
+    atomic_store_explicit(&site_here.depth, depth + 1, memory_order_release);
 }
 
 SITE_UNCHECKED static inline void site_leave(void)
 {
-    struct site *s = &site_here;
-    atomic_store_explicit(&s->depth, atomic_load_explicit(&s->depth, memory_order_relaxed) - 1, memory_order_release);
+    atomic_store_explicit(&site_here.depth, atomic_load_explicit(&site_here.depth, memory_order_relaxed) - 1, memory_order_release);
 }
 
 /* The same text for as long as the process lives: names outlive their instances here. "?" without memory. Any thread. */
