@@ -23,7 +23,7 @@ static const struct kind kinds[] = {
 
 /* Attributes that are more than text. What is in none of these lists is text of a peer or of the configuration. */
 static const char numbers[] =
-    " bytes bytes_from_client bytes_from_server bytes_in bytes_out content_length count decoded_bytes duration_ms exchange_no first_sequence_id header_bytes "
+    " bytes bytes_from_client bytes_from_server bytes_in bytes_out content_length count decoded_bytes duration_ms exchange_no first_sequence_id generation header_bytes "
     "header_count last_sequence_id limit_value offset record_len sequence_no status_code tls_alert tls_errno tls_failure_global_count tls_failure_host_count "
     "tls_failure_host_rolling_count tls_failure_reason_count tls_failure_source_count tls_verify_code trailer_count ";
 static const char booleans[] = " interim resumed override_force_tunnel override_disable_h2 override_skip_upstream_verify ";
@@ -36,6 +36,7 @@ static const struct {
     {"direction", "\"client_to_server\", \"server_to_client\""},
     {"listener_mode", "\"explicit\", \"reverse\", \"transparent\", \"socks5\""},
     {"normalized_reason", "\"unknown_ca\", \"cert_validation\", \"handshake\", \"timeout\", \"eof_or_reset\", \"other\""},
+    {"outcome", "\"applied\", \"refused\""},
     {"peer", "\"downstream\", \"upstream\""},
     {"peer_rejected_ca", "\"certain\", \"likely\", \"no\""},
     {"scheme", "\"http\", \"https\""},

@@ -7,16 +7,20 @@
 #define HOST_CHAIN_CALL_H
 
 #include "host/chain/parts.h"
+#include "host/module/site.h"
 
-static inline void call_enter(struct call *call, struct soth_flow *flow, struct pause *pause)
+/* hook: a literal. */
+static inline void call_enter(struct call *call, struct soth_flow *flow, struct pause *pause, const struct decoder *decoder, const char *hook)
 {
     flow->state = call->place ? call->place->state : NULL;
     flow->chain = call;
     flow->pause = flow->mailbox ? pause : NULL;
+    site_enter_module(decoder->site, hook);
 }
 
 static inline void call_leave(struct soth_flow *flow)
 {
+    site_leave();
     flow->state = NULL;
     flow->chain = NULL;
     flow->pause = NULL;
@@ -52,7 +56,7 @@ static inline int call_data(const struct run *run, struct place *place, struct c
     struct soth_flow *flow = run->chain->flow;
     const struct decoder *decoder = place->decoder;
     struct call call = {run->chain, place, run->direction, cursor};
-    call_enter(&call, flow, pause);
+    call_enter(&call, flow, pause, decoder, "data");
     int r = decoder->module->data(decoder->self, flow, &cursor->open);
     call_leave(flow);
     if ((++place->calls & 1023) == 0)

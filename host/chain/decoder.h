@@ -23,6 +23,7 @@ struct decoder {
     const struct soth_module *module;
     void *self;
     const char *name;  /* of the instance */
+    const char *site;  /* the same text, for whoever may read it after the instance has gone (module/site.h) */
     unsigned position; /* among all instances; modulo 64 its bit in soth_flow.detached */
     bool closed;       /* on_error: a failure closes instead of detaching */
     atomic_bool told;  /* of its faults: once */

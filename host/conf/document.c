@@ -320,3 +320,20 @@ const struct conf_node *node_get(const struct conf_node *map, const char *key)
             return &map->items[i];
     return NULL;
 }
+
+static bool same_value(const struct conf_node *a, const struct conf_node *b)
+{
+    if (a->type != b->type || a->quoted != b->quoted || a->count != b->count)
+        return false;
+    if (a->type == NODE_SCALAR)
+        return strcmp(a->text, b->text) == 0;
+    for (size_t i = 0; i < a->count; i++)
+        if (!same_value(&a->items[i], &b->items[i]) || (a->type == NODE_MAP && strcmp(a->keys[i].text, b->keys[i].text) != 0))
+            return false;
+    return true;
+}
+
+bool conf_same_document(const struct conf_node *a, const struct conf_node *b)
+{
+    return strcmp(a->file->path, b->file->path) == 0 && same_value(a, b);
+}

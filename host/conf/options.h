@@ -30,6 +30,8 @@ struct options_owned;
 int options_fill(const struct soth_opt *table, const struct conf_node *mapping, void *base, struct options_owned **owned, FILE *errors,
                  const char *prefix);
 void options_fini(struct options_owned *owned);
+/* The same file, and the same values in the same order? Where they stand in the file does not matter. */
+bool conf_same_document(const struct conf_node *a, const struct conf_node *b);
 /* Prints "file:line:col: key: text" for a key path ("rules[2].host") below a mapping, the mapping's own place when the key is not there. */
 void options_error(const struct conf_node *mapping, const char *key, FILE *errors, const char *text);
 /* Markdown table of a table: key, type, default, range, meaning; nested tables follow. */

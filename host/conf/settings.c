@@ -72,6 +72,7 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_DURATION(S, upstream_connect_timeout, "10s", 10, HOURS(1), "limit of connecting to an origin"),
     SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),
     SOTH_OPT_DURATION(S, idle_timeout, "10m", 100, HOURS(24), "a connection on which nothing moves is ended"),
+    SOTH_OPT_DURATION(S, hook_hang_timeout, "10s", 200, HOURS(1), "a module's hook that stays on its worker for longer ends the process"),
     SOTH_OPT_DURATION(S, stream_stage_timeout, "30s", 10, HOURS(24), "limit of reading a request head"),
     SOTH_OPT_DURATION(S, response_header_timeout, "10m", 10, HOURS(24), "limit of waiting for a response head"),
     SOTH_OPT_DURATION(S, drain_timeout, "30s", 0, HOURS(24), "after SIGTERM, flows may take this long to end"),
@@ -84,5 +85,5 @@ const char *const settings_absent[] = {
     "http3_passthrough", "tls_profile", "upstream_sni_mode", "upstream_http2", "min_rsa_bits", "crl_files", "allow_keylog",
     "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
     "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
-    "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", "hook_hang_timeout", NULL,
+    "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };

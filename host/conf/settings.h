@@ -80,6 +80,7 @@ struct settings {
     uint64_t upstream_connect_timeout;
     uint64_t tls_handshake_timeout;
     uint64_t idle_timeout;
+    uint64_t hook_hang_timeout;
     uint64_t stream_stage_timeout;
     uint64_t response_header_timeout;
     uint64_t drain_timeout;

@@ -45,11 +45,26 @@ void acks_done(struct sink *sink, uint64_t upto)
     }
 }
 
+void acks_lost(struct sink *sink)
+{
+    struct acks *acks = &sink->acks;
+    for (size_t i = 0; i < acks->count; i++) {
+        uint64_t number = acks->ring[(acks->head + i) & (acks->room - 1)].sequence_id;
+        losses_add(&sink->losses, (struct loss){number, number, 1}, acks->upto);
+        sink->fresh_losses = true;
+    }
+    sink->lost += acks->count;
+    acks_done(sink, UINT64_MAX);
+}
+
 static struct sink *sink_of(struct bus *bus, const void *instance)
 {
     for (size_t i = 0; i < bus->sink_count; i++)
         if (bus->sinks[i]->instance == instance && bus->sinks[i]->config.acks)
             return bus->sinks[i];
+    for (struct sink *sink = bus->leaving; sink; sink = sink->next)
+        if (sink->instance == instance && sink->config.acks)
+            return sink;
     return NULL;
 }
 
@@ -66,7 +81,7 @@ void bus_ack(struct bus *bus, const void *instance, uint64_t sequence_id)
         acks_done(sink, sequence_id);
         sink->written += before - acks->count;
         queue_relieved(sink);
-        if (acks->count == 0 && bus->stopping)
+        if (acks->count == 0 && sink_ends(sink))
             pthread_cond_signal(&sink->ready);
     }
     pthread_mutex_unlock(&bus->lock);

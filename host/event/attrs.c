@@ -61,6 +61,7 @@ static bool is_hosts_own(uint32_t kind)
     case SOTH_EV_BUDGET_DENIED:
     case SOTH_EV_EVENTS_LOST:
     case SOTH_EV_MODULE_FAULT:
+    case SOTH_EV_CONFIG_RELOADED:
         return true;
     default:
         return false;

@@ -5,8 +5,7 @@
  */
 #include "host/event/private.h"
 
-#define FAILURES_ALLOWED 10 /* in a row; then the sink is switched off */
-#define BACK_OFF_MS 20      /* after the first failure or refusal, doubled with each, */
+#define BACK_OFF_MS 20 /* after the first failure or refusal, doubled with each, */
 #define BACK_OFF_MOST_MS 320
 #define RETRY_MOST_MS 5120
 
@@ -19,9 +18,11 @@ static bool patience(struct sink *sink, uint32_t ms)
     struct bus *bus = sink->bus;
     uint64_t until = bus_now_ns() + ms * UINT64_C(1000000);
     pthread_mutex_lock(&bus->lock);
-    while (bus_now_ns() < until && !sink->reopen && !sink_out_of_time(bus))
-        sink_doze(sink, bus->stopping && bus->stop_deadline_ns < until ? bus->stop_deadline_ns : until);
-    bool reopen = sink->reopen, go_on = !sink_out_of_time(bus);
+    while (bus_now_ns() < until && !sink->reopen && !sink_out_of_time(sink)) {
+        uint64_t deadline = sink_deadline(sink);
+        sink_doze(sink, deadline && deadline < until ? deadline : until);
+    }
+    bool reopen = sink->reopen, go_on = !sink_out_of_time(sink);
     sink->reopen = false;
     pthread_mutex_unlock(&bus->lock);
     if (reopen)
@@ -60,7 +61,7 @@ static void broken(struct sink *sink)
 {
     if (++sink->failures == 1)
         bus_fault(sink->bus, sink->name, "write", "the sink failed to write; its events are lost until it works again");
-    if (sink->failures < FAILURES_ALLOWED)
+    if (sink->failures < SINK_MAX_FAILURES)
         patience(sink, back_off(sink->failures, BACK_OFF_MOST_MS));
     else
         switch_off(sink, "the sink failed too often and is switched off");

@@ -126,8 +126,7 @@ const char *bus_run_id(const struct bus *bus)
     return bus->run_id;
 }
 
-/* (lock held) All that any sink wants. */
-static void sum_up(struct bus *bus)
+void bus_sum_up(struct bus *bus)
 {
     bus->kinds = bus->payload_kinds = bus->payload = 0;
     for (size_t i = 0; i < bus->sink_count; i++) {
@@ -138,19 +137,29 @@ static void sum_up(struct bus *bus)
     }
 }
 
-int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
-                 const struct bus_queue_config *queue)
+void bus_on_thread(struct bus *bus, void (*begin)(void), void (*end)(void))
 {
-    struct sink **bigger = realloc(bus->sinks, (bus->sink_count + 1) * sizeof *bigger);
+    bus->on_begin = begin;
+    bus->on_end = end;
+}
+
+struct sink *sink_new(struct bus *bus, const char *name, const char *group, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                      const struct bus_queue_config *queue)
+{
     struct sink *sink = calloc(1, sizeof *sink);
     pthread_condattr_t monotonic;
-    if (bigger)
-        bus->sinks = bigger;
-    if (!bigger || !sink || !(sink->name = strdup(name))) {
+    if (!sink)
+        return NULL;
+    sink->name = strdup(name);
+    sink->group = strdup(group ? group : "");
+    if (!sink->name || !sink->group) {
+        free(sink->name);
+        free(sink->group);
         free(sink);
-        return -SOTH_ENOMEM;
+        return NULL;
     }
     sink->bus = bus;
+    sink->number = ++bus->sinks_made;
     sink->instance = instance;
     sink->ops = *ops;
     sink->kinds = kinds;
@@ -159,8 +168,20 @@ int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&sink->ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    return sink;
+}
+
+int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                 const struct bus_queue_config *queue)
+{
+    struct sink **bigger = realloc(bus->sinks, (bus->sink_count + 1) * sizeof *bigger);
+    struct sink *sink = bigger ? sink_new(bus, name, NULL, instance, ops, kinds, queue) : NULL;
+    if (bigger)
+        bus->sinks = bigger;
+    if (!sink)
+        return -SOTH_ENOMEM;
     bus->sinks[bus->sink_count++] = sink;
-    sum_up(bus);
+    bus_sum_up(bus);
     for (struct bus_port *port = bus->ports; port; port = port->private->next)
         bus_port_learn(port);
     return SOTH_OK;
@@ -177,6 +198,16 @@ int bus_start(struct bus *bus)
     return SOTH_OK;
 }
 
+static void sink_join(struct sink *sink)
+{
+    if (sink->running)
+        pthread_join(sink->thread, NULL);
+    pthread_mutex_lock(&sink->bus->lock);
+    sink->running = false;
+    pthread_mutex_unlock(&sink->bus->lock);
+}
+
+/* A thread that still runs may tell what it lost to one that has ended: counted when all have. */
 uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
 {
     uint64_t undelivered = 0;
@@ -184,26 +215,27 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
     bus->stopping = true;
     bus->stop_deadline_ns = bus_now_ns() + deadline_ms * UINT64_C(1000000);
     bus->stop_wait_ns = bus->stop_deadline_ns - deadline_ms * UINT64_C(500000);
-    for (size_t i = 0; i < bus->sink_count; i++)
-        pthread_cond_signal(&bus->sinks[i]->ready);
+    sinks_wake(bus);
     pthread_mutex_unlock(&bus->lock);
+    for (struct sink *sink = bus->leaving; sink; sink = sink->next)
+        sink_join(sink);
     for (size_t i = 0; i < bus->sink_count; i++)
-        if (bus->sinks[i]->running)
-            pthread_join(bus->sinks[i]->thread, NULL);
-    for (size_t i = 0; i < bus->sink_count; i++) {
-        bus->sinks[i]->running = false;
+        sink_join(bus->sinks[i]);
+    for (const struct sink *sink = bus->leaving; sink; sink = sink->next)
+        undelivered += sink->undelivered + sink->count;
+    for (size_t i = 0; i < bus->sink_count; i++)
         undelivered += bus->sinks[i]->undelivered + bus->sinks[i]->count;
-    }
     return undelivered;
 }
 
-static void sink_free(struct sink *sink)
+void sink_free(struct sink *sink)
 {
     for (size_t k = 0; k < sink->count; k++)
         slab_put(sink->ring[(sink->head + k) & (sink->room - 1)]->slab, 1);
     free(sink->ring);
     free(sink->acks.ring);
     free(sink->name);
+    free(sink->group);
     pthread_cond_destroy(&sink->ready);
     free(sink);
 }
@@ -216,6 +248,11 @@ void bus_free(struct bus *bus)
     bus_port_free(bus->system);
     for (size_t i = 0; i < bus->sink_count; i++)
         sink_free(bus->sinks[i]);
+    while (bus->leaving) {
+        struct sink *sink = bus->leaving;
+        bus->leaving = sink->next;
+        sink_free(sink);
+    }
     free(bus->sinks);
     slab_pool_fini(&bus->pool);
     pthread_mutex_destroy(&bus->lock);
@@ -238,7 +275,7 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max)
     pthread_mutex_lock(&bus->lock);
     for (; n < bus->sink_count && n < max; n++) {
         const struct sink *s = bus->sinks[n];
-        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count + s->at_hand + s->acks.count, s->bytes};
+        out[n] = (struct bus_sink_stats){s->name, s->written, s->lost, s->count + s->at_hand + s->acks.count, s->bytes, s->off};
     }
     pthread_mutex_unlock(&bus->lock);
     return n;

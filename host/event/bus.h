@@ -56,9 +56,12 @@ struct bus_sink_ops {
     int (*flush)(void *instance, uint32_t deadline_ms);
     int (*reopen)(void *instance);
 };
+#define SINK_MAX_FAILURES 10 /* of write, in a row; then the sink is switched off */
 
 /* run_id is made here (random). 0 terminates. */
 struct bus *bus_new(void);
+/* Called on each sink's thread when it begins and ends. Before there are any. */
+void bus_on_thread(struct bus *bus, void (*begin)(void), void (*end)(void));
 /* Adds a sink before bus_start; `events` is a mask by kind (bit k). Names are for messages and events_lost. */
 int bus_add_sink(struct bus *bus, const char *name, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
                  const struct bus_queue_config *queue);
@@ -67,6 +70,27 @@ int bus_start(struct bus *bus);  /* starts the sink threads */
  * of events that could not be delivered. */
 uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms);
 void bus_free(struct bus *bus);
+
+/*
+ * Other sinks while events flow (control thread). A change is put together, then committed at one point of the sequence: every event goes to
+ * the sinks of before or to those of after, none to neither. A sink that is taken out writes what it has, flushes and, with acks, waits for
+ * them, all within leave_ms; what it could not write by then, or what was not acknowledged, is told as events_lost. A new sink's events wait
+ * in its queue until those of its group that leave have ended: no two of them write at once.
+ */
+struct bus_change;
+struct bus_change *bus_change_new(struct bus *bus);
+/* Starts the sink's thread, which waits. 0, -SOTH_ENOMEM, -SOTH_EIO. group: NULL = none. */
+int bus_change_add(struct bus_change *change, const char *name, const char *group, void *instance, const struct bus_sink_ops *ops,
+                   uint64_t kinds, const struct bus_queue_config *queue);
+int bus_change_remove(struct bus_change *change, const void *instance); /* 0, -SOTH_ENOMEM */
+/* One of the two ends a change. */
+void bus_change_commit(struct bus_change *change, uint32_t leave_ms);
+void bus_change_cancel(struct bus_change *change); /* NULL is fine; no operation of a new sink was called */
+/* `gone` is called on a sink's thread when it has left; it must only signal the control thread, which then calls bus_reap. */
+void bus_on_gone(struct bus *bus, void (*gone)(void *arg), void *arg);
+/* Forgets the sinks that have left, after bus_stop all sinks; each instance is given back. Returns how many are still leaving. */
+size_t bus_reap(struct bus *bus, void (*take)(void *instance));
+
 /* The sink of this instance has delivered what it took, up to that number. From any thread; what it was never offered is not acked by it. */
 void bus_ack(struct bus *bus, const void *instance, uint64_t sequence_id);
 /* A module_fault of the process: a hook of a module failed. From any thread. */
@@ -81,6 +105,7 @@ struct bus_sink_stats {
     uint64_t written;        /* with acks: acknowledged */
     uint64_t lost;
     uint64_t queued_events, queued_bytes; /* with what is being written, and with acks what is not acknowledged yet */
+    bool off;
 };
 size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
 
@@ -88,7 +113,7 @@ size_t bus_stats(struct bus *bus, struct bus_sink_stats *out, size_t max);
  * which then calls bus_port_woken. */
 struct bus_port *bus_port_new(struct bus *bus, void (*wake)(void *arg), void *arg);
 void bus_port_free(struct bus_port *port); /* flushes */
-void bus_port_woken(struct bus_port *port); /* re-reads `congested` */
+void bus_port_woken(struct bus_port *port); /* re-reads `congested` and what is wanted */
 /* Publishes what was emitted since the last flush. Happens by itself when much of it has gathered. */
 void bus_flush(struct bus_port *port);
 

@@ -89,7 +89,7 @@ struct acks {
 
 struct sink {
     struct bus *bus;
-    char *name;
+    char *name, *group;
     void *instance;
     struct bus_sink_ops ops;
     uint64_t kinds;
@@ -106,6 +106,10 @@ struct sink {
     pthread_t thread;
     pthread_cond_t ready;
     unsigned failures; /* the thread's own: of write, in a row */
+    /* (lock) change.c: a sink waits, is one of bus.sinks, then leaves */
+    bool waiting, cancelled, leaving, gone;
+    uint64_t number, leave_by_ns;
+    struct sink *next; /* among those that leave */
 };
 
 /* (lock) All of them. */
@@ -132,6 +136,7 @@ void queue_relieved(struct sink *sink); /* after take: a pause_flow sink with ro
 /* An event was taken: it counts until it is acknowledged. Without memory it counts as such at once. */
 void acks_taken(struct sink *sink, uint64_t sequence_id, uint32_t bytes);
 void acks_done(struct sink *sink, uint64_t upto); /* lets go of what has these numbers */
+void acks_lost(struct sink *sink);                /* lets go of all: it is not known that it arrived, so it is lost */
 
 /* ---- view.c: what a sink may see of events that carry payload ---- */
 
@@ -166,14 +171,30 @@ void batch_release(struct sink *sink, const struct batch *batch, uint32_t taken)
 void *sink_main(void *arg);
 void sink_reopen(struct sink *sink);
 void sink_doze(struct sink *sink, uint64_t deadline_ns); /* (lock) until the deadline (0 = none) or a signal */
-bool sink_out_of_time(const struct bus *bus);            /* (lock) */
+bool sink_out_of_time(const struct sink *sink);          /* (lock) */
+void sink_report_losses(struct sink *sink);              /* (lock) if there are any */
+
+/* ---- change.c: how a sink comes and goes ---- */
+
+/* (lock) The end of a sink's thread, and what its beginning waits for: false = it is not needed. */
+void sink_gone(struct sink *sink);
+bool sink_may_begin(struct sink *sink);
+/* (lock) When it must have ended; 0 = it goes on. */
+uint64_t sink_deadline(const struct sink *sink);
+/* (lock) All threads of sinks look again what there is to do. */
+void sinks_wake(struct bus *bus);
 
 /* ---- bus.c ---- */
 
 struct bus {
     pthread_mutex_t lock;
-    struct sink **sinks;
+    struct sink **sinks; /* that events go to */
     size_t sink_count;
+    struct sink *leaving;  /* (lock) they write what they have */
+    uint64_t sinks_made;
+    void (*on_begin)(void), (*on_end)(void); /* of a sink's thread */
+    void (*on_gone)(void *arg);
+    void *on_gone_arg;
     uint64_t kinds, payload_kinds, payload; /* (lock) what any sink wants, see bus_port */
     uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
@@ -186,6 +207,13 @@ struct bus {
     struct event_source system_source;
 };
 
+struct sink *sink_new(struct bus *bus, const char *name, const char *group, void *instance, const struct bus_sink_ops *ops, uint64_t kinds,
+                      const struct bus_queue_config *queue);
+void sink_free(struct sink *sink); /* its thread has ended */
+/* (lock) No more events will come for it. */
+static inline bool sink_ends(const struct sink *sink) { return sink->bus->stopping || sink->leaving; }
+/* (lock) after other sinks: what any of them wants. */
+void bus_sum_up(struct bus *bus);
 /* (lock) numbers and queues what the port has collected. */
 void bus_publish(struct bus *bus, struct bus_port *port);
 /* (lock) an event of flow 0. */

@@ -21,9 +21,10 @@ void sink_doze(struct sink *sink, uint64_t deadline_ns)
         pthread_cond_wait(&sink->ready, &sink->bus->lock);
 }
 
-bool sink_out_of_time(const struct bus *bus)
+bool sink_out_of_time(const struct sink *sink)
 {
-    return bus->stopping && bus_now_ns() >= bus->stop_deadline_ns;
+    uint64_t deadline = sink_deadline(sink);
+    return deadline && bus_now_ns() >= deadline;
 }
 
 void sink_reopen(struct sink *sink)
@@ -32,8 +33,8 @@ void sink_reopen(struct sink *sink)
         bus_fault(sink->bus, sink->name, "reopen", "reopening failed");
 }
 
-/* (lock held) Losses are told as soon as it is known that they are. */
-static void report_losses(struct sink *sink)
+/* Losses are told as soon as it is known that they are. */
+void sink_report_losses(struct sink *sink)
 {
     struct losses told = sink->losses;
     if (sink->off)
@@ -55,16 +56,16 @@ static void report_losses(struct sink *sink)
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
     struct bus *bus = sink->bus;
-    while (sink->count == 0 && !bus->stopping && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
+    while (sink->count == 0 && !sink_ends(sink) && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
         if (sink->fresh_losses && !sink->off) {
-            report_losses(sink);
+            sink_report_losses(sink);
             continue;
         }
         sink->sleeping = true;
         sink_doze(sink, wake_ns);
         sink->sleeping = false;
     }
-    if (sink->count > 0 && sink->count < BATCH && !bus->stopping && !sink->reopen) {
+    if (sink->count > 0 && sink->count < BATCH && !sink_ends(sink) && !sink->reopen) {
         struct timespec moment = {0, LINGER_NS};
         pthread_mutex_unlock(&bus->lock);
         nanosleep(&moment, NULL);
@@ -78,7 +79,7 @@ static void take(struct sink *sink, struct batch *batch)
     batch->count = queue_take(sink, batch->queued, BATCH);
     batch->lost = sink->lost_since_write;
     sink->lost_since_write = 0;
-    report_losses(sink);
+    sink_report_losses(sink);
 }
 
 /* One turn of the loop; lock held before and after, not between. */
@@ -93,70 +94,90 @@ static uint64_t turn(struct sink *sink, struct batch *batch, bool reopen)
     return again_ms ? bus_now_ns() + again_ms * UINT64_C(1000000) : 0;
 }
 
-/* What was taken is flushed; what has to be acknowledged is waited for. */
+/* What was taken is flushed; what has to be acknowledged is waited for. Lock held before and after. */
 static void finish(struct sink *sink)
 {
     struct bus *bus = sink->bus;
-    uint64_t now = bus_now_ns(), deadline = bus->stop_deadline_ns;
+    uint64_t now = bus_now_ns(), deadline = sink_deadline(sink);
     uint32_t left_ms = deadline > now ? (uint32_t)((deadline - now) / 1000000u) : 0;
+    pthread_mutex_unlock(&bus->lock);
     int r = sink->ops.flush ? sink->ops.flush(sink->instance, left_ms) : SOTH_OK;
     pthread_mutex_lock(&bus->lock);
-    while (sink->acks.count > 0 && !sink_out_of_time(bus))
-        sink_doze(sink, deadline);
-    sink->undelivered += sink->acks.count;
+    while (sink->acks.count > 0 && !sink_out_of_time(sink))
+        sink_doze(sink, sink_deadline(sink)); /* which may come nearer meanwhile */
+    if (bus->stopping)
+        sink->undelivered += sink->acks.count;
     if (r < 0 && sink->acks.count == 0)
         sink->undelivered++; /* at least; how many it was the module says */
-    pthread_mutex_unlock(&bus->lock);
 }
 
 static bool is_busy(const struct sink *sink)
 {
-    return sink->running && (sink->count > 0 || sink->at_hand > 0 || (sink->fresh_losses && !sink->off));
+    return sink->running && !sink->gone && (sink->count > 0 || sink->at_hand > 0 || (sink->fresh_losses && !sink->off));
 }
 
-/* (lock held) At the end: those that are still at work may lose something, and this sink wants to know. It does not wait for them all the
- * time that there is, since it has to flush. False: look again. */
-static bool others_are_done(struct sink *sink)
+static bool any_is_busy(const struct bus *bus)
 {
-    struct bus *bus = sink->bus;
     bool busy = false;
     for (size_t i = 0; i < bus->sink_count; i++)
         busy |= is_busy(bus->sinks[i]);
-    if (busy && bus_now_ns() < bus->stop_wait_ns) {
+    for (const struct sink *sink = bus->leaving; sink; sink = sink->next)
+        busy |= is_busy(sink);
+    return busy;
+}
+
+/* (lock held) At the end of all: those that are still at work may lose something, and this sink wants to know - unless it leaves, then
+ * nothing more comes for it. It does not wait for them all the time that there is, since it has to flush. False: look again. */
+static bool others_are_done(struct sink *sink)
+{
+    struct bus *bus = sink->bus;
+    if (!sink->leaving && any_is_busy(bus) && bus_now_ns() < bus->stop_wait_ns) {
         sink->sleeping = true;
         sink_doze(sink, bus->stop_wait_ns);
         sink->sleeping = false;
         return false;
     }
-    for (size_t i = 0; i < bus->sink_count; i++)
-        pthread_cond_signal(&bus->sinks[i]->ready);
+    sinks_wake(bus);
     return true;
+}
+
+/* Until nothing more can come; lock held before and after. */
+static void serve(struct sink *sink)
+{
+    struct batch batch = {.count = 0};
+    uint64_t wake_ns = 0;
+    for (;;) {
+        wait_for_work(sink, wake_ns);
+        bool reopen = sink->reopen;
+        sink->reopen = false;
+        take(sink, &batch);
+        if (sink_ends(sink) && batch.count == 0 && sink->count == 0 && others_are_done(sink))
+            break;
+        if (!sink_ends(sink) || batch.count > 0 || reopen)
+            wake_ns = turn(sink, &batch, reopen);
+        if (sink_out_of_time(sink))
+            break;
+    }
+    free(batch.views.memory);
 }
 
 void *sink_main(void *arg)
 {
     struct sink *sink = arg;
     struct bus *bus = sink->bus;
-    struct batch batch = {.count = 0};
     char name[16];
-    uint64_t wake_ns = 0;
     snprintf(name, sizeof name, "sink-%.10s", sink->name);
     pthread_setname_np(pthread_self(), name);
+    if (bus->on_begin)
+        bus->on_begin();
     pthread_mutex_lock(&bus->lock);
-    for (;;) {
-        wait_for_work(sink, wake_ns);
-        bool reopen = sink->reopen;
-        sink->reopen = false;
-        take(sink, &batch);
-        if (bus->stopping && batch.count == 0 && sink->count == 0 && others_are_done(sink))
-            break;
-        if (!bus->stopping || batch.count > 0 || reopen)
-            wake_ns = turn(sink, &batch, reopen);
-        if (sink_out_of_time(bus))
-            break;
+    if (sink_may_begin(sink)) {
+        serve(sink);
+        finish(sink);
+        sink_gone(sink);
     }
     pthread_mutex_unlock(&bus->lock);
-    finish(sink);
-    free(batch.views.memory);
+    if (bus->on_end)
+        bus->on_end();
     return NULL;
 }

@@ -133,6 +133,26 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
     emit(flow, SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
 }
 
+static void signal_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert)
+{
+    if (!(flow->env->hooks & SOTH_HOOK_SIGNAL))
+        return;
+    flow->env->signal(flow->env->policy, &(struct soth_signal){
+        .size = sizeof(struct soth_signal),
+        .authoritative = 1,
+        .flow_id = flow->source.flow_id,
+        .peer = peer_name(side),
+        .reason = tls_reason_name(failure->reason),
+        .source = "native_authoritative",
+        .provider = "soth-mitm",
+        .rejected_ca = side == SIDE_CLIENT ? tls_rejected_name(failure->rejected_ca) : "",
+        .host = host,
+        .client = flow->source.client_addr,
+        .alert = alert >= 0 ? (uint32_t)alert : UINT32_MAX,
+        .port = flow->target.port,
+    });
+}
+
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure)
 {
     struct tls_failure_counts counts = {0};
@@ -165,6 +185,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
     };
     emit(flow, SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
+    signal_tls_failed(flow, side, failure, host, alert);
 }
 
 static const char *version_text(const struct message *msg)

@@ -50,6 +50,7 @@ struct flow_env {
     void (*forget)(void *policy, struct soth_flow *flow, struct ask *ask); /* at the flow's end: its tokens are stale, too */
     struct chain_env *chains; /* NULL: there are no decoders */
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
+    void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
 };
 

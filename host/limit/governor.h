@@ -9,14 +9,14 @@
 
 struct governor {
     atomic_uint_fast64_t flows;  /* client connections that have a flow */
-    uint64_t max_flows;
+    atomic_uint_fast64_t max_flows; /* changes with the configuration */
     atomic_uint_fast64_t denied; /* flows that were answered 503 */
 };
 
 /* Counts a flow in; false when it is one too many (it is counted all the same: every flow is given back). */
 static inline bool governor_take_flow(struct governor *g)
 {
-    bool fits = atomic_fetch_add_explicit(&g->flows, 1, memory_order_relaxed) < g->max_flows;
+    bool fits = atomic_fetch_add_explicit(&g->flows, 1, memory_order_relaxed) < atomic_load_explicit(&g->max_flows, memory_order_relaxed);
     if (!fits)
         atomic_fetch_add_explicit(&g->denied, 1, memory_order_relaxed);
     return fits;

@@ -3,9 +3,8 @@
  * Asking the policies and combining what they say: block beats tunnel beats intercept, an explicit decision beats a default. A policy
  * that fails counts as its on_error; one that fails again and again is not called any more.
  */
-#include "host/event/bus.h"
 #include "host/flow/hook.h"
-#include "host/log.h"
+#include "host/module/breaker.h"
 #include "host/module/instance.h"
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
@@ -61,39 +60,18 @@ static void out_of_order(struct verdict *out, const struct instance *instance)
     take(out, instance, &closed);
 }
 
-static void tell(struct instance *instance, const char *hook, const char *what)
-{
-    log_at(SOTH_LOG_ERROR, "%s: %s (hook %s); on_error is %s", instance->conf->name, what, hook,
-           instance->closed_on_error ? "closed: what it should judge is blocked" : "open: it is left out");
-    if (instance->registry->bus)
-        bus_fault(instance->registry->bus, instance->conf->name, hook, what);
-}
-
 static void failed(struct verdict *out, struct instance *instance, const char *hook)
 {
-    unsigned before = atomic_fetch_add_explicit(&instance->failures, 1, memory_order_relaxed);
-    if (before == 0)
-        tell(instance, hook, "failed");
-    if (before + 1 == INSTANCE_MAX_FAILURES)
-        tell(instance, hook, "failed too often and is not asked any more");
+    breaker_failed(instance, hook, NULL);
     out_of_order(out, instance);
 }
 
-/* Too many failures in a row, for good. */
 static bool is_out(struct verdict *out, const struct instance *instance)
 {
-    if (atomic_load_explicit(&instance->failures, memory_order_relaxed) < INSTANCE_MAX_FAILURES)
+    if (!breaker_is_open(instance))
         return false;
     out_of_order(out, instance);
     return true;
-}
-
-/* A success ends the row. Nothing is written when there was none: the line is shared by all workers. */
-static void went_well(struct instance *instance)
-{
-    unsigned failures = atomic_load_explicit(&instance->failures, memory_order_relaxed);
-    if (failures > 0 && failures < INSTANCE_MAX_FAILURES)
-        atomic_compare_exchange_strong(&instance->failures, &failures, 0);
 }
 
 static void nobody(struct verdict *out, uint32_t hook)
@@ -146,9 +124,12 @@ static void end_pause(struct ask *ask, struct instance *instance, struct soth_fl
     bool waited = pause->state == PAUSE_WAITING || pause->state == PAUSE_LATE;
     if (waited || pause->state == PAUSE_TAKEN)
         mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
-    if (waited && instance->module.cancel)
+    if (waited && instance->module.cancel) {
+        site_enter(instance, "cancel");
         instance->module.cancel(instance->self, pause->token);
-    *pause = (struct pause){PAUSE_NONE};
+        site_leave();
+    }
+    *pause = (struct pause){.state = PAUSE_NONE};
 }
 
 static void too_late(struct ask *ask, struct instance *instance)
@@ -197,7 +178,7 @@ static bool is_proper(const struct question *q, int r, const struct soth_decisio
         return allowed(q->hook, d);
     if (r == SOTH_PEEK)
         return q->connect || (q->message && peeks_well(q->message, d));
-    return r == SOTH_CONTINUE || r == SOTH_DETACH;
+    return r == SOTH_DETACH;
 }
 
 /* false: the question waits, *result says for what. */
@@ -209,8 +190,14 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         return true;
     }
     flow->pause = flow->mailbox ? &ask->pause : NULL;
+    site_enter(instance, hook_name(q->hook));
     int r = call(instance, flow, q, &d);
+    site_leave();
     flow->pause = NULL;
+    if (r == SOTH_CONTINUE) { /* nearly always */
+        breaker_good(instance);
+        return true;
+    }
     if (r == SOTH_PAUSE || r == SOTH_BUSY) {
         *result = ASK_WAIT;
         return wait_over(ask, instance, flow, q->hook, r);
@@ -219,7 +206,7 @@ static bool one(struct ask *ask, struct instance *instance, struct soth_flow *fl
         failed(&ask->verdict, instance, hook_name(q->hook));
         return true;
     }
-    went_well(instance);
+    breaker_good(instance);
     if (r == SOTH_DETACH)
         flow->detached |= UINT64_C(1) << (ask->next & 63);
     else if (r == SOTH_DECIDED)
@@ -249,16 +236,20 @@ enum ask_result registry_ask(struct registry *registry, struct soth_flow *flow, 
 {
     enum ask_result result = ASK_DONE;
     if (ask->hook == 0) {
-        *ask = (struct ask){.hook = q->hook};
+        ask->hook = q->hook;
+        ask->next = ask->need_bytes = 0;
+        ask->with_body = false;
         nobody(&ask->verdict, q->hook);
+        ask->pause = (struct pause){.state = PAUSE_NONE};
     }
     for (; ask->next < registry->n; ask->next++) {
         struct instance *instance = registry->v[ask->next];
-        if (!(instance->hooks & q->hook) || (flow->detached >> (ask->next & 63)) & 1 || is_out(&ask->verdict, instance))
+        if (!(instance->hooks & q->hook) || (flow->detached >> (ask->next & 63)) & 1)
             continue;
-        if (!one(ask, instance, flow, q, &result))
+        if (!is_out(&ask->verdict, instance) && !one(ask, instance, flow, q, &result))
             return result;
-        end_pause(ask, instance, flow);
+        if (ask->pause.state != PAUSE_NONE) /* also of one that was switched off while it waited */
+            end_pause(ask, instance, flow);
     }
     settle_hello(&ask->verdict);
     ask->hook = 0;
@@ -279,11 +270,13 @@ void registry_rewrite(struct registry *registry, struct soth_flow *flow, const s
         struct instance *instance = registry->v[i];
         if (!(instance->hooks & SOTH_HOOK_REWRITE) || (flow->detached >> (i & 63)) & 1 || is_out(out, instance))
             continue;
+        site_enter(instance, "rewrite");
         int r = instance->module.rewrite(instance->self, flow, message);
+        site_leave();
         if (r < 0)
             failed(out, instance, "rewrite");
         else
-            went_well(instance);
+            breaker_good(instance);
         if (r == SOTH_DETACH)
             flow->detached |= UINT64_C(1) << (i & 63);
     }

@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "host/event/bus.h"
 #include "host/log.h"
+#include "host/module/breaker.h"
 #include "host/module/instance.h"
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
@@ -24,50 +24,32 @@ int decoders_make(struct registry *registry)
         decoder->module = &instance->module;
         decoder->self = instance->self;
         decoder->name = instance->conf->name;
+        decoder->site = instance->site;
         decoder->position = (unsigned)i;
         decoder->closed = instance->closed_on_error;
     }
     return SOTH_OK;
 }
 
-static void tell(struct decoder *decoder, const char *hook, const char *what)
-{
-    struct registry *registry = instance_of(decoder->self)->registry;
-    if (registry->bus)
-        bus_fault(registry->bus, decoder->name, hook, what);
-}
-
 static void failed(struct decoder *decoder, const char *hook, const char *code)
 {
-    unsigned before = atomic_fetch_add_explicit(&instance_of(decoder->self)->failures, 1, memory_order_relaxed);
-    const char *then = decoder->closed ? "closed: what it should see is closed" : "open: it is detached";
-    if (before == 0) {
-        log_at(SOTH_LOG_ERROR, "%s: failed (hook %s, %s); on_error is %s", decoder->name, hook, code, then);
-        tell(decoder, hook, code);
-    }
-    if (before + 1 == INSTANCE_MAX_FAILURES) {
-        log_at(SOTH_LOG_ERROR, "%s: failed too often and is not used any more; on_error is %s", decoder->name, then);
-        tell(decoder, hook, "failed too often and is not used any more");
-    }
+    breaker_failed(instance_of(decoder->self), hook, code);
 }
 
 static void fault(struct decoder *decoder, const char *hook, const char *what)
 {
     log_at(SOTH_LOG_ERROR, "%s: %s (hook %s)", decoder->name, what, hook);
-    tell(decoder, hook, what);
+    breaker_tell(instance_of(decoder->self), hook, what);
 }
 
 static bool is_out(const struct decoder *decoder)
 {
-    return atomic_load_explicit(&instance_of(decoder->self)->failures, memory_order_relaxed) >= INSTANCE_MAX_FAILURES;
+    return breaker_is_open(instance_of(decoder->self));
 }
 
 static void went_well(struct decoder *decoder)
 {
-    struct instance *instance = instance_of(decoder->self);
-    unsigned failures = atomic_load_explicit(&instance->failures, memory_order_relaxed);
-    if (failures > 0 && failures < INSTANCE_MAX_FAILURES)
-        atomic_compare_exchange_strong(&instance->failures, &failures, 0);
+    breaker_good(instance_of(decoder->self));
 }
 
 static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *question, const struct question *q)

@@ -50,24 +50,15 @@ static const char *api_name(void *self)
     return instance_of(self)->conf->name;
 }
 
-void instance_hold(struct instance *instance, bool *reason, bool on)
-{
-    if (*reason == on)
-        return;
-    *reason = on;
-    atomic_fetch_add(&instance->registry->held, on ? 1 : -1);
-}
-
 static void api_hold_flows(void *self, int on)
 {
-    struct instance *instance = instance_of(self);
-    instance_hold(instance, &instance->holds_flows, on != 0);
+    instance_hold(instance_of(self), HOLD_WISH, on != 0);
 }
 
 static void api_ack(void *self, uint64_t sequence_id)
 {
     struct instance *instance = instance_of(self);
-    if (instance->registry->bus) /* nothing was offered before there is one */
+    if (instance->registry->bus) /* nothing was offered without one */
         bus_ack(instance->registry->bus, instance, sequence_id);
 }
 
@@ -105,4 +96,5 @@ const struct soth_host hostapi = {
     .set = metrics_set,
     .observe = metrics_observe,
     .ack = api_ack,
+    .signal = api_signal,
 };

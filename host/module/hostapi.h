@@ -19,4 +19,7 @@ int api_hdr_add(struct soth_flow *flow, const char *name, struct soth_span value
 int api_hdr_del(struct soth_flow *flow, const char *name);
 int api_set_target(struct soth_flow *flow, struct soth_span host, uint32_t port, struct soth_span path);
 
+/* registry_life.c: what a source has to say */
+int api_signal(void *self, const struct soth_signal *signal);
+
 #endif

@@ -8,8 +8,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/log.h"
 #include "host/module/instance.h"
 #include "host/module/object.h"
 
@@ -17,6 +19,7 @@ struct loaded {
     struct loaded *next;
     char *path;
     const struct soth_module *module;
+    struct stat was, seen; /* the file: when it was loaded, when it was last looked at */
 };
 
 static struct loaded *all;
@@ -71,6 +74,8 @@ static int check_operations(const struct soth_module *m, const char *path, char 
         return refuse(err, err_size, path, "is a policy without any hook (connect, request, response, frame, rewrite, signal)");
     if (m->kind == SOTH_KIND_DECODER && decoder_fault(m))
         return refuse(err, err_size, path, decoder_fault(m));
+    if (m->kind == SOTH_KIND_SOURCE && (!m->start || !m->stop))
+        return refuse(err, err_size, path, "is a source without a start and a stop operation");
     if (m->options && options_check(m->options, m->self_size, why, sizeof why) < 0)
         return refuse(err, err_size, path, why);
     return SOTH_OK;
@@ -90,8 +95,8 @@ static int check_prefix(const struct soth_module *module, const char *path, char
                  module->size, least);
         return -SOTH_EABI;
     }
-    if (module->kind != SOTH_KIND_SINK && module->kind != SOTH_KIND_POLICY && module->kind != SOTH_KIND_DECODER) {
-        snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy, 3 decoder)", path, module->kind);
+    if (module->kind < SOTH_KIND_SINK || module->kind > SOTH_KIND_SOURCE) {
+        snprintf(err, err_size, "%s: module kind %u is unknown to this host (it has 1 sink, 2 policy, 3 decoder, 4 source)", path, module->kind);
         return -SOTH_EABI;
     }
     return SOTH_OK;
@@ -166,15 +171,49 @@ static const struct soth_module *load(const char *path, int *error, char *err, s
     return *error < 0 ? NULL : module;
 }
 
+/* ---- what is loaded ---- */
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* New code cannot take the place of code that runs; that it is there is said once. */
+static void look_again(struct loaded *l)
+{
+    struct stat now;
+    if (stat(l->path, &now) < 0 || same_file(&now, &l->seen))
+        return;
+    l->seen = now;
+    if (!same_file(&now, &l->was))
+        log_at(SOTH_LOG_WARN, "%s was replaced on disk: the code that was loaded from it before goes on until soth-mitm is restarted", l->path);
+}
+
+unsigned registry_replaced_files(void)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&all_lock);
+    for (const struct loaded *l = all; l; l = l->next)
+        n += !same_file(&l->seen, &l->was);
+    pthread_mutex_unlock(&all_lock);
+    return n;
+}
+
 static const struct soth_module *load_once(const char *path, int *error, char *err, size_t err_size)
 {
     for (struct loaded *l = all; l; l = l->next)
-        if (strcmp(l->path, path) == 0)
+        if (strcmp(l->path, path) == 0) {
+            look_again(l);
             return l->module;
+        }
+    struct stat was = {0};
+    (void)!stat(path, &was);
     const struct soth_module *module = load(path, error, err, err_size);
     struct loaded *entry = module ? calloc(1, sizeof *entry) : NULL;
     if (entry && (entry->path = strdup(path))) {
         entry->module = module;
+        entry->was = entry->seen = was;
         entry->next = all;
         all = entry;
     } else {

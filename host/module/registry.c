@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Instances from conf.d (registry.h): load, configure, check, create; and all of it back again. */
+/* Instances from conf.d (registry.h): load, keep or configure, check, create; and all of it back again. */
 #include "host/module/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/event/bus.h"
+#include "host/module/breaker.h"
 #include "host/module/instance.h"
 
 static int say(FILE *errors, const struct conf_module *conf, const char *key, const char *text, int error)
@@ -14,16 +15,43 @@ static int say(FILE *errors, const struct conf_module *conf, const char *key, co
     return error;
 }
 
-static void instance_free(struct instance *instance)
+/* ---- the end of an instance ---- */
+
+/* Its configuration is kept for its instances, wherever they are listed. */
+static void registry_unuse(struct registry *registry)
 {
-    if (!instance)
+    if (--registry->users > 0)
         return;
-    if (instance->created && instance->module.destroy)
+    free(registry->v);
+    free(registry->decoders);
+    conf_modules_fini(&registry->conf);
+    free(registry);
+}
+
+void instance_destroy(struct instance *instance)
+{
+    if (instance->created && instance->module.destroy) {
+        site_enter(instance, "destroy");
         instance->module.destroy(instance->self);
+        site_leave();
+    }
+    instance->created = false;
+    instance_retire(instance);
+}
+
+void instance_put(struct instance *instance)
+{
+    struct registry *registry = instance->registry;
+    if (--instance->users > 0)
+        return;
+    instance_destroy(instance);
     metrics_fini(&instance->metrics);
     options_fini(instance->owned);
     free(instance);
+    registry_unuse(registry);
 }
+
+/* ---- making one ---- */
 
 static int configure(struct instance *instance, FILE *errors)
 {
@@ -31,32 +59,45 @@ static int configure(struct instance *instance, FILE *errors)
     const struct soth_opt *table = instance->module.options ? instance->module.options : nothing;
     if (options_fill(table, instance->conf->config, instance->self, &instance->owned, errors, "config.") != 0)
         return -SOTH_ECONFIG;
+    if (!instance->module.check)
+        return SOTH_OK;
     instance->errors = errors;
-    int r = instance->module.check ? instance->module.check(&hostapi, instance->self) : SOTH_OK;
+    site_enter(instance, "check");
+    int r = instance->module.check(&hostapi, instance->self);
+    site_leave();
     instance->errors = NULL;
     if (r < 0 && instance->told == 0)
         say(errors, instance->conf, "config", "the module does not accept this configuration", 0);
     return r < 0 ? -SOTH_ECONFIG : SOTH_OK;
 }
 
+static uint32_t hooks_of(struct instance *instance)
+{
+    const struct soth_module *m = &instance->module;
+    uint32_t has = (m->connect ? SOTH_HOOK_CONNECT : 0) | (m->request ? SOTH_HOOK_REQUEST : 0) | (m->response ? SOTH_HOOK_RESPONSE : 0) |
+                   (m->frame ? SOTH_HOOK_FRAME : 0) | (m->rewrite ? SOTH_HOOK_REWRITE : 0) | (m->signal ? SOTH_HOOK_SIGNAL : 0);
+    if (m->kind != SOTH_KIND_POLICY)
+        return 0;
+    return has & (m->hooks ? m->hooks(instance->self) : has);
+}
+
 static int create(struct instance *instance, FILE *errors)
 {
-    instance->errors = errors;
-    int r = instance->module.create ? instance->module.create(&hostapi, instance->self) : SOTH_OK;
-    instance->errors = NULL;
+    int r = SOTH_OK;
+    if (instance->module.create) {
+        instance->errors = errors;
+        site_enter(instance, "create");
+        r = instance->module.create(&hostapi, instance->self);
+        site_leave();
+        instance->errors = NULL;
+    }
     if (r < 0) {
         if (instance->told == 0)
             say(errors, instance->conf, "module", "the module could not be started", 0);
         return instance->module.kind == SOTH_KIND_SINK ? -SOTH_EIO : -SOTH_EINVALID;
     }
     instance->created = true;
-    if (instance->module.kind == SOTH_KIND_POLICY) {
-        const struct soth_module *m = &instance->module;
-        uint32_t has = (m->connect ? SOTH_HOOK_CONNECT : 0) | (m->request ? SOTH_HOOK_REQUEST : 0) | (m->response ? SOTH_HOOK_RESPONSE : 0) |
-                       (m->frame ? SOTH_HOOK_FRAME : 0) | (m->signal ? SOTH_HOOK_SIGNAL : 0) | (m->rewrite ? SOTH_HOOK_REWRITE : 0);
-        instance->hooks = has & (instance->module.hooks ? instance->module.hooks(instance->self) : has);
-    }
-    instance->registry->hooks |= instance->hooks;
+    instance->hooks = hooks_of(instance);
     return SOTH_OK;
 }
 
@@ -77,8 +118,39 @@ static int check_events(const struct conf_module *conf, const struct soth_module
     return SOTH_OK;
 }
 
+static struct instance *instance_new(struct registry *registry, const struct conf_module *conf, const struct soth_module *code,
+                                     const struct soth_module *copy)
+{
+    struct instance *instance = calloc(1, sizeof *instance + copy->self_size);
+    if (!instance)
+        return NULL;
+    instance->module = *copy;
+    instance->code = code;
+    instance->conf = conf;
+    instance->site = site_name(conf->name);
+    instance->registry = registry;
+    instance->users = 1;
+    instance->closed_on_error = conf->on_error == 1 || (conf->on_error == 2 && copy->kind == SOTH_KIND_POLICY);
+    registry->users++;
+    return instance;
+}
+
+/* The sink or source that runs already with this document and this code. One that was switched off is not kept: that is how it is
+ * switched on again. */
+static struct instance *find_same(const struct registry *previous, const struct conf_module *conf, const struct soth_module *code)
+{
+    for (size_t i = 0; previous && i < previous->n; i++) {
+        struct instance *old = previous->v[i];
+        bool keeps = old->module.kind == SOTH_KIND_SINK || old->module.kind == SOTH_KIND_SOURCE;
+        if (keeps && old->code == code && !breaker_is_open(old) && strcmp(old->conf->name, conf->name) == 0 && conf_same_document(old->conf->document, conf->document))
+            return old;
+    }
+    return NULL;
+}
+
 /* Loads, configures and checks; nothing is opened yet. */
-static int add(struct registry *registry, const struct conf_module *conf, const struct settings *settings, FILE *errors)
+static int add(struct registry *registry, const struct conf_module *conf, const struct settings *settings, const struct registry *previous,
+               FILE *errors)
 {
     char err[1024] = "";
     int error = 0;
@@ -89,21 +161,23 @@ static int add(struct registry *registry, const struct conf_module *conf, const 
     memcpy(&copy, module, module->size < sizeof copy ? module->size : sizeof copy);
     if ((error = check_events(conf, &copy, errors)) < 0)
         return error;
-    struct instance *instance = calloc(1, sizeof *instance + copy.self_size);
-    if (!instance)
-        return -SOTH_ENOMEM;
-    instance->module = copy;
-    instance->conf = conf;
-    instance->registry = registry;
-    instance->closed_on_error = conf->on_error == 1 || (conf->on_error == 2 && copy.kind == SOTH_KIND_POLICY);
-    error = configure(instance, errors);
-    if (error < 0 || !conf->enabled) {
-        instance_free(instance);
-        return error;
+    struct instance *instance = conf->enabled ? find_same(previous, conf, module) : NULL;
+    if (instance) {
+        instance->users++;
+    } else {
+        instance = instance_new(registry, conf, module, &copy);
+        error = instance ? configure(instance, errors) : -SOTH_ENOMEM;
+        if (error < 0 || !conf->enabled) {
+            if (instance)
+                instance_put(instance);
+            return error;
+        }
     }
     registry->v[registry->n++] = instance;
     return SOTH_OK;
 }
+
+/* ---- all of them ---- */
 
 /* Policies, decoders by their stage, sources, sinks. */
 static unsigned phase(const struct soth_module *module)
@@ -131,32 +205,75 @@ static int by_order(const void *a, const void *b)
     return strcmp(x->conf->name, y->conf->name);
 }
 
-int registry_open(const char *config_file, const struct settings *settings, bool check_only, FILE *errors, struct registry **out)
+static int load_all(struct registry *registry, const struct settings *settings, const struct registry *previous, FILE *errors)
 {
-    struct registry *registry = calloc(1, sizeof *registry);
-    (void)config_file;
-    *out = NULL;
-    if (!registry)
-        return -SOTH_ENOMEM;
     int r = conf_modules_load(settings->conf_d, settings->conf_d_given, &registry->conf, errors);
     if (r == 0 && !(registry->v = calloc(registry->conf.n + 1, sizeof *registry->v)))
         r = -SOTH_ENOMEM;
     for (size_t i = 0; registry->v && i < registry->conf.n; i++) { /* all of them: one run shows every mistake */
-        int wrong = add(registry, &registry->conf.v[i], settings, errors);
+        int wrong = add(registry, &registry->conf.v[i], settings, previous, errors);
         r = r < 0 ? r : wrong;
     }
     if (registry->n > 1)
         qsort(registry->v, registry->n, sizeof *registry->v, by_order);
-    for (size_t i = 0; r == 0 && !check_only && i < registry->n; i++)
-        r = create(registry->v[i], errors);
-    if (r == 0)
-        r = decoders_make(registry);
-    if (r < 0) {
-        registry_free(registry);
-        return r;
+    return r == 0 ? decoders_make(registry) : r;
+}
+
+static int create_all(struct registry *registry, FILE *errors)
+{
+    for (size_t i = 0; i < registry->n; i++) {
+        struct instance *instance = registry->v[i];
+        int r = instance->created ? SOTH_OK : create(instance, errors);
+        if (r < 0)
+            return r;
+        registry->hooks |= instance->hooks;
     }
-    *out = registry;
     return SOTH_OK;
+}
+
+static struct registry *registry_new(struct registry_shared *shared)
+{
+    struct registry *registry = calloc(1, sizeof *registry);
+    if (!registry)
+        return NULL;
+    registry->users = 1;
+    registry->shared = shared ? shared : &registry->own;
+    registry->bus = shared ? shared->bus : NULL;
+    return registry;
+}
+
+int registry_open(const char *config_file, const struct settings *settings, bool check_only, FILE *errors, struct registry **out)
+{
+    struct registry *registry = registry_new(NULL);
+    (void)config_file;
+    *out = NULL;
+    if (!registry)
+        return -SOTH_ENOMEM;
+    int r = load_all(registry, settings, NULL, errors);
+    if (r == 0 && !check_only)
+        r = create_all(registry, errors);
+    if (r == 0)
+        *out = registry;
+    else
+        registry_free(registry);
+    return r;
+}
+
+int registry_open_next(const struct settings *settings, struct registry_shared *shared, struct registry *previous, FILE *errors,
+                       struct registry **out)
+{
+    struct registry *registry = registry_new(shared);
+    *out = NULL;
+    if (!registry)
+        return -SOTH_ENOMEM;
+    int r = load_all(registry, settings, previous, errors);
+    if (r == 0)
+        r = create_all(registry, errors);
+    if (r == 0)
+        *out = registry;
+    else
+        registry_free(registry);
+    return r;
 }
 
 void registry_free(struct registry *registry)
@@ -164,11 +281,9 @@ void registry_free(struct registry *registry)
     if (!registry)
         return;
     for (size_t i = 0; i < registry->n; i++)
-        instance_free(registry->v[i]);
-    free(registry->v);
-    free(registry->decoders);
-    conf_modules_fini(&registry->conf);
-    free(registry);
+        instance_put(registry->v[i]);
+    registry->n = 0;
+    registry_unuse(registry);
 }
 
 bool registry_is_empty(const struct registry *registry)
@@ -176,61 +291,12 @@ bool registry_is_empty(const struct registry *registry)
     return registry->n == 0;
 }
 
-/* ---- sinks ---- */
-
-static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
+bool registry_lists(const struct registry *registry, const struct instance *instance)
 {
-    struct instance *instance = arg;
-    int r = instance->module.write(instance->self, batch, done, retry_ms);
-    if (instance->closed_on_error) /* what it should record does not happen while it cannot */
-        instance_hold(instance, &instance->failed_closed, r < 0 || r == SOTH_DEAD);
-    return r;
-}
-
-static int sink_flush(void *arg, uint32_t deadline_ms)
-{
-    struct instance *instance = arg;
-    return instance->module.flush ? instance->module.flush(instance->self, deadline_ms) : SOTH_OK;
-}
-
-static int sink_reopen(void *arg)
-{
-    struct instance *instance = arg;
-    return instance->module.reopen ? instance->module.reopen(instance->self) : SOTH_OK;
-}
-
-static uint64_t subscription(const struct instance *instance)
-{
-    uint64_t kinds = 0;
-    for (size_t i = 0; i < instance->conf->events.n; i++)
-        kinds |= event_kinds_by_name(soth_span(instance->conf->events.v[i]));
-    if (instance->conf->events.n == 0)
-        kinds = event_group_kinds(instance->module.events ? instance->module.events : SOTH_GROUP_ALL);
-    return kinds & ~UINT64_C(1);
-}
-
-int registry_add_sinks(struct registry *registry, struct bus *bus)
-{
-    static const struct bus_sink_ops ops = {sink_write, sink_flush, sink_reopen};
-    registry->bus = bus;
-    for (size_t i = 0; i < registry->n; i++) {
-        struct instance *instance = registry->v[i];
-        if (instance->module.kind != SOTH_KIND_SINK)
-            continue;
-        const struct conf_module *conf = instance->conf;
-        struct bus_queue_config queue = {.max_events = conf->queue.max_events, .max_bytes = conf->queue.max_bytes,
-                                         .on_full = conf->queue.on_full, .payload = conf->payload_bytes,
-                                         .acks = (instance->module.flags & SOTH_SINK_ASYNC_ACK) != 0};
-        int r = bus_add_sink(bus, conf->name, instance, &ops, subscription(instance), &queue);
-        if (r < 0)
-            return r;
-    }
-    return SOTH_OK;
-}
-
-bool registry_flows_held(const struct registry *registry)
-{
-    return atomic_load_explicit(&registry->held, memory_order_relaxed) > 0;
+    for (size_t i = 0; registry && i < registry->n; i++)
+        if (registry->v[i] == instance)
+            return true;
+    return false;
 }
 
 uint32_t registry_hooks(const struct registry *registry)

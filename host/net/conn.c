@@ -11,6 +11,8 @@
 #include "host/module/registry.h"
 #include "host/net/conn_end.h"
 #include "host/net/dial.h"
+#include "host/net/generation.h"
+#include "host/net/worker_env.h"
 
 /* Answers of our own that wait for their client: who asks on and does not read them is not read either. What comes from an origin never
  * gets there, the origin waits before. */
@@ -28,7 +30,7 @@ static enum side other_side(enum side side)
 /* Deadlines mostly move later: the timer stays where it is and looks again when it fires. */
 static void timer_adjust(struct conn *conn)
 {
-    uint64_t deadline = flow_deadline(conn->flow), now = conn->io->env.bus->monotonic_ns;
+    uint64_t deadline = flow_deadline(conn->flow), now = conn->io->bus->monotonic_ns;
     if (deadline == 0 || (conn->armed_ns && conn->armed_ns <= deadline))
         return;
     conn->armed_ns = deadline;
@@ -61,7 +63,7 @@ static void dial(struct conn *conn)
 {
     struct dial_target target;
     flow_dial_target(conn->flow, &target);
-    conn->dial = dial_open(conn->io->dialer, target.host, target.addr, target.port, dialed, conn);
+    conn->dial = dial_open(conn->env->dialer, target.host, target.addr, target.port, dialed, conn);
 }
 
 /* Runs what a step asked for. Returns false when the connection has closed; *broken is set to the input that an effect met. */
@@ -115,7 +117,7 @@ static void step(struct conn *conn, struct input input)
         buffer_clear(&io->out[0]);
         buffer_clear(&io->out[1]);
         flow_step(conn->flow, &input, &fx);
-        if (io->env.bus->congested)
+        if (io->bus->congested)
             io->stopped_reading = true;
         if (!run(conn, &fx, &broken))
             return;
@@ -220,7 +222,7 @@ static void note_movement(struct conn *conn)
 {
     bool client = link_moved(&conn->link[SIDE_CLIENT]), origin = link_moved(&conn->link[SIDE_ORIGIN]);
     if (client || origin)
-        conn->moved_ns = conn->io->env.bus->monotonic_ns;
+        conn->moved_ns = conn->io->bus->monotonic_ns;
 }
 
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
@@ -235,7 +237,7 @@ static void timer_fired(evutil_socket_t fd, short what, void *arg)
         conn_end_late(conn);
         return;
     }
-    bool due = flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->env.bus->monotonic_ns;
+    bool due = flow_deadline(conn->flow) && flow_deadline(conn->flow) <= conn->io->bus->monotonic_ns;
     if (due && !flow_moved(conn->flow, conn->moved_ns))
         step(conn, (struct input){.type = INPUT_TIMER});
     else
@@ -268,13 +270,13 @@ static const char *refused_because(struct worker_io *io)
 {
     if (!governor_take_flow(&io->shared->governor))
         return "max_concurrent_flows";
-    return registry_flows_held(io->shared->registry) ? "audit_required" : NULL;
+    return registry_flows_held(&io->shared->modules) ? "audit_required" : NULL;
 }
 
 static struct leaf *fixed_leaf(const struct worker_io *io, const struct settings_listen *listen)
 {
-    const struct settings_listen *first = io->shared->settings->listen.items;
-    return io->shared->fixed_leaves[listen - first];
+    const struct settings_listen *first = io->env->generation->settings->listen.items;
+    return io->env->generation->fixed_leaves[listen - first];
 }
 
 void conn_open(struct worker_io *io, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr)
@@ -290,13 +292,15 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
         .fixed_leaf = fixed_leaf(io, listen),
         .refused_because = refused_because(io),
     };
-    if (!conn || !(conn->flow = flow_new(&io->env, &what))) {
+    if (!conn || !(conn->flow = flow_new(&io->env->flow, &what))) {
         governor_put_flow(&io->shared->governor);
         free(conn);
         close(fd);
         return;
     }
     conn->io = io;
+    conn->env = io->env;
+    conn->env->conns++;
     conn->holds_slot = true;
     link_init(&conn->link[SIDE_ORIGIN]);
     worker_reserve(io, fd);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "host/net/dial.h"
+#include "host/net/worker_env.h"
 
 #define LINGER_MS 2000           /* a closed flow's client has this long to notice the end, while what it still sends is dropped */
 #define LINGER_BYTES (32u << 20) /* but not more of it than this: many send all of their request before they look at the answer */
@@ -34,6 +35,7 @@ void conn_free(struct conn *conn)
         io->conns = conn->next;
     if (conn->next)
         conn->next->previous = conn->previous;
+    conn->env->conns--;
     free(conn);
     io->conn_count--;
     worker_conn_gone(io);
@@ -88,7 +90,7 @@ void conn_close(struct conn *conn, const struct effects *fx)
     link_read(origin, false);
     event_del(&conn->timer);
     if (last_bytes_wait(conn))
-        conn_timer(conn, conn->io->shared->settings->idle_timeout);
+        conn_timer(conn, conn->env->flow.settings->idle_timeout);
     else
         finish(conn);
 }
@@ -119,8 +121,8 @@ void conn_drained(struct conn *conn, enum side side, int error)
 /* A closed flow's time is over, unless somebody is still taking its last bytes. */
 void conn_end_late(struct conn *conn)
 {
-    if (last_bytes_wait(conn) && conn->moved_ns == conn->io->env.bus->monotonic_ns) {
-        conn_timer(conn, conn->io->shared->settings->idle_timeout);
+    if (last_bytes_wait(conn) && conn->moved_ns == conn->io->bus->monotonic_ns) {
+        conn_timer(conn, conn->env->flow.settings->idle_timeout);
         return;
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)

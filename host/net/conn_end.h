@@ -11,6 +11,7 @@
 
 struct conn {
     struct worker_io *io;
+    struct worker_env *env; /* what it began with */
     struct flow *flow; /* NULL: closed, the last bytes are on their way */
     struct dial *dial;
     struct conn *next, *previous;

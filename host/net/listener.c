@@ -1,40 +1,28 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See listener.h. */
+/* See listener.h. Sets are the control thread's; what accepts is a worker's own. */
 #include "host/net/listener.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "host/log.h"
 #include "host/net/address.h"
+#include "host/net/bound.h"
 
-#define BACKLOG 4096
 #define ACCEPTS_PER_TURN 64
-#define PAUSE_MS 100 /* no descriptors: wait for some to come back */
-
-struct bound {
-    const struct settings_listen *listen;
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
-    int *fds; /* one per worker; a unix socket is one and the same */
-    bool is_unix;
-    atomic_uint copies; /* of a unix socket, one per worker that accepts */
-};
+#define LAST_ACCEPTS 4096 /* before an address is given up */
+#define PAUSE_MS 100      /* no descriptors: wait for some to come back */
 
 struct listener_set {
-    struct bound *v;
+    struct {
+        struct bound *bound;
+        const struct settings_listen *listen;
+    } *v;
     size_t n;
-    unsigned workers;
     struct dialer_own *own;
 };
 
@@ -42,158 +30,75 @@ struct listener_set {
 struct port {
     struct listener *listener;
     struct bound *bound;
+    const struct settings_listen *listen;
     int fd;
     struct event *event, *resume;
-    bool told, stopped;
+    bool told, kept;
+};
+
+struct ports {
+    struct port **v;
+    size_t n;
 };
 
 struct listener {
-    struct port *v;
-    size_t n;
+    unsigned worker;
+    struct event_base *base;
+    struct ports now, next; /* next: between prepare and commit */
     listener_accepted *accepted;
     void *arg;
 };
 
-/* ---- binding ---- */
+/* ---- sets ---- */
 
-static bool make_address(const struct settings_listen *l, struct bound *b)
+static bool has(const struct listener_set *set, const struct bound *bound)
 {
-    struct soth_addr addr;
-    if (strncmp(l->addr, "unix:", 5) == 0) {
-        struct sockaddr_un *un = (struct sockaddr_un *)(void *)&b->addr;
-        b->is_unix = true;
-        un->sun_family = AF_UNIX;
-        if (strlen(l->addr + 5) >= sizeof un->sun_path)
-            return false;
-        strcpy(un->sun_path, l->addr + 5);
-        b->addr_len = sizeof *un;
-        return true;
-    }
-    if (!address_parse(l->addr, &addr))
-        return false;
-    b->addr_len = address_make(&addr, (unsigned)l->port, &b->addr);
-    return true;
-}
-
-/* A socket file that nobody serves any more is removed. 0, or EADDRINUSE. */
-static int remove_stale(const struct sockaddr_un *un)
-{
-    struct stat st;
-    if (lstat(un->sun_path, &st) < 0)
-        return 0;
-    if (!S_ISSOCK(st.st_mode))
-        return EEXIST;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return errno;
-    bool stale = connect(fd, (const struct sockaddr *)un, sizeof *un) < 0 && errno == ECONNREFUSED; /* EAGAIN: served, and busy */
-    close(fd);
-    if (!stale)
-        return EADDRINUSE;
-    unlink(un->sun_path);
-    return 0;
-}
-
-static int bind_one(struct bound *b)
-{
-    int one = 1, zero = 0, error = 0;
-    int fd = socket(b->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (b->is_unix) {
-        error = remove_stale((const struct sockaddr_un *)(const void *)&b->addr);
-        if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 && !error) /* before bind: the file is never open to others */
-            error = errno;
-    } else {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it */
-        if (b->addr.ss_family == AF_INET6)
-            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    }
-    if (!error && (bind(fd, (struct sockaddr *)&b->addr, b->addr_len) < 0 || listen(fd, BACKLOG) < 0))
-        error = errno;
-    if (error) {
-        close(fd);
-        return -error;
-    }
-    return fd;
-}
-
-/* Another process on the same address would share connections with us through SO_REUSEPORT: that is refused. */
-static int probe(const struct bound *b)
-{
-    int one = 1, zero = 0, error = 0;
-    if (b->is_unix || address_port(&b->addr) == 0)
-        return 0;
-    int fd = socket(b->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (b->addr.ss_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-    if (bind(fd, (const struct sockaddr *)&b->addr, b->addr_len) < 0)
-        error = errno;
-    close(fd);
-    return error;
-}
-
-/* Has one of the entries before this one the same port? */
-static bool is_taken_by_us(const struct listener_set *set, const struct bound *b)
-{
-    for (const struct bound *other = set->v; other < b; other++)
-        if (!b->is_unix && !other->is_unix && address_port(&other->addr) == address_port(&b->addr))
+    for (size_t i = 0; i < set->n; i++)
+        if (set->v[i].bound == bound)
             return true;
     return false;
 }
 
-static const char *advice(const struct listener_set *set, const struct bound *b, int error)
+static struct bound *find(const struct listener_set *previous, const struct listener_set *set, const struct settings_listen *listen)
 {
-    switch (error) {
-    case EADDRINUSE:
-        return is_taken_by_us(set, b) ? "; another entry of listen: has this port already ([::] takes IPv4, too)"
-               : b->is_unix           ? "; another process serves this socket: stop it, or choose another path in listen:"
-                                      : "; something else listens there: stop it, or choose another port in listen:";
-    case EACCES:
-        return b->is_unix ? "; the directory must be writable" : "; ports below 1024 want root or CAP_NET_BIND_SERVICE";
-    case EADDRNOTAVAIL:
-        return "; this machine does not have that address";
-    case EINVAL:
-        return "; link-local addresses cannot be listened on";
-    case ENOENT:
-        return "; the directory must exist";
-    case EEXIST:
-        return "; what is there is no socket, it is left alone: choose another path in listen:";
-    default:
-        return "";
+    for (size_t i = 0; previous && i < previous->n; i++) {
+        struct bound *b = previous->v[i].bound;
+        if (bound_is(b, listen) && !has(set, b))
+            return b;
     }
+    return NULL;
 }
 
-static int open_bound(const struct listener_set *set, struct bound *b, char *err, size_t err_size)
+static bool has_port(const struct listener_set *set, int64_t port)
 {
-    char text[ADDRESS_TEXT_MAX];
-    unsigned workers = set->workers;
-    int error = probe(b);
-    for (unsigned w = 0; w < workers && !error; w++) {
-        if (b->is_unix && w > 0) {
-            b->fds[w] = b->fds[0];
-            continue;
-        }
-        b->fds[w] = bind_one(b);
-        if (b->fds[w] < 0)
-            error = -b->fds[w];
-        socklen_t size = sizeof b->addr;
-        if (!error && !b->is_unix && w == 0) /* the port that 0 became */
-            getsockname(b->fds[0], (struct sockaddr *)&b->addr, &size);
-    }
-    if (!error)
-        return 0;
-    address_text(&b->addr, text);
-    snprintf(err, err_size, "cannot listen on %s: %s%s", text, strerror(error), advice(set, b, error));
-    return -SOTH_EIO;
+    for (size_t i = 0; set && i < set->n; i++)
+        if (!set->v[i].bound->is_unix && address_port(&set->v[i].bound->addr) == port)
+            return true;
+    return false;
 }
 
-struct listener_set *listener_set_open(const struct settings *settings, unsigned workers, char *err, size_t err_size)
+/* What to say where this process has the port that is wanted; NULL: it has not. */
+static const char *ours(const struct listener_set *previous, const struct listener_set *set, const struct settings_listen *listen)
+{
+    if (has_port(set, listen->port))
+        return "; another entry of listen: has this port already ([::] takes IPv4, too)";
+    if (has_port(previous, listen->port))
+        return "; soth-mitm itself has this port, on an overlapping address: name one of them, and restart to change from one to the other";
+    return NULL;
+}
+
+static struct bound *get(const struct listener_set *previous, const struct listener_set *set, const struct settings_listen *listen,
+                         unsigned workers, char *err, size_t err_size)
+{
+    struct bound *b = find(previous, set, listen);
+    if (!b)
+        return bound_open(listen, workers, ours(previous, set, listen), err, err_size);
+    b->sets++;
+    return b;
+}
+
+struct listener_set *listener_set_open(const struct settings *settings, unsigned workers, const struct listener_set *previous, char *err,
+                                       size_t err_size)
 {
     struct listener_set *set = calloc(1, sizeof *set);
     const struct settings_listen *listen = settings->listen.items;
@@ -203,59 +108,26 @@ struct listener_set *listener_set_open(const struct settings *settings, unsigned
         listener_set_free(set);
         return NULL;
     }
-    set->workers = workers;
     for (size_t i = 0; i < n; i++) {
-        struct bound *b = &set->v[i];
-        b->listen = &listen[i];
-        b->fds = malloc(workers * sizeof *b->fds);
-        for (unsigned w = 0; b->fds && w < workers; w++)
-            b->fds[w] = -1;
+        struct bound *b = get(previous, set, &listen[i], workers, err, err_size);
+        if (!b) {
+            listener_set_free(set);
+            return NULL;
+        }
+        set->v[i].bound = b;
+        set->v[i].listen = &listen[i];
+        set->own[i] = (struct dialer_own){b->addr, b->addr_len};
         set->n++;
-        if (!b->fds || !make_address(b->listen, b)) {
-            snprintf(err, err_size, "cannot listen on %s: %s", b->listen->addr, b->fds ? "no address, or too long a path" : "out of memory");
-            listener_set_free(set);
-            return NULL;
-        }
-        if (open_bound(set, b, err, err_size) < 0) {
-            listener_set_free(set);
-            return NULL;
-        }
-        set->own[i].addr = b->addr;
-        set->own[i].addr_len = b->addr_len;
     }
     return set;
-}
-
-static void close_fd(struct listener_set *set, size_t i, unsigned w)
-{
-    struct bound *b = &set->v[i];
-    if (b->fds[w] < 0)
-        return;
-    close(b->fds[w]);
-    b->fds[w] = -1;
-}
-
-/* The file goes first: who finds it afterwards has made it. */
-static void close_unix(struct bound *b)
-{
-    if (b->fds[0] < 0)
-        return;
-    unlink(((struct sockaddr_un *)(void *)&b->addr)->sun_path);
-    close(b->fds[0]);
-    b->fds[0] = -1;
 }
 
 void listener_set_free(struct listener_set *set)
 {
     if (!set)
         return;
-    for (size_t i = 0; i < set->n; i++) {
-        if (set->v[i].is_unix && set->v[i].fds)
-            close_unix(&set->v[i]);
-        for (unsigned w = set->workers; set->v[i].fds && !set->v[i].is_unix && w-- > 0;)
-            close_fd(set, i, w);
-        free(set->v[i].fds);
-    }
+    for (size_t i = 0; i < set->n; i++)
+        bound_put(set->v[i].bound);
     free(set->v);
     free(set->own);
     free(set);
@@ -266,7 +138,7 @@ char *listener_set_text(const struct listener_set *set)
     char *out = calloc(set->n + 1, ADDRESS_TEXT_MAX + 2);
     for (size_t i = 0; out && i < set->n; i++) {
         char text[ADDRESS_TEXT_MAX];
-        address_text(&set->v[i].addr, text);
+        address_text(&set->v[i].bound->addr, text);
         if (i)
             strcat(out, ", ");
         strcat(out, text);
@@ -307,81 +179,158 @@ static void resume(evutil_socket_t fd, short what, void *arg)
     event_add(port->event, NULL);
 }
 
+/* False when nobody waits any more. */
+static bool accept_one(struct port *port)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t size = sizeof sa;
+    char text[ADDRESS_TEXT_MAX];
+    struct soth_addr addr;
+    int client = accept4(port->fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client < 0) {
+        if (errno == EAGAIN)
+            port->told = false; /* the queue is empty: a shortage is over */
+        else if (!benign(errno))
+            out_of_descriptors(port, errno);
+        return false;
+    }
+    address_text(port->bound->is_unix ? &port->bound->addr : &sa, text);
+    address_plain(&sa, &addr);
+    port->listener->accepted(port->listener->arg, client, port->listen, text, &addr);
+    return true;
+}
+
 static void readable(evutil_socket_t fd, short what, void *arg)
 {
     struct port *port = arg;
+    (void)fd;
     (void)what;
-    for (unsigned i = 0; i < ACCEPTS_PER_TURN && port->fd >= 0; i++) {
-        struct sockaddr_storage sa = {0};
-        socklen_t size = sizeof sa;
-        char text[ADDRESS_TEXT_MAX];
-        struct soth_addr addr;
-        int client = accept4(fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (client < 0) {
-            if (errno == EAGAIN)
-                port->told = false; /* the queue is empty: a shortage is over */
-            else if (!benign(errno))
-                out_of_descriptors(port, errno);
-            return;
-        }
-        address_text(port->bound->is_unix ? &port->bound->addr : &sa, text);
-        address_plain(&sa, &addr);
-        port->listener->accepted(port->listener->arg, client, port->bound->listen, text, &addr);
-    }
+    for (unsigned i = 0; i < ACCEPTS_PER_TURN && accept_one(port); i++)
+        continue;
 }
 
-struct listener *listener_start(struct listener_set *set, unsigned worker, struct event_base *base, listener_accepted *accepted, void *arg)
+/* ---- the ports of a worker ---- */
+
+static void port_free(struct port *port)
+{
+    if (port->event)
+        event_free(port->event);
+    if (port->resume)
+        event_free(port->resume);
+    if (port->fd >= 0) {
+        close(port->fd);
+        bound_left(port->bound);
+    }
+    free(port);
+}
+
+static struct port *port_new(struct listener *listener, struct bound *bound)
+{
+    struct port *port = calloc(1, sizeof *port);
+    if (!port)
+        return NULL;
+    port->listener = listener;
+    port->bound = bound;
+    port->fd = bound_take(bound, listener->worker);
+    if (port->fd >= 0) {
+        port->event = event_new(listener->base, port->fd, EV_READ | EV_PERSIST, readable, port);
+        port->resume = evtimer_new(listener->base, resume, port);
+    }
+    if (port->event && port->resume)
+        return port;
+    port_free(port);
+    return NULL;
+}
+
+static struct port *port_of(const struct listener *listener, const struct bound *bound)
+{
+    for (size_t i = 0; i < listener->now.n; i++)
+        if (listener->now.v[i]->bound == bound)
+            return listener->now.v[i];
+    return NULL;
+}
+
+struct listener *listener_new(unsigned worker, struct event_base *base, listener_accepted *accepted, void *arg)
 {
     struct listener *listener = calloc(1, sizeof *listener);
-    if (!listener || !(listener->v = calloc(set->n, sizeof *listener->v))) {
-        free(listener);
+    if (!listener)
         return NULL;
-    }
+    listener->worker = worker;
+    listener->base = base;
     listener->accepted = accepted;
     listener->arg = arg;
-    for (size_t i = 0; i < set->n; i++) {
-        struct port *port = &listener->v[i];
-        *port = (struct port){.listener = listener, .bound = &set->v[i], .fd = set->v[i].fds[worker]};
-        if (port->bound->is_unix) { /* the set keeps the one descriptor, each worker has a copy to close */
-            port->fd = fcntl(port->fd, F_DUPFD_CLOEXEC, 0);
-            atomic_fetch_add(&port->bound->copies, 1);
-        } else {
-            set->v[i].fds[worker] = -1;
-        }
-        listener->n++;
-        port->event = event_new(base, port->fd, EV_READ | EV_PERSIST, readable, port);
-        port->resume = evtimer_new(base, resume, port);
-        if (port->fd < 0 || !port->event || !port->resume || event_add(port->event, NULL) < 0) {
-            listener_free(listener);
-            return NULL;
-        }
-    }
     return listener;
+}
+
+int listener_prepare(struct listener *listener, const struct listener_set *set)
+{
+    struct ports *next = &listener->next;
+    next->v = calloc(set->n + 1, sizeof *next->v);
+    for (size_t i = 0; next->v && i < set->n; i++) {
+        struct port *port = port_of(listener, set->v[i].bound);
+        if (!port && !(port = port_new(listener, set->v[i].bound)))
+            break;
+        next->v[next->n++] = port;
+    }
+    if (next->v && next->n == set->n)
+        return SOTH_OK;
+    listener_discard(listener);
+    return -SOTH_ENOMEM;
+}
+
+void listener_discard(struct listener *listener)
+{
+    struct ports *next = &listener->next;
+    for (size_t i = 0; i < next->n; i++)
+        if (port_of(listener, next->v[i]->bound) != next->v[i])
+            port_free(next->v[i]);
+    free(next->v);
+    *next = (struct ports){NULL, 0};
+}
+
+void listener_accept_last(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->next.n; i++)
+        listener->next.v[i]->kept = true;
+    for (size_t i = 0; i < listener->now.n; i++) {
+        struct port *port = listener->now.v[i];
+        if (port->kept)
+            continue;
+        for (unsigned count = 0; count < LAST_ACCEPTS && accept_one(port); count++)
+            continue;
+        port_free(port);
+    }
+    free(listener->now.v);
+    listener->now = (struct ports){NULL, 0};
+}
+
+void listener_commit(struct listener *listener, const struct listener_set *set)
+{
+    listener_accept_last(listener);
+    listener->now = listener->next;
+    listener->next = (struct ports){NULL, 0};
+    for (size_t i = 0; i < listener->now.n; i++) {
+        struct port *port = listener->now.v[i];
+        port->kept = false;
+        port->listen = set->v[i].listen;
+        if (!event_pending(port->event, EV_READ, NULL) && !event_pending(port->resume, EV_TIMEOUT, NULL))
+            event_add(port->event, NULL);
+    }
 }
 
 void listener_stop(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->n; i++) {
-        struct port *port = &listener->v[i];
-        if (port->event)
-            event_free(port->event);
-        if (port->resume)
-            event_free(port->resume);
-        if (port->fd >= 0)
-            close(port->fd);
-        if (port->bound->is_unix && !port->stopped && atomic_fetch_sub(&port->bound->copies, 1) == 1)
-            close_unix(port->bound); /* the last worker: nobody waits in a queue that is not served */
-        port->stopped = true;
-        port->event = port->resume = NULL;
-        port->fd = -1;
-    }
+    for (size_t i = 0; i < listener->now.n; i++)
+        port_free(listener->now.v[i]);
+    free(listener->now.v);
+    listener->now = (struct ports){NULL, 0};
 }
 
 void listener_free(struct listener *listener)
 {
     if (!listener)
         return;
+    listener_discard(listener);
     listener_stop(listener);
-    free(listener->v);
     free(listener);
 }

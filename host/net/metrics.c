@@ -3,19 +3,11 @@
 #include "host/net/metrics.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "host/event/bus.h"
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
-
-static void add(struct flow_counters *sum, const struct flow_counters *one)
-{
-    const uint64_t *from = (const uint64_t *)(const void *)one;
-    uint64_t *to = (uint64_t *)(void *)sum;
-    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
-        to[i] += from[i];
-}
+#include "host/net/workers.h"
 
 static void line(FILE *out, const char *type, const char *name, const char *help, uint64_t value)
 {
@@ -47,16 +39,21 @@ static void print_sinks(FILE *out, struct bus *bus)
         fprintf(out, "soth_sink_queue_events{sink=\"%s\"} %" PRIu64 "\n", sinks[i].name, sinks[i].queued_events);
 }
 
-void metrics_print(const struct shared *shared, struct worker *const *workers, unsigned count, FILE *out)
+static void print_generations(FILE *out, const struct server_state *state)
+{
+    fprintf(out, "# HELP soth_config_reloads_total SIGHUPs by outcome\n# TYPE soth_config_reloads_total counter\n");
+    fprintf(out, "soth_config_reloads_total{outcome=\"applied\"} %" PRIu64 "\n", state->reloads);
+    fprintf(out, "soth_config_reloads_total{outcome=\"refused\"} %" PRIu64 "\n", state->refused_reloads);
+    line(out, "gauge", "config_generation", "number of the configuration that new connections get", state->current->number);
+    line(out, "gauge", "config_generations", "configurations that some connection still has, the current one included", state->generations);
+}
+
+void metrics_print(const struct server_state *state, FILE *out)
 {
     struct flow_counters sum;
-    memset(&sum, 0, sizeof sum);
+    const struct shared *shared = state->shared;
     uint64_t stale = mailbox_stale();
-    for (unsigned i = 0; i < count; i++) {
-        struct flow_counters one;
-        worker_counters(workers[i], &one);
-        add(&sum, &one);
-    }
+    workers_counters(state->workers, &sum);
     line(out, "counter", "flows_total", "client connections accepted", sum.flows);
     line(out, "gauge", "flows_active", "client connections open now", sum.active);
     line(out, "counter", "flows_denied_total", "client connections over max_concurrent_flows", atomic_load(&shared->governor.denied));
@@ -69,8 +66,10 @@ void metrics_print(const struct shared *shared, struct worker *const *workers, u
     line(out, "counter", "leaf_cache_misses_total", "leaf certificates signed", sum.leaf_misses);
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
-    registry_print_metrics(shared->registry, out);
-    registry_print_decoders(shared->registry, out);
+    print_generations(out, state);
+    registry_print_metrics(state->current->registry, out);
+    registry_print_decoders(state->current->registry, out);
+    registry_print_states(state->current->registry, out);
     fputs("# EOF\n", out); /* as OpenMetrics ends: who reads a stream knows that this was all */
     fflush(out);
 }

@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
-#include "host/net/worker.h"
+#include "host/net/server.h"
 
-void metrics_print(const struct shared *shared, struct worker *const *workers, unsigned count, FILE *out);
+void metrics_print(const struct server_state *state, FILE *out);
 
 #endif

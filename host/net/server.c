@@ -5,21 +5,27 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "host/event/bus.h"
 #include "host/log.h"
+#include "host/module/registry.h"
+#include "host/module/watchdog.h"
 #include "host/net/metrics.h"
+#include "host/net/reload.h"
 
 struct server {
     struct shared *shared;
-    struct worker **workers;
-    unsigned count, idle;
+    const char *path;
+    struct workers *workers;
+    struct generation *current, *old; /* old: some connections still have them */
+    uint64_t reloads, refused_reloads;
+    unsigned idle;
     struct event_base *base;
     struct event *signals[5], *report, *deadline;
     int pipe[2];
@@ -51,26 +57,40 @@ unsigned long server_raise_files(void)
     return limit.rlim_cur;
 }
 
-unsigned server_cores(void)
+/* ---- reports of other threads, a byte each ---- */
+
+#define REPORT_IDLE 'i'
+#define REPORT_DONE 'd' /* somebody is done with a generation or a sink: look what can go */
+
+static void report(struct server *server, char what)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return (unsigned)CPU_COUNT(&set);
-    return 1;
+    if (write(server->pipe[1], &what, 1) < 0)
+        return; /* a full pipe: the control thread has enough to read */
 }
 
-static void command_all(struct server *server, unsigned commands)
-{
-    for (unsigned i = 0; i < server->count; i++)
-        worker_command(server->workers[i], commands);
-}
-
-/* On a worker's thread. */
 static void worker_idle(void *arg)
 {
-    struct server *server = arg;
-    if (write(server->pipe[1], "", 1) < 0)
-        return; /* a full pipe: the control thread has enough to read */
+    report(arg, REPORT_IDLE);
+}
+
+static void something_done(void *arg)
+{
+    report(arg, REPORT_DONE);
+}
+
+/* Generations that nobody has any more, and sinks that have written what they had. */
+static void reap(struct server *server)
+{
+    bus_reap(server->shared->bus, registry_sink_ended);
+    for (struct generation **at = &server->old; *at;) {
+        struct generation *g = *at;
+        if (atomic_load(&g->users) > 0) {
+            at = &g->next;
+            continue;
+        }
+        *at = g->next;
+        generation_free(g);
+    }
 }
 
 static void reported(evutil_socket_t fd, short what, void *arg)
@@ -79,11 +99,64 @@ static void reported(evutil_socket_t fd, short what, void *arg)
     char bytes[64];
     ssize_t n = read(fd, bytes, sizeof bytes);
     (void)what;
-    if (n > 0)
-        server->idle += (unsigned)n;
-    if (server->idle >= server->count)
+    for (ssize_t i = 0; i < n; i++)
+        server->idle += bytes[i] == REPORT_IDLE;
+    reap(server);
+    if (server->idle >= server->shared->workers)
         event_base_loopbreak(server->base);
 }
+
+/* ---- reload ---- */
+
+static void tell(struct server *server, const char *outcome, uint64_t number, const char *detail)
+{
+    struct soth_attr attrs[] = {ATTR_WORD("detail", *detail ? detail : NULL), ATTR_NUMBER("generation", number), ATTR_WORD("outcome", outcome)};
+    bus_emit_system(server->shared->bus, SOTH_EV_CONFIG_RELOADED, attrs, 3);
+}
+
+static void refused(struct server *server, const char *err)
+{
+    server->refused_reloads++;
+    log_at(SOTH_LOG_ERROR, "SIGHUP: nothing was changed: %s", err);
+    tell(server, "refused", server->current->number, err);
+}
+
+static void applied(struct server *server)
+{
+    char text[512], *where = server_addresses(server);
+    server->reloads++;
+    reload_leftovers(server->shared, server->current, text, sizeof text);
+    log_at(SOTH_LOG_INFO, "SIGHUP: configuration %llu is in effect for new connections, listening on %s",
+           (unsigned long long)server->current->number, where ? where : "");
+    if (*text)
+        log_at(SOTH_LOG_WARN, "%s", text);
+    tell(server, "applied", server->current->number, text);
+    free(where);
+}
+
+static void reload(struct server *server)
+{
+    enum exit_class class;
+    char err[1024] = "";
+    if (server->draining) {
+        log_at(SOTH_LOG_WARN, "SIGHUP: draining, the configuration is not read any more");
+        return;
+    }
+    struct generation *previous = server->current;
+    struct generation *next = generation_open(server->shared, server->path, previous, &class, err, sizeof err);
+    if (!next || reload_take_over(server->shared, server->workers, next, previous, &class, err, sizeof err) < 0) {
+        generation_free(next);
+        refused(server, err);
+        return;
+    }
+    server->current = next;
+    previous->next = server->old;
+    server->old = previous;
+    applied(server);
+    reap(server);
+}
+
+/* ---- drain ---- */
 
 static void drain_late(evutil_socket_t fd, short what, void *arg)
 {
@@ -96,14 +169,14 @@ static void drain_late(evutil_socket_t fd, short what, void *arg)
     }
     server->cut = true;
     log_at(SOTH_LOG_WARN, "drain_timeout passed, ending the flows that are left");
-    command_all(server, WORKER_ABORT);
+    workers_command(server->workers, WORKER_ABORT);
     struct timeval moment = {1, 0};
     event_add(server->deadline, &moment);
 }
 
 static void drain(struct server *server)
 {
-    uint64_t ms = server->shared->settings->drain_timeout;
+    uint64_t ms = server->current->settings->drain_timeout;
     struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
     if (server->draining) { /* asked twice: no more patience */
         event_active(server->deadline, EV_TIMEOUT, 0);
@@ -112,7 +185,17 @@ static void drain(struct server *server)
     server->draining = true;
     log_at(SOTH_LOG_INFO, "draining: no new connections, flows may end");
     event_add(server->deadline, &in);
-    command_all(server, WORKER_DRAIN);
+    workers_command(server->workers, WORKER_DRAIN);
+}
+
+/* ---- signals ---- */
+
+static void print_metrics(struct server *server)
+{
+    struct server_state state = {server->shared, server->workers, server->current, 1, server->reloads, server->refused_reloads};
+    for (const struct generation *g = server->old; g; g = g->next)
+        state.generations++;
+    metrics_print(&state, stderr);
 }
 
 static void signalled(evutil_socket_t number, short what, void *arg)
@@ -124,10 +207,10 @@ static void signalled(evutil_socket_t number, short what, void *arg)
         bus_reopen(server->shared->bus);
         break;
     case SIGUSR2:
-        metrics_print(server->shared, server->workers, server->count, stderr);
+        print_metrics(server);
         break;
     case SIGHUP:
-        log_at(SOTH_LOG_WARN, "SIGHUP: this version reads its configuration at start only; restart to apply changes");
+        reload(server);
         break;
     default:
         drain(server);
@@ -150,29 +233,50 @@ static bool make_control(struct server *server)
     return server->report && server->deadline && event_add(server->report, NULL) == 0;
 }
 
-struct server *server_start(struct shared *shared, unsigned workers, char *err, size_t err_size)
+/* ---- life ---- */
+
+static bool start(struct server *server, enum exit_class *class, char *err, size_t err_size)
+{
+    struct shared *shared = server->shared;
+    *class = EXIT_CLASS_HOST_INIT_FAILED;
+    snprintf(err, err_size, "cannot make the control loop");
+    if (!make_control(server))
+        return false;
+    bus_on_gone(shared->bus, something_done, server);
+    struct generation *first = generation_open(shared, server->path, NULL, class, err, err_size);
+    if (!first)
+        return false;
+    *class = EXIT_CLASS_HOST_INIT_FAILED;
+    server->workers = workers_start(shared, worker_idle, something_done, server, err, err_size);
+    if (!server->workers || reload_take_over(shared, server->workers, first, NULL, class, err, err_size) < 0) {
+        workers_free(server->workers);
+        server->workers = NULL;
+        generation_free(first);
+        return false;
+    }
+    server->current = first;
+    return true;
+}
+
+struct server *server_start(struct shared *shared, const char *path, enum exit_class *class, char *err, size_t err_size)
 {
     struct server *server = calloc(1, sizeof *server);
+    snprintf(err, err_size, "out of memory");
+    *class = EXIT_CLASS_HOST_INIT_FAILED;
     if (!server)
         return NULL;
     server->shared = shared;
+    server->path = path;
     server->pipe[0] = server->pipe[1] = -1;
-    server->workers = calloc(workers, sizeof *server->workers);
-    if (!server->workers || !make_control(server)) {
-        snprintf(err, err_size, "cannot make the control loop");
-        server_free(server);
-        return NULL;
-    }
-    for (unsigned i = 0; i < workers; i++) {
-        server->workers[i] = worker_start(shared, i, worker_idle, server);
-        if (!server->workers[i]) {
-            snprintf(err, err_size, "cannot start worker %u", i);
-            server_free(server);
-            return NULL;
-        }
-        server->count++;
-    }
-    return server;
+    if (start(server, class, err, err_size))
+        return server;
+    server_free(server, 0);
+    return NULL;
+}
+
+char *server_addresses(const struct server *server)
+{
+    return listener_set_text(server->current->listeners);
 }
 
 bool server_wait(struct server *server)
@@ -186,13 +290,8 @@ bool server_wait(struct server *server)
     return !server->cut;
 }
 
-void server_free(struct server *server)
+static void free_control(struct server *server)
 {
-    if (!server)
-        return;
-    command_all(server, WORKER_STOP);
-    for (unsigned i = 0; i < server->count; i++)
-        worker_join(server->workers[i]);
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
         if (server->signals[i])
             event_free(server->signals[i]);
@@ -205,6 +304,23 @@ void server_free(struct server *server)
     for (unsigned i = 0; i < 2; i++)
         if (server->pipe[i] >= 0)
             close(server->pipe[i]);
-    free(server->workers);
+}
+
+/* Workers, sources, sinks, instances: whoever may still call the next ones goes first. */
+uint64_t server_free(struct server *server, uint32_t flush_ms)
+{
+    if (!server)
+        return 0;
+    struct shared *shared = server->shared;
+    workers_free(server->workers);
+    if (server->current)
+        registry_stop_sources(server->current->registry);
+    uint64_t undelivered = bus_stop(shared->bus, flush_ms);
+    bus_on_gone(shared->bus, NULL, NULL);
+    reap(server);
+    registry_make_current(&shared->modules, NULL);
+    generation_free(server->current);
+    free_control(server);
     free(server);
+    return undelivered;
 }

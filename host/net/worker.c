@@ -6,18 +6,20 @@
 #include <event2/event_struct.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "host/module/crash.h"
 #include "host/module/mailbox.h"
-#include "host/module/registry.h"
+#include "host/module/watchdog.h"
 #include "host/net/conn.h"
-#include "host/net/dial.h"
+#include "host/net/generation.h"
+#include "host/net/worker_env.h"
 
-#define PLAIN_SIZE 16384u   /* one TLS record's plaintext */
 #define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
 #define TRIM_DELAY_S 2
 #define RESERVE_BLOCK 1024
@@ -26,14 +28,14 @@
 struct worker {
     struct worker_io io; /* first: conn.c only knows this part */
     pthread_t thread;
-    unsigned number;
     int wake_fd;
     atomic_uint commands;
+    struct generation *offer;
     struct listener *listener;
+    struct worker_env *next, *old; /* next: prepared; old: with flows that are not over */
     struct event wake, trim;
     bool stale_clock, stop, trim_pending, idle_told;
-    void (*idle)(void *arg);
-    void *arg;
+    struct worker_reports reports;
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -49,8 +51,14 @@ void worker_clock(struct worker_io *io)
     if (!worker->stale_clock)
         return;
     worker->stale_clock = false;
-    io->env.bus->monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-    io->env.bus->unix_ms = clock_ns(CLOCK_REALTIME) / 1000000u;
+    io->bus->monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+    io->bus->unix_ms = clock_ns(CLOCK_REALTIME) / 1000000u;
+}
+
+static void give_back(struct worker_env *env)
+{
+    for (unsigned i = 0; env && i < 2; i++)
+        buffer_fini(&env->flow.staged[i]);
 }
 
 /* glibc keeps what many closed connections used; a moment after they went it is given back. */
@@ -61,10 +69,11 @@ static void trim_fired(evutil_socket_t fd, short what, void *arg)
     (void)what;
     worker->trim_pending = false;
     worker->io.closed_count = 0;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++)
         buffer_fini(&worker->io.out[i]);
-        buffer_fini(&worker->io.env.staged[i]);
-    }
+    give_back(worker->io.env);
+    for (struct worker_env *env = worker->old; env; env = env->next)
+        give_back(env);
     malloc_trim(0);
 }
 
@@ -98,6 +107,60 @@ void worker_reserve(struct worker_io *io, int fd)
     }
 }
 
+/* ---- generations ---- */
+
+static void prepare(struct worker *worker)
+{
+    char err[256] = "out of memory";
+    worker->next = worker_env_new(&worker->io, worker->offer, err, sizeof err);
+    if (worker->next && listener_prepare(worker->listener, worker->offer->listeners) < 0) {
+        snprintf(err, sizeof err, "worker %u cannot listen: no memory, or no descriptors", worker->io.number);
+        worker_env_free(&worker->io, worker->next);
+        worker->next = NULL;
+    }
+    worker->reports.answered(worker->reports.arg, worker->next ? NULL : err);
+}
+
+static void discard(struct worker *worker)
+{
+    listener_discard(worker->listener);
+    worker_env_free(&worker->io, worker->next);
+    worker->next = NULL;
+    worker->reports.answered(worker->reports.arg, NULL);
+}
+
+static void adopt(struct worker *worker)
+{
+    struct worker_io *io = &worker->io;
+    listener_accept_last(worker->listener);
+    if (io->env) {
+        io->env->next = worker->old;
+        worker->old = io->env;
+    }
+    io->env = worker->next;
+    worker->next = NULL;
+    listener_commit(worker->listener, io->env->generation->listeners);
+    bus_port_woken(io->bus);
+    worker->reports.answered(worker->reports.arg, NULL);
+}
+
+/* Those that no connection has any more. */
+static void release(struct worker *worker)
+{
+    for (struct worker_env **at = &worker->old; *at;) {
+        struct worker_env *env = *at;
+        if (env->conns > 0) {
+            at = &env->next;
+            continue;
+        }
+        *at = env->next;
+        worker_env_free(&worker->io, env);
+        worker->reports.released(worker->reports.arg);
+    }
+}
+
+/* ---- commands ---- */
+
 static void take_mail(struct worker *worker)
 {
     struct mail mail;
@@ -114,10 +177,18 @@ static void take_commands(struct worker *worker)
     unsigned commands = atomic_exchange(&worker->commands, 0);
     worker_clock(io);
     if (commands & WORKER_WAKE) {
-        bus_port_woken(io->env.bus);
-        io->stopped_reading = io->env.bus->congested;
+        bus_port_woken(io->bus);
+        io->stopped_reading = io->bus->congested;
         conn_resume_all(io);
     }
+    if (commands & WORKER_COUNT)
+        worker->reports.counted(worker->reports.arg, io->number, &io->counters);
+    if (commands & WORKER_PREPARE)
+        prepare(worker);
+    if (commands & WORKER_ADOPT)
+        adopt(worker);
+    if (commands & WORKER_DISCARD)
+        discard(worker);
     if ((commands & WORKER_DRAIN) && !io->draining) {
         io->draining = true;
         listener_stop(worker->listener);
@@ -160,72 +231,30 @@ static void *run(void *arg)
     struct worker *worker = arg;
     struct worker_io *io = &worker->io;
     char name[16];
-    snprintf(name, sizeof name, "worker-%u", worker->number);
+    snprintf(name, sizeof name, "worker-%u", io->number);
     pthread_setname_np(pthread_self(), name);
+    crash_thread_begin();
+    (void)!watchdog_enter(io->shared->watchdog);
     while (!worker->stop) {
         worker->stale_clock = true;
         event_base_loop(io->base, EVLOOP_ONCE);
-        if (io->env.bus->pending)
-            bus_flush(io->env.bus);
-        io->stopped_reading |= io->env.bus->congested;
+        if (io->bus->pending)
+            bus_flush(io->bus);
+        io->stopped_reading |= io->bus->congested;
+        if (worker->old)
+            release(worker);
         if (io->draining && io->conn_count == 0 && !worker->idle_told) {
             worker->idle_told = true;
-            worker->idle(worker->arg);
+            worker->reports.idle(worker->reports.arg);
         }
     }
     conn_free_all(io);
-    bus_flush(io->env.bus);
+    bus_flush(io->bus);
+    release(worker);
+    worker_env_free(io, io->env);
+    watchdog_leave(io->shared->watchdog);
+    crash_thread_end();
     return NULL;
-}
-
-static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
-{
-    return registry_ask(policy, flow, ask, q);
-}
-
-static void flow_ends(void *policy, struct soth_flow *flow, struct ask *ask)
-{
-    registry_forget(policy, flow, ask);
-    if (flow->generation)
-        mailbox_leave(flow->mailbox, flow->slot);
-    flow->generation = 0;
-}
-
-static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
-{
-    registry_rewrite(policy, flow, message, out);
-}
-
-static bool ask_own(void *dialer, const struct soth_addr *addr, uint16_t port)
-{
-    return dialer_is_own(dialer, addr, port);
-}
-
-static bool make_env(struct worker *worker, struct shared *shared)
-{
-    struct worker_io *io = &worker->io;
-    struct flow_env *env = &io->env;
-    io->shared = shared;
-    io->slab = malloc(WORKER_SLAB);
-    env->plain = malloc(PLAIN_SIZE);
-    env->plain_size = PLAIN_SIZE;
-    env->settings = shared->settings;
-    env->authority = shared->authority;
-    env->trust = shared->trust;
-    env->trust_any = shared->trust_any;
-    env->tickets = shared->tickets;
-    env->failures = shared->failures;
-    env->counters = &io->counters;
-    env->hooks = registry_hooks(shared->registry);
-    env->policy = shared->registry;
-    registry_chain_env(shared->registry, &io->chains);
-    env->chains = io->chains.count > 0 ? &io->chains : NULL;
-    env->ask = ask;
-    env->forget = flow_ends;
-    env->rewrite = rewrite;
-    env->bus = bus_port_new(shared->bus, bus_ready, worker);
-    env->mailbox = io->mailbox = mailbox_new(mail_ready, worker);
-    return io->slab && env->plain && env->bus && io->mailbox;
 }
 
 static struct event_base *make_base(void)
@@ -239,10 +268,8 @@ static struct event_base *make_base(void)
     return base;
 }
 
-static bool make_loop(struct worker *worker, struct shared *shared)
+static bool make_loop(struct worker *worker)
 {
-    size_t own_count;
-    const struct dialer_own *own = listener_set_own(shared->listeners, &own_count);
     struct worker_io *io = &worker->io;
     io->base = make_base();
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -251,19 +278,19 @@ static bool make_loop(struct worker *worker, struct shared *shared)
     event_assign(&worker->wake, io->base, worker->wake_fd, EV_READ | EV_PERSIST, woken, worker);
     event_add(&worker->wake, NULL);
     evtimer_assign(&worker->trim, io->base, trim_fired, worker);
-    io->dialer = dialer_new(io->base, shared->settings, own, own_count);
-    io->env.dialer = io->dialer;
-    io->env.is_own = ask_own;
-    worker->listener = listener_start(shared->listeners, worker->number, io->base, accepted, worker);
-    return io->dialer && worker->listener;
+    worker->listener = listener_new(io->number, io->base, accepted, worker);
+    io->slab = malloc(WORKER_SLAB);
+    io->plain = malloc(WORKER_PLAIN);
+    io->bus = bus_port_new(io->shared->bus, bus_ready, worker);
+    io->mailbox = mailbox_new(mail_ready, worker);
+    return worker->listener && io->slab && io->plain && io->bus && io->mailbox;
 }
 
 static void worker_free(struct worker *worker)
 {
     struct worker_io *io = &worker->io;
     listener_free(worker->listener);
-    dialer_free(io->dialer);
-    bus_port_free(io->env.bus);
+    bus_port_free(io->bus);
     mailbox_free(io->mailbox);
     if (io->base) {
         event_del(&worker->wake);
@@ -272,30 +299,33 @@ static void worker_free(struct worker *worker)
     }
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++)
         buffer_fini(&io->out[i]);
-        buffer_fini(&io->env.staged[i]);
-    }
-    free(io->env.plain);
+    free(io->plain);
     free(io->slab);
     free(worker);
 }
 
-struct worker *worker_start(struct shared *shared, unsigned number, void (*idle)(void *arg), void *arg)
+struct worker *worker_start(struct shared *shared, unsigned number, const struct worker_reports *reports)
 {
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return NULL;
-    worker->number = number;
+    worker->io.shared = shared;
+    worker->io.number = number;
     worker->wake_fd = -1;
-    worker->idle = idle;
-    worker->arg = arg;
+    worker->reports = *reports;
     worker->stale_clock = true;
-    if (!make_env(worker, shared) || !make_loop(worker, shared) || pthread_create(&worker->thread, NULL, run, worker) != 0) {
+    if (!make_loop(worker) || pthread_create(&worker->thread, NULL, run, worker) != 0) {
         worker_free(worker);
         return NULL;
     }
     return worker;
+}
+
+void worker_offer(struct worker *worker, struct generation *generation)
+{
+    worker->offer = generation;
 }
 
 void worker_command(struct worker *worker, unsigned commands)
@@ -314,7 +344,10 @@ void worker_join(struct worker *worker)
     worker_free(worker);
 }
 
-void worker_counters(const struct worker *worker, struct flow_counters *out)
+unsigned worker_cores(void)
 {
-    *out = worker->io.counters;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (unsigned)CPU_COUNT(&set);
+    return 1;
 }

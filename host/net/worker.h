@@ -11,26 +11,25 @@
 #include <stdint.h>
 
 #include "host/conf/settings.h"
-#include "host/chain/chain.h"
 #include "host/flow/flow.h"
 #include "host/limit/governor.h"
+#include "host/module/registry.h"
 #include "host/net/listener.h"
 
-struct registry;
+struct generation;
+struct watchdog;
 struct worker;
+struct worker_env;
 struct conn;
 
-/* Made before the workers start, outlives them. */
+/* What all workers and generations have in common. Made before the workers start, outlives them. */
 struct shared {
-    const struct settings *settings;
+    unsigned workers;
     struct bus *bus;
-    struct registry *registry;
-    struct authority *authority;
-    struct trust *trust, *trust_any;
+    struct registry_shared modules;
     struct session_tickets *tickets;
     struct tls_failure_stats *failures;
-    struct listener_set *listeners;
-    struct leaf **fixed_leaves; /* one per listener, NULL where it has none */
+    struct watchdog *watchdog;
     struct governor governor;
     atomic_uint_fast64_t next_flow_id;
 };
@@ -39,28 +38,45 @@ struct shared {
 #define WORKER_DRAIN 1u /* stop accepting, let flows end */
 #define WORKER_ABORT 2u /* end every flow now */
 #define WORKER_STOP 4u  /* leave the loop */
-#define WORKER_WAKE 8u  /* the bus is not congested any more */
+#define WORKER_WAKE 8u  /* the bus is not congested any more, or has other sinks */
 #define WORKER_MAIL 16u /* modules let flows go on */
+/* To be answered. Each generation is prepared by all workers before any adopts it; if one cannot, all discard it. */
+#define WORKER_PREPARE 32u  /* make ready for the generation on offer */
+#define WORKER_ADOPT 64u    /* connections accepted from here on are of it */
+#define WORKER_DISCARD 128u /* forget it */
+#define WORKER_COUNT 256u   /* give the counters */
 
-/* NULL on failure. `idle` is called on the worker's thread when it drains and its last connection has gone. */
-struct worker *worker_start(struct shared *shared, unsigned number, void (*idle)(void *arg), void *arg);
+/* What a worker tells, on its own thread; none of these may block. */
+struct worker_reports {
+    void (*idle)(void *arg);     /* it drains, and its last connection has gone */
+    void (*released)(void *arg); /* it is done with a generation */
+    void (*answered)(void *arg, const char *fault); /* a command was carried out; fault: a sentence, NULL = well */
+    void (*counted)(void *arg, unsigned number, const struct flow_counters *counters);
+    void *arg;
+};
+
+/* A worker without a generation: it accepts nothing yet. NULL on failure. */
+struct worker *worker_start(struct shared *shared, unsigned number, const struct worker_reports *reports);
 void worker_command(struct worker *worker, unsigned commands); /* any thread */
+/* Before WORKER_PREPARE; control thread. */
+void worker_offer(struct worker *worker, struct generation *generation);
 void worker_join(struct worker *worker);                       /* after WORKER_STOP; frees it */
-/* A snapshot; counters are written by the worker without locks, each is a machine word. */
-void worker_counters(const struct worker *worker, struct flow_counters *out);
+/* How many workers `workers: 0` means. */
+unsigned worker_cores(void);
 
 /* ---- for conn.c ---- */
 
 struct event_base;
 struct worker_io {
     struct shared *shared;
+    unsigned number;
     struct event_base *base;
-    struct dialer *dialer;
-    struct flow_env env;
+    struct bus_port *bus;
     struct mailbox *mailbox;
-    struct chain_env chains;
+    struct worker_env *env; /* of connections that are accepted now */
     struct flow_counters counters;
-    uint8_t *slab; /* every read of this worker goes here */
+    uint8_t *slab;  /* every read of this worker goes here */
+    uint8_t *plain; /* scratch for plaintext */
     struct buffer out[2];
     bool stopped_reading; /* the bus is congested: no connection reads */
     struct conn *conns;   /* all connections of this worker */
@@ -69,6 +85,7 @@ struct worker_io {
     bool draining;
 };
 #define WORKER_SLAB (256u * 1024u)
+#define WORKER_PLAIN 16384u /* one TLS record's plaintext */
 
 /* The time of this loop turn, read once. */
 void worker_clock(struct worker_io *io);

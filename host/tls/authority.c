@@ -155,12 +155,9 @@ static int find_files(const struct authority_config *config, unsigned flags, int
     return authority_create(config, err, err_size);
 }
 
-struct authority *authority_open(const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size)
+/* Certificate and key, no leaves yet. */
+static struct authority *load(const struct authority_config *config, char *err, size_t err_size)
 {
-    int made = 0;
-    err[0] = '\0';
-    if (find_files(config, flags, &made, err, err_size) < 0)
-        return NULL;
     struct authority *a = calloc(1, sizeof *a);
     if (!a || wc_InitRng(&a->rng) != 0) {
         snprintf(err, err_size, "the CA cannot be loaded: out of memory or no randomness");
@@ -168,29 +165,65 @@ struct authority *authority_open(const struct authority_config *config, unsigned
         return NULL;
     }
     pthread_mutex_init(&a->signing, NULL);
+    a->refs = 1;
     a->leaf_days = config->leaf_days ? config->leaf_days : 30;
-    if (load_certificate(a, config->cert_path, err, err_size) < 0)
-        goto fail;
-    a->key = load_key(config->key_path, err, err_size);
-    if (!a->key || check_pair(a, config, err, err_size) < 0)
-        goto fail;
-    a->leaf_key = private_key_new(config->rsa_leaves ? KEY_RSA2048 : KEY_P256);
-    a->cache = leaf_cache_new(config->leaf_cache_capacity);
-    if (!a->leaf_key || !a->cache) {
-        snprintf(err, err_size, "the CA cannot be loaded: out of memory or no randomness");
-        goto fail;
-    }
-    if (created)
-        *created = made;
-    return a;
-fail:
+    a->leaf_cache_capacity = config->leaf_cache_capacity;
+    a->rsa_leaves = config->rsa_leaves;
+    if (load_certificate(a, config->cert_path, err, err_size) == SOTH_OK)
+        a->key = load_key(config->key_path, err, err_size);
+    if (a->key && check_pair(a, config, err, err_size) == SOTH_OK)
+        return a;
     authority_free(a);
     return NULL;
 }
 
-void authority_free(struct authority *a)
+static struct authority *prepare_leaves(struct authority *a, char *err, size_t err_size)
 {
     if (!a)
+        return NULL;
+    a->leaf_key = private_key_new(a->rsa_leaves ? KEY_RSA2048 : KEY_P256);
+    a->cache = leaf_cache_new(a->leaf_cache_capacity);
+    if (a->leaf_key && a->cache)
+        return a;
+    snprintf(err, err_size, "the CA cannot be loaded: out of memory or no randomness");
+    authority_free(a);
+    return NULL;
+}
+
+struct authority *authority_open(const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size)
+{
+    int made = 0;
+    err[0] = '\0';
+    if (find_files(config, flags, &made, err, err_size) < 0)
+        return NULL;
+    struct authority *a = prepare_leaves(load(config, err, err_size), err, err_size);
+    if (a && created)
+        *created = made;
+    return a;
+}
+
+static int is_same(const struct authority *a, const struct authority *b)
+{
+    size_t n, m;
+    const uint8_t *p = private_key_pkcs8(a->key, &n), *q = private_key_pkcs8(b->key, &m);
+    return n == m && memcmp(p, q, n) == 0 && a->chain_size == b->chain_size && memcmp(a->chain, b->chain, a->chain_size) == 0 &&
+           a->leaf_days == b->leaf_days && a->leaf_cache_capacity == b->leaf_cache_capacity && a->rsa_leaves == b->rsa_leaves;
+}
+
+struct authority *authority_renew(struct authority *previous, const struct authority_config *config, char *err, size_t err_size)
+{
+    err[0] = '\0';
+    struct authority *a = find_files(config, 0, NULL, err, err_size) < 0 ? NULL : load(config, err, err_size);
+    if (!a || !is_same(a, previous))
+        return prepare_leaves(a, err, err_size);
+    authority_free(a);
+    previous->refs++;
+    return previous;
+}
+
+void authority_free(struct authority *a)
+{
+    if (!a || --a->refs > 0)
         return;
     leaf_cache_free(a->cache);
     private_key_free(a->leaf_key);

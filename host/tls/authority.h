@@ -33,7 +33,10 @@ struct authority_config {
  * *created (optional) tells whether a CA was made.
  */
 struct authority *authority_open(const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size);
-void authority_free(struct authority *authority);
+/* The same from files that may have changed, never making any: when certificate, key and configuration are what `previous` has, it is
+ * previous once more, with its leaves. */
+struct authority *authority_renew(struct authority *previous, const struct authority_config *config, char *err, size_t err_size);
+void authority_free(struct authority *authority); /* as often as it was got; always by the same thread */
 
 /* Writes a new CA to the paths (which must not exist; parent directories are made 0700). 0 or negative with err. */
 int authority_create(const struct authority_config *config, char *err, size_t err_size);

@@ -12,6 +12,7 @@
 struct leaf_cache;
 
 struct authority {
+    unsigned refs; /* one thread's business */
     uint8_t *chain; /* the CA's certificate, then whatever else its file holds, DER */
     size_t chain_size, cert_size;
     struct cert_view cert; /* points into chain */
@@ -19,7 +20,7 @@ struct authority {
     struct private_key *leaf_key; /* one for all leaves */
     pthread_mutex_t signing;      /* guards key and rng */
     WC_RNG rng;
-    uint32_t leaf_days;
+    uint32_t leaf_days, leaf_cache_capacity, rsa_leaves;
     struct leaf_cache *cache;
 };
 

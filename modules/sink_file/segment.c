@@ -267,6 +267,7 @@ static int open_index(struct segment *s)
     s->index_fd = fd;
     s->index_size = size;
     s->index_begun = 0;
+    s->index_locked = 0;
     return SOTH_OK;
 }
 
@@ -340,6 +341,12 @@ int segment_reopen(struct segment *s)
     return s->index_fd >= 0 ? open_index(s) : SOTH_OK;
 }
 
+void segment_abandon(const struct segment *s)
+{
+    if (!s->is_stream && s->name && s->size == 0 && s->number > 0)
+        unlink(s->name);
+}
+
 void segment_close(struct segment *s)
 {
     if (s->fd >= 0)
@@ -357,8 +364,19 @@ int segment_append(struct segment *s, const char *p, size_t n)
     return append(s->fd, &s->size, &s->begun, p, n);
 }
 
+/* The instance before us shares the index for a moment: by our first row it is done, and has written more. */
+static void take_over_index(struct segment *s)
+{
+    struct stat st;
+    s->index_locked = flock(s->index_fd, LOCK_EX | LOCK_NB) == 0;
+    if (s->index_begun == 0 && fstat(s->index_fd, &st) == 0)
+        s->index_size = (uint64_t)st.st_size;
+}
+
 int segment_append_index(struct segment *s, const char *p, size_t n)
 {
+    if (!s->index_locked)
+        take_over_index(s);
     return append(s->index_fd, &s->index_size, &s->index_begun, p, n);
 }
 

@@ -17,6 +17,7 @@ struct segment {
     int fd, index_fd; /* -1: none */
     uint64_t size, index_size;
     size_t begun, index_begun; /* bytes of an append that failed which are there to stay */
+    int index_locked; /* against mending by whoever opens it next */
     int64_t torn;     /* bytes that were put aside at open; negative: that had to stay where they are */
     int is_stream;    /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
@@ -31,6 +32,8 @@ int segment_reopen(struct segment *s);
 int segment_append(struct segment *s, const char *p, size_t n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);
+/* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
+void segment_abandon(const struct segment *s);
 void segment_close(struct segment *s);
 /* Removes the oldest segments but for `keep` ones (0 = all stay) and beyond so many bytes (0 = no bound). The open one stays. */
 void segment_prune(const struct segment *s, uint64_t keep, uint64_t bytes);

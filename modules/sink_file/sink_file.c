@@ -28,7 +28,7 @@ struct sink {
     struct text lines, rows;
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
-    uint8_t failing, dirty; /* dirty: written and not synced */
+    uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
     int count_errors;
 };
 
@@ -69,13 +69,14 @@ static int create(const struct soth_host *host, void *arg)
         return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
     tell_torn(self);
     self->flushed_ns = self->synced_ns = host->monotonic_ns();
-    segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
     return SOTH_OK;
 }
 
 static void destroy(void *arg)
 {
     struct sink *self = arg;
+    if (!self->used)
+        segment_abandon(&self->segment);
     segment_close(&self->segment);
     free(self->lines.p);
     free(self->rows.p);
@@ -233,6 +234,10 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     struct sink *self = arg;
     *done = 0;
     *retry_ms = RETRY_MS;
+    if (!self->used) { /* not in create: the instance before this one may have been writing still */
+        segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
+        self->used = 1;
+    }
     if (self->failing && write_out(self) < 0)
         return SOTH_RETRY;
     for (; *done < batch->count; ++*done) {

@@ -465,7 +465,7 @@ struct soth_module {
 
     /* Cross-field checks without side effects; also run by `soth-mitm check`. */
     int (*check)(const struct soth_host *host, void *self);
-    /* Opens what the instance needs. On failure destroy is not called. */
+    /* Opens what the instance needs, perhaps while the instance that it replaces still works. On failure destroy is not called. */
     int (*create)(const struct soth_host *host, void *self);
     void (*destroy)(void *self);
 
@@ -483,7 +483,7 @@ struct soth_module {
     int (*connect)(void *self, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out);
     int (*request)(void *self, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out);
 
-    /* Per-worker state: called on each worker's thread, `worker` counts from 0. */
+    /* Policies, decoders: per-worker state, called on each worker's thread before its first and after its last hook; counts from 0. */
     int (*worker_init)(void *self, uint32_t worker);
     void (*worker_fini)(void *self, uint32_t worker);
     int (*response)(void *self, struct soth_flow *flow, const struct soth_message *response, struct soth_decision *out);
@@ -492,7 +492,7 @@ struct soth_module {
     int (*rewrite)(void *self, struct soth_flow *flow, const struct soth_message *message);
     /* A pause ended without resume: its deadline passed or its flow is gone. The token is dead. */
     void (*cancel)(void *self, struct soth_token token);
-    void (*signal)(void *self, const struct soth_signal *signal);
+    void (*signal)(void *self, const struct soth_signal *signal); /* on the flow's worker or the source's thread */
 
     /* Decoders. */
     uint32_t mode;       /* SOTH_TAP, SOTH_TRANSFORM */

@@ -84,7 +84,7 @@ def test_after_too_many_failures_it_is_left_alone(decoding, origin):
     p.closed_as("mitm_http_completed")
     assert len(p.log.find("decoder_stage_failed")) == 16
     faults = [e.at("detail") for e in p.log.find("module_fault")]
-    assert faults == ["invalid", "failed too often and is not used any more"]
+    assert faults == ["invalid", "failed too often and is not called any more"]
 
 
 @pytest.mark.parametrize("framing", ["until close", "length", "chunked"])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness.module import build_module, with_modules
+from harness.modules import build_module
 from harness.origin import pattern_sha256
 from harness.timing import SCALE, Stopwatch, until
 
@@ -17,7 +17,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    return build_module(tmp_path_factory.mktemp("modules"), "slow.c", "slow")
+    return build_module(tmp_path_factory.mktemp("modules"), "slow.c")
 
 
 def journal(path):
@@ -69,7 +69,7 @@ def download(p, server, size):
 def test_pause_flow_slows_the_client_and_keeps_memory_flat(proxy, origin, slow, tmp_path):
     path, server = tmp_path / "journal", origin()
     queue = {"max_events": 16, "max_bytes": "1M", "on_full": "pause_flow"}
-    p = proxy(extra_modules=[sink(path, "full", queue, per_second=1000)], modules_dir=with_modules(slow), workers=1, drain_timeout="20s")
+    p = proxy(extra_modules=[sink(path, "full", queue, per_second=1000)], modules_dir=slow, workers=1, drain_timeout="20s")
     download(p, server, MB)  # its memory is made
     with Peak(p.process.pid) as peak:
         watch = Stopwatch()
@@ -86,7 +86,7 @@ def test_pause_flow_slows_the_client_and_keeps_memory_flat(proxy, origin, slow, 
 def test_drop_oldest_slows_nobody_and_tells_what_is_missing(proxy, origin, slow, tmp_path):
     path, server = tmp_path / "journal", origin()
     queue = {"max_events": 32, "on_full": "drop_oldest"}
-    p = proxy(extra_modules=[sink(path, "none", queue, per_second=100)], modules_dir=with_modules(slow))
+    p = proxy(extra_modules=[sink(path, "none", queue, per_second=100)], modules_dir=slow)
     for _ in range(60):
         download(p, server, 64 * 1024)
     p.wait_closed(60)
@@ -108,9 +108,9 @@ def test_drop_oldest_slows_nobody_and_tells_what_is_missing(proxy, origin, slow,
 
 
 def test_the_end_waits_for_what_is_not_acknowledged(proxy, origin, tmp_path):
-    folder = build_module(tmp_path / "modules", "slow.c", "slow", "-DACKS")
+    folder = build_module(tmp_path / "modules", "slow.c", flags=["-DACKS"])
     path, server = tmp_path / "journal", origin()
-    p = proxy(extra_modules=[sink(path, ack_every="300ms")], modules_dir=with_modules(folder))
+    p = proxy(extra_modules=[sink(path, ack_every="300ms")], modules_dir=folder)
     download(p, server, 1000)
     until(lambda: any(kind == "stream_closed" for _, kind, _ in journal(path)), 10, "the sink to take it all")
     watch = Stopwatch()
@@ -121,10 +121,10 @@ def test_the_end_waits_for_what_is_not_acknowledged(proxy, origin, tmp_path):
 
 def test_flows_wait_for_acknowledgements(proxy, origin, tmp_path):
     """A queue of 16 with 16 that are not acknowledged is full, whatever the sink took."""
-    folder = build_module(tmp_path / "modules", "slow.c", "slow", "-DACKS")
+    folder = build_module(tmp_path / "modules", "slow.c", flags=["-DACKS"])
     path, server = tmp_path / "journal", origin()
     p = proxy(extra_modules=[sink(path, queue={"max_events": 16, "on_full": "pause_flow"}, ack_every="200ms")],
-              modules_dir=with_modules(folder), workers=1)
+              modules_dir=folder, workers=1)
     watch = Stopwatch()
     with p.client(seconds=60).connect(f"origin.test:{server.port}") as client:
         for _ in range(24):  # three events each
@@ -136,7 +136,7 @@ def test_flows_wait_for_acknowledgements(proxy, origin, tmp_path):
 
 def test_metrics_of_modules_are_printed_on_sigusr2(proxy, origin, slow, tmp_path):
     path, server = tmp_path / "journal", origin()
-    p = proxy(extra_modules=[sink(path), sink(tmp_path / "second") | {"name": "second"}], modules_dir=with_modules(slow))
+    p = proxy(extra_modules=[sink(path), sink(tmp_path / "second") | {"name": "second"}], modules_dir=slow)
     download(p, server, 1000)
     until(lambda: all(any(kind == "stream_closed" for _, kind, _ in journal(tmp_path / name)) for name in ("journal", "second")), 10, "the flow's end")
     p.signal(signal.SIGUSR2)

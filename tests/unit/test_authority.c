@@ -234,6 +234,47 @@ static void cache(void **state)
     authority_free(a);
 }
 
+static struct authority *must_renew(struct authority *previous, uint32_t capacity, uint32_t days)
+{
+    struct authority_config config = {.cert_path = files.cert, .key_path = files.key, .common_name = "x", .organization = "x",
+                                      .leaf_cache_capacity = capacity, .leaf_days = days};
+    struct authority *a = authority_renew(previous, &config, err, sizeof err);
+    if (!a)
+        fail_msg("%s", err);
+    return a;
+}
+
+static void renewed(void **state)
+{
+    int64_t now = time(NULL);
+    (void)state;
+    struct authority *a = must_open(8, 30);
+    assert_int_equal(get(a, "a.test", now), 0);
+    struct authority *same = must_renew(a, 8, 30);
+    assert_ptr_equal(same, a);
+    assert_int_equal(get(same, "a.test", now), 1);
+    authority_free(a);
+    assert_int_equal(get(same, "a.test", now), 1); /* as often as it was got */
+    struct authority *shorter = must_renew(same, 8, 10), *smaller = must_renew(same, 4, 30);
+    assert_true(shorter != same && smaller != same);
+    assert_int_equal(get(shorter, "a.test", now), 0);
+    tls_files_make_ca(&files, KEY_P256, now - 3600, now + 100 * DAY);
+    struct authority *other = must_renew(same, 8, 30);
+    assert_ptr_not_equal(other, same);
+    assert_int_equal(get(other, "a.test", now), 0);
+    unlink(files.key);
+    struct authority_config config = {.cert_path = files.cert, .key_path = files.key};
+    assert_null(authority_renew(same, &config, err, sizeof err));
+    assert_non_null(strstr(err, "is missing while"));
+    unlink(files.cert);
+    assert_null(authority_renew(same, &config, err, sizeof err));
+    assert_non_null(strstr(err, "there is no CA")); /* none is made */
+    authority_free(other);
+    authority_free(smaller);
+    authority_free(shorter);
+    authority_free(same);
+}
+
 static void odd_hosts(void **state)
 {
     char name[300];
@@ -333,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_pairs_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(validity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(renewed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_hosts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(exports, set_up, tear_down),
         cmocka_unit_test_setup_teardown(given_files, set_up, tear_down),

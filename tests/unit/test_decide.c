@@ -10,7 +10,9 @@
 #include "host/event/bus.h"
 #include "host/flow/hook.h"
 #include "host/log.h"
+#include "host/module/hostapi.h"
 #include "host/module/instance.h"
+#include "host/module/mailbox.h"
 #include "host/module/registry.h"
 
 /* A policy that answers what `self` says. */
@@ -18,6 +20,8 @@ struct answer {
     int result;
     uint32_t action, is_default;
     int asked;
+    struct soth_token token; /* of a result SOTH_PAUSE */
+    uint64_t cancelled;      /* the number of the pause that was */
 };
 
 static int answer(struct answer *a, struct soth_decision *out, const char *reason)
@@ -31,9 +35,17 @@ static int answer(struct answer *a, struct soth_decision *out, const char *reaso
 
 static int on_connect(void *self, struct soth_flow *flow, const struct soth_connect *connect, struct soth_decision *out)
 {
-    (void)flow;
+    struct answer *a = self;
     (void)connect;
+    if (a->result == SOTH_PAUSE)
+        a->token = api_token(self, flow, 1000, 0);
     return answer(self, out, "rule");
+}
+
+static void on_cancel(void *self, struct soth_token token)
+{
+    struct answer *a = self;
+    a->cancelled = token.pause;
 }
 
 static int on_request(void *self, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)
@@ -78,7 +90,7 @@ static int end(void **state)
 static struct answer *policy(int result, uint32_t action, uint32_t is_default)
 {
     struct answer *a = (struct answer *)(void *)instances[registry.n++]->self;
-    *a = (struct answer){result, action, is_default, 0};
+    *a = (struct answer){.result = result, .action = action, .is_default = is_default};
     return a;
 }
 #define SAYS(action) policy(SOTH_DECIDED, action, 0)
@@ -263,6 +275,33 @@ static void failures_in_a_row_open_the_breaker(void **state)
     assert_int_equal(request_verdict().action, SOTH_BLOCK);
 }
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* What it waited for is not the next policy's. */
+static void one_that_is_switched_off_while_it_waits_is_left_out(void **state)
+{
+    struct soth_connect connect = {.size = sizeof connect};
+    struct question q = {.hook = SOTH_HOOK_CONNECT, .connect = &connect};
+    struct bus_port port = {.monotonic_ns = 1};
+    struct soth_flow flow = {.bus = &port, .owner = &port, .mailbox = mailbox_new(nothing, NULL)};
+    struct ask ask = {0};
+    (void)state;
+    struct answer *a = policy(SOTH_PAUSE, 0, 0), *b = SAYS(SOTH_TUNNEL);
+    instances[0]->module.cancel = on_cancel;
+    assert_int_equal(registry_ask(&registry, &flow, &ask, &q), ASK_WAIT);
+    instances[0]->failures = INSTANCE_MAX_FAILURES;
+    ask.pause.state = PAUSE_LATE;
+    assert_int_equal(registry_ask(&registry, &flow, &ask, &q), ASK_DONE);
+    assert_int_equal(ask.verdict.action, SOTH_TUNNEL);
+    assert_string_equal(ask.verdict.policy_module, "b");
+    assert_true(a->asked == 1 && b->asked == 1 && a->cancelled == a->token.pause);
+    assert_int_equal(mailbox_post(a->token, 0), -SOTH_ESTALE);
+    mailbox_free(flow.mailbox);
+}
+
 /* ---- the event of it ---- */
 
 static unsigned faults;
@@ -310,6 +349,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_policy_counts_as_its_on_error, begin, end),
         cmocka_unit_test_setup_teardown(an_action_that_does_not_exist_is_a_failure, begin, end),
         cmocka_unit_test_setup_teardown(failures_in_a_row_open_the_breaker, begin, end),
+        cmocka_unit_test_setup_teardown(one_that_is_switched_off_while_it_waits_is_left_out, begin, end),
         cmocka_unit_test_setup_teardown(faults_are_events, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

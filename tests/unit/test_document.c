@@ -191,10 +191,38 @@ static void test_files(void **state)
     scratch_free(directory);
 }
 
+static void test_same(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"a: 1\nb: [x, {c: d}]\n", "# moved\n\na:   1\nb:\n  - x\n  - c: d\n", true},
+        {"a: 1\n", "a: 2\n", false},
+        {"a: 1\n", "a: '1'\n", false}, /* text, not a number */
+        {"a: 1\n", "b: 1\n", false},
+        {"a: [1]\n", "a: [1, 2]\n", false},
+        {"a: [1]\n", "a: 1\n", false},
+        {"a: {b: 1}\n", "a: {b: 1, c: 2}\n", false},
+        {"a: {b: {c: d}}\n", "a: {b: {c: e}}\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct conf_file *a = accepted(cases[i].a), *b = accepted(cases[i].b);
+        assert_int_equal(conf_same_document(conf_file_document(a, 0), conf_file_document(b, 0)), cases[i].same);
+        conf_file_free(a);
+        conf_file_free(b);
+    }
+    struct conf_file *here = conf_file_from_text("here.yaml", "a: 1\n", stderr), *there = conf_file_from_text("there.yaml", "a: 1\n", stderr);
+    assert_false(conf_same_document(conf_file_document(here, 0), conf_file_document(there, 0)));
+    conf_file_free(here);
+    conf_file_free(there);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places), cmocka_unit_test(test_documents), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_same), cmocka_unit_test(test_places), cmocka_unit_test(test_documents), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_depth),  cmocka_unit_test(test_many_keys), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

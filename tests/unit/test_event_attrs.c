@@ -57,7 +57,8 @@ static void what_has_no_value_is_absent(void **state)
 static void kinds_must_be_known_and_not_the_hosts_own(void **state)
 {
     static const uint32_t own[] = {SOTH_EV_CONNECT_RECEIVED, SOTH_EV_CONNECT_DECISION, SOTH_EV_TLS_HANDSHAKE_FAILED, SOTH_EV_STREAM_CLOSED,
-                                   SOTH_EV_BUDGET_DENIED,    SOTH_EV_EVENTS_LOST,      SOTH_EV_MODULE_FAULT};
+                                   SOTH_EV_BUDGET_DENIED,    SOTH_EV_EVENTS_LOST,      SOTH_EV_MODULE_FAULT,
+                                   SOTH_EV_CONFIG_RELOADED};
     struct soth_attr out[EVENT_ATTRS_MOST];
     unsigned left_out = 0;
     (void)state;

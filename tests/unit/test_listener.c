@@ -26,6 +26,7 @@
 struct rig {
     struct event_base *base;
     struct settings_listen listen[2];
+    const struct settings_listen *expected; /* of who is accepted; NULL = the first */
     struct settings settings;
     struct listener_set *set;
     unsigned accepted;
@@ -46,7 +47,7 @@ static void setting(struct rig *rig, const char *addr, int64_t port)
 static void rig_open(struct rig *rig, const char *addr, int64_t port, unsigned workers)
 {
     setting(rig, addr, port);
-    rig->set = listener_set_open(&rig->settings, workers, rig->err, sizeof rig->err);
+    rig->set = listener_set_open(&rig->settings, workers, NULL, rig->err, sizeof rig->err);
     if (!rig->set)
         fail_msg("%s", rig->err);
 }
@@ -67,13 +68,22 @@ static void rig_close(struct rig *rig)
 static void accepted(void *arg, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr)
 {
     struct rig *rig = arg;
-    assert_ptr_equal(listen, &rig->listen[0]);
+    assert_ptr_equal(listen, rig->expected ? rig->expected : &rig->listen[0]);
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     assert_true(rig->accepted < 256);
     rig->fds[rig->accepted++] = fd;
     snprintf(rig->client, sizeof rig->client, "%s", client);
     rig->addr = *addr;
+}
+
+static struct listener *start(struct rig *rig, unsigned worker)
+{
+    struct listener *listener = listener_new(worker, rig->base, accepted, rig);
+    assert_non_null(listener);
+    assert_int_equal(listener_prepare(listener, rig->set), 0);
+    listener_commit(listener, rig->set);
+    return listener;
 }
 
 static void turns(struct rig *rig, unsigned count)
@@ -126,7 +136,7 @@ static void test_workers_share_a_port(void **state)
     assert_string_equal(text, expected);
     free(text);
     for (unsigned i = 0; i < 3; i++)
-        assert_non_null(listeners[i] = listener_start(rig.set, i, rig.base, accepted, &rig));
+        assert_non_null(listeners[i] = start(&rig, i));
     for (unsigned i = 0; i < 60; i++)
         assert_true((clients[i] = client_to("127.0.0.1", port)) >= 0);
     turns(&rig, 60);
@@ -153,7 +163,7 @@ static void test_both_families(void **state)
         skip();
     close(probe);
     rig_open(&rig, "[::]", 0, 1);
-    struct listener *listener = listener_start(rig.set, 0, rig.base, accepted, &rig);
+    struct listener *listener = start(&rig, 0);
     int six = client_to("::1", bound_port(&rig));
     assert_true(six >= 0);
     turns(&rig, 1);
@@ -174,7 +184,7 @@ static void expect_refused(const char *addr, int64_t port, const char *sentence)
 {
     struct rig rig;
     setting(&rig, addr, port);
-    assert_null(listener_set_open(&rig.settings, 2, rig.err, sizeof rig.err));
+    assert_null(listener_set_open(&rig.settings, 2, NULL, rig.err, sizeof rig.err));
     if (!strstr(rig.err, sentence))
         fail_msg("'%s' does not say '%s'", rig.err, sentence);
     event_base_free(rig.base);
@@ -195,9 +205,9 @@ static void test_taken(void **state)
     twice.listen[1] = twice.listen[0];
     twice.settings.listen.n = 2;
     rig_close(&rig);
-    assert_null(listener_set_open(&twice.settings, 1, twice.err, sizeof twice.err));
+    assert_null(listener_set_open(&twice.settings, 1, NULL, twice.err, sizeof twice.err));
     twice.settings.listen.n = 1;
-    assert_non_null(twice.set = listener_set_open(&twice.settings, 1, twice.err, sizeof twice.err));
+    assert_non_null(twice.set = listener_set_open(&twice.settings, 1, NULL, twice.err, sizeof twice.err));
     rig_close(&twice);
 }
 
@@ -226,7 +236,7 @@ static void test_unix_socket(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     expect_refused(addr, 8080, "another process serves this socket");
-    struct listener *a = listener_start(rig.set, 0, rig.base, accepted, &rig), *b = listener_start(rig.set, 1, rig.base, accepted, &rig);
+    struct listener *a = start(&rig, 0), *b = start(&rig, 1);
     int client = client_to(path, 0);
     assert_true(client >= 0);
     turns(&rig, 1);
@@ -269,7 +279,7 @@ static void test_no_descriptors(void **state)
     char text[1000];
     (void)state;
     rig_open(&rig, "127.0.0.1", 0, 1);
-    struct listener *listener = listener_start(rig.set, 0, rig.base, accepted, &rig);
+    struct listener *listener = start(&rig, 0);
     assert_int_equal(pipe(said), 0);
     for (unsigned i = 0; i < 8; i++)
         assert_true((clients[i] = client_to("127.0.0.1", bound_port(&rig))) >= 0);
@@ -302,11 +312,159 @@ static void test_no_descriptors(void **state)
     rig_close(&rig);
 }
 
+/* ---- sets that follow each other ---- */
+
+static struct listener_set *follow(const struct listener_set *previous, struct settings *settings, unsigned workers)
+{
+    char err[300] = "";
+    struct listener_set *set = listener_set_open(settings, workers, previous, err, sizeof err);
+    if (!set)
+        fail_msg("%s", err);
+    return set;
+}
+
+static void test_an_address_that_stays_is_the_same_socket(void **state)
+{
+    struct rig rig;
+    struct settings_listen next[2] = {{.addr = "127.0.0.1", .port = 0}, {.addr = "127.0.0.1", .port = 0}};
+    struct settings settings = {.listen = {next, 2}};
+    (void)state;
+    rig_open(&rig, "127.0.0.1", 0, 1);
+    struct listener *listener = start(&rig, 0);
+    uint16_t port = bound_port(&rig);
+    int before = client_to("127.0.0.1", port); /* waits to be accepted */
+    struct listener_set *set = follow(rig.set, &settings, 1);
+    size_t n;
+    const struct dialer_own *own = listener_set_own(set, &n);
+    assert_int_equal(n, 2);
+    assert_int_equal(address_port(&own[0].addr), port); /* 0 is what it became */
+    assert_int_not_equal(address_port(&own[1].addr), port); /* and a second one is another */
+    assert_int_equal(listener_prepare(listener, set), 0);
+    listener_commit(listener, set);
+    rig.expected = &next[0];
+    turns(&rig, 1);
+    rig.expected = &next[1];
+    int second = client_to("127.0.0.1", (uint16_t)address_port(&own[1].addr));
+    assert_true(second >= 0);
+    turns(&rig, 2);
+    listener_set_free(rig.set); /* the set before goes, the socket stays */
+    rig.set = set;
+    rig.expected = &next[0];
+    int third = client_to("127.0.0.1", port);
+    assert_true(third >= 0);
+    turns(&rig, 3);
+    close(before);
+    close(second);
+    close(third);
+    listener_free(listener);
+    rig_close(&rig);
+}
+
+static void test_which_addresses_are_the_same(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, "[::1]", 0, 1);
+    const struct {
+        const char *addr;
+        int64_t port;
+        bool same;
+    } cases[] = {{"::1", 0, true}, {"[::1]", bound_port(&rig), true}, {"::1", 1, false}, {"127.0.0.1", 0, false}, {"unix:/tmp/x", 0, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n;
+        struct settings_listen next = {.addr = cases[i].addr, .port = cases[i].port};
+        struct settings settings = {.listen = {&next, 1}};
+        struct listener_set *set = listener_set_open(&settings, 1, rig.set, rig.err, sizeof rig.err);
+        bool same = set && memcmp(&listener_set_own(set, &n)->addr, &listener_set_own(rig.set, &n)->addr, sizeof(struct sockaddr_storage)) == 0;
+        assert_int_equal(same, cases[i].same);
+        listener_set_free(set);
+    }
+    rig_close(&rig);
+}
+
+static void test_an_address_that_goes_serves_who_has_come(void **state)
+{
+    struct rig rig;
+    struct settings_listen next = {.addr = "127.0.0.1", .port = 0};
+    struct settings settings = {.listen = {&next, 1}};
+    (void)state;
+    rig_open(&rig, "127.0.0.1", 0, 1);
+    rig.listen[1] = (struct settings_listen){.addr = "::1", .port = 0};
+    struct settings two = {.listen = {rig.listen, 2}};
+    struct listener *listener = start(&rig, 0);
+    struct listener_set *both = follow(rig.set, &two, 1);
+    assert_int_equal(listener_prepare(listener, both), 0);
+    listener_commit(listener, both);
+    size_t n;
+    uint16_t port = (uint16_t)address_port(&listener_set_own(both, &n)[1].addr);
+    int client = client_to("::1", port);
+    assert_true(client >= 0);
+    struct listener_set *one = follow(both, &settings, 1);
+    assert_int_equal(listener_prepare(listener, one), 0);
+    rig.expected = &rig.listen[1];
+    listener_accept_last(listener);
+    assert_int_equal(rig.accepted, 1); /* as of the set that it came to */
+    listener_commit(listener, one);
+    assert_int_equal(client_to("::1", port), -ECONNREFUSED);
+    close(client);
+    listener_free(listener);
+    listener_set_free(both);
+    listener_set_free(one);
+    rig_close(&rig);
+}
+
+static void test_a_set_that_is_not_taken(void **state)
+{
+    struct rig rig;
+    char dir[] = "/tmp/soth-listener-XXXXXX", path[64], addr[80];
+    struct stat st;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/s", dir);
+    snprintf(addr, sizeof addr, "unix:%s", path);
+    rig_open(&rig, "127.0.0.1", 0, 2);
+    struct listener *a = start(&rig, 0), *b = start(&rig, 1);
+    struct settings_listen next[2] = {{.addr = addr}, {.addr = "127.0.0.1", .port = 0}};
+    struct settings settings = {.listen = {next, 2}};
+    struct listener_set *set = follow(rig.set, &settings, 2);
+    assert_int_equal(listener_prepare(a, set), 0);
+    listener_discard(a);
+    listener_discard(b);
+    listener_set_free(set);
+    assert_int_equal(stat(path, &st), -1);
+    int client = client_to("127.0.0.1", bound_port(&rig));
+    assert_true(client >= 0);
+    turns(&rig, 1); /* what there was goes on */
+    close(client);
+    listener_free(a);
+    listener_free(b);
+    rig_close(&rig);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_overlapping_addresses(void **state)
+{
+    struct rig rig;
+    struct settings_listen next = {.addr = "0.0.0.0"};
+    struct settings settings = {.listen = {&next, 1}};
+    (void)state;
+    rig_open(&rig, "127.0.0.1", 0, 1);
+    next.port = bound_port(&rig);
+    assert_null(listener_set_open(&settings, 1, rig.set, rig.err, sizeof rig.err));
+    assert_non_null(strstr(rig.err, "soth-mitm itself has this port"));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers_share_a_port), cmocka_unit_test(test_both_families), cmocka_unit_test(test_taken),
         cmocka_unit_test(test_unix_socket),          cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_an_address_that_stays_is_the_same_socket),
+        cmocka_unit_test(test_which_addresses_are_the_same),
+        cmocka_unit_test(test_an_address_that_goes_serves_who_has_come),
+        cmocka_unit_test(test_a_set_that_is_not_taken),
+        cmocka_unit_test(test_overlapping_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "conf_text.h"
+#include "host/module/inspect.h"
 #include "host/module/instance.h"
 #include "module_build.h"
 
@@ -102,6 +103,8 @@ static void what_a_module_must_have(void **state)
     REFUSED("sink_mute", -SOTH_EABI, "sink without a write");
     build("policy_mute", "-DNO_OPERATIONS -DKIND=SOTH_KIND_POLICY");
     REFUSED("policy_mute", -SOTH_EABI, "policy without any hook");
+    build("source_mute", "-DKIND=SOTH_KIND_SOURCE");
+    REFUSED("source_mute", -SOTH_EABI, "source without a start and a stop");
     build("cut_off", "-DSIZE='offsetof(struct soth_module, write)'"); /* the slot is beyond what the module says that it has */
     REFUSED("cut_off", -SOTH_EABI, "sink without a write");
     build("huge", "-DSELF='((size_t)1<<40)'");
@@ -211,6 +214,37 @@ static void an_older_and_shorter_module_is_taken(void **state)
     assert_string_equal(module->name, "older");
 }
 
+static void a_file_that_was_replaced_is_noticed(void **state)
+{
+    char err[1024], path[512];
+    int error = 0;
+    unsigned before = registry_replaced_files();
+    (void)state;
+    build("replaced", "");
+    const struct soth_module *module = load("replaced", &error, err, sizeof err);
+    assert_non_null(module);
+    assert_ptr_equal(load("replaced", &error, err, sizeof err), module);
+    assert_int_equal(registry_replaced_files(), before);
+    snprintf(path, sizeof path, "%s/replaced.so", folder);
+    assert_int_equal(unlink(path), 0); /* the compiler would write into what is mapped */
+    build("replaced", "");
+    assert_ptr_equal(load("replaced", &error, err, sizeof err), module); /* the code that runs goes on */
+    assert_int_equal(registry_replaced_files(), before + 1);
+    assert_ptr_equal(load("replaced", &error, err, sizeof err), module);
+    assert_int_equal(registry_replaced_files(), before + 1);
+}
+
+static void kinds_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(inspect_kind(SOTH_KIND_SINK), "sink");
+    assert_string_equal(inspect_kind(SOTH_KIND_POLICY), "policy");
+    assert_string_equal(inspect_kind(SOTH_KIND_DECODER), "decoder");
+    assert_string_equal(inspect_kind(SOTH_KIND_SOURCE), "source");
+    assert_string_equal(inspect_kind(0), "?");
+    assert_string_equal(inspect_kind(99), "?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,7 +252,8 @@ int main(void)
         cmocka_unit_test(what_a_decoder_must_be),
         cmocka_unit_test(what_is_no_module_file),       cmocka_unit_test(who_may_write_it),
         cmocka_unit_test(the_first_directory_wins),     cmocka_unit_test(an_older_and_shorter_module_is_taken),
-        cmocka_unit_test(what_does_not_fit_never_runs),
+        cmocka_unit_test(what_does_not_fit_never_runs), cmocka_unit_test(a_file_that_was_replaced_is_noticed),
+        cmocka_unit_test(kinds_have_names),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

@@ -11,7 +11,7 @@
 
 #include "conf_text.h"
 #include "host/event/bus.h"
-#include "host/module/registry.h"
+#include "host/module/instance.h"
 #include "module_build.h"
 
 static char *modules, *folder;
@@ -25,7 +25,9 @@ static int build_modules(void **state)
     modules = scratch_new();
     modules_list[0] = modules;
     return module_build("tests/fixtures/module.c", modules, "fixture", "") ||
-           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY");
+           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY") ||
+           module_build("tests/fixtures/life.c", modules, "watcher", "-DNAME='\"watcher\"' -DKIND=SOTH_KIND_POLICY") ||
+           module_build("tests/fixtures/life.c", modules, "teller", "-DNAME='\"teller\"' -DKIND=SOTH_KIND_SOURCE");
 }
 
 static int drop_modules(void **state)
@@ -215,18 +217,50 @@ static void names_are_unique_and_events_are_for_sinks(void **state)
 
 /* ---- sinks ---- */
 
-static struct registry *with_sinks(struct bus **bus)
+static struct registry_shared shared;
+
+static struct registry *next(struct registry *previous)
 {
     struct registry *registry;
-    char *messages;
-    int r = open_registry(false, &registry, &messages);
+    struct said said;
+    said_begin(&said);
+    int r = registry_open_next(&settings, &shared, previous, said.out, &registry);
+    char *messages = said_end(&said);
     if (r != SOTH_OK)
         fail_msg("%s", messages);
     free(messages);
-    *bus = bus_new();
-    assert_int_equal(registry_add_sinks(registry, *bus), SOTH_OK);
-    assert_int_equal(bus_start(*bus), SOTH_OK);
     return registry;
+}
+
+/* As a reload does it, without workers. */
+static void take_over(struct registry *registry, struct registry *previous)
+{
+    char err[256];
+    struct bus_change *change = bus_change_new(shared.bus);
+    assert_int_equal(registry_change_sinks(registry, previous, change), SOTH_OK);
+    assert_int_equal(registry_start_sources(registry, previous, err, sizeof err), SOTH_OK);
+    bus_change_commit(change, 5000);
+    registry_make_current(&shared, registry);
+}
+
+static struct registry *with_sinks(struct bus **bus)
+{
+    *bus = bus_new();
+    registry_shared_init(&shared, *bus);
+    struct registry *registry = next(NULL);
+    take_over(registry, NULL);
+    return registry;
+}
+
+static void without_sinks(struct registry *registry, struct bus *bus)
+{
+    bus_stop(bus, 5000);
+    registry_stop_sources(registry);
+    bus_reap(bus, registry_sink_ended);
+    registry_make_current(&shared, NULL);
+    registry_free(registry);
+    bus_free(bus);
+    registry_shared_fini(&shared);
 }
 
 static void publish(struct bus *bus)
@@ -246,9 +280,8 @@ static void a_sink_gets_what_it_subscribed_to(void **state)
     struct registry *registry = with_sinks(&bus);
     publish(bus);
     assert_int_equal(bus_stop(bus, 5000), 0);
-    registry_free(registry);
-    bus_free(bus);
-    assert_string_equal(journal(), "create fixture\nevent request_trailers\nevent budget_denied\nevent events_lost\nevent module_fault\nflush\n"
+    without_sinks(registry, bus);
+    assert_string_equal(journal(), "create fixture\nevent request_trailers\nevent budget_denied\nevent events_lost\nevent module_fault\nevent config_reloaded\nflush\n"
                                    "destroy fixture\n");
 }
 
@@ -259,9 +292,7 @@ static void without_events_its_own_subscription_counts(void **state)
     document("10", "module: fixture\nconfig: {journal: $J}\n"); /* the group connect */
     struct registry *registry = with_sinks(&bus);
     publish(bus);
-    bus_stop(bus, 5000);
-    registry_free(registry);
-    bus_free(bus);
+    without_sinks(registry, bus);
     assert_string_equal(journal(), "create fixture\nevent connect_received\nevent connect_parse_failed\nevent connect_decision\n"
                                    "event stream_closed\nflush\ndestroy fixture\n");
 }
@@ -273,12 +304,11 @@ static bool held_after(const char *failure, const char *on_error)
     snprintf(text, sizeof text, "module: fixture\n%sconfig: {journal: $J, %s}\n", on_error, failure);
     document("10", text);
     struct registry *registry = with_sinks(&bus);
-    assert_false(registry_flows_held(registry));
+    assert_false(registry_flows_held(&shared));
     publish(bus);
     bus_stop(bus, 5000);
-    bool held = registry_flows_held(registry);
-    registry_free(registry);
-    bus_free(bus);
+    bool held = registry_flows_held(&shared);
+    without_sinks(registry, bus);
     return held;
 }
 
@@ -301,9 +331,8 @@ static void a_sink_may_hold_flows_itself(void **state)
     struct registry *registry = with_sinks(&bus);
     publish(bus);
     bus_stop(bus, 5000);
-    assert_true(registry_flows_held(registry));
-    registry_free(registry);
-    bus_free(bus);
+    assert_true(registry_flows_held(&shared));
+    without_sinks(registry, bus);
 }
 
 static void counters_are_prometheus_text(void **state)
@@ -325,8 +354,206 @@ static void counters_are_prometheus_text(void **state)
                               "# HELP soth_fixture_events_total events seen\n# TYPE soth_fixture_events_total counter\n"
                               "soth_fixture_events_total{instance=\"a\"} 4\nsoth_fixture_events_total{instance=\"b\"} 4\n");
     free(text);
-    registry_free(registry);
-    bus_free(bus);
+    without_sinks(registry, bus);
+}
+
+/* ---- one after another ---- */
+
+static struct registry *follow(struct registry *previous)
+{
+    struct registry *registry = next(previous);
+    take_over(registry, previous);
+    return registry;
+}
+
+/* Reaps until no sink is leaving. */
+static void reap(struct bus *bus)
+{
+    for (unsigned i = 0; i < 1000 && bus_reap(bus, registry_sink_ended) > 0; i++)
+        usleep(10000);
+    assert_int_equal(bus_reap(bus, registry_sink_ended), 0);
+}
+
+static size_t occurrences(const char *line)
+{
+    size_t n = 0;
+    for (const char *at = journal(); (at = strstr(at, line)); at++)
+        n++;
+    return n;
+}
+
+static void what_did_not_change_goes_on(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nname: same\nconfig: {journal: $J}\n---\nmodule: fixture\nname: other\nconfig: {journal: $J}\n");
+    document("20", "module: judge\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    assert_string_equal(journal(), "create judge\ncreate other\ncreate same\n");
+    document("10", "# moved down, not changed\nmodule: fixture\nname: same\nconfig: {journal: $J}\n---\nmodule: fixture\nname: other\n"
+                   "order: 7\nconfig: {journal: $J}\n");
+    struct registry *second = follow(first);
+    reap(bus);
+    assert_non_null(strstr(journal(), "flush\ndestroy other\n")); /* the sink at once, */
+    assert_null(strstr(journal(), "destroy judge"));                /* the policy with its flows */
+    registry_free(first);
+    assert_non_null(strstr(journal(), "destroy judge\n"));
+    assert_null(strstr(journal(), "destroy same"));
+    struct registry *third = follow(second);
+    registry_free(second);
+    publish(bus);
+    without_sinks(third, bus);
+    assert_int_equal(occurrences("create same"), 1);
+    assert_int_equal(occurrences("create other"), 2);
+    assert_int_equal(occurrences("create judge"), 3);
+    assert_int_equal(occurrences("destroy same"), 1);
+    assert_int_equal(occurrences("destroy other"), 2);
+    assert_int_equal(occurrences("destroy judge"), 3);
+    assert_int_equal(occurrences("event connect_received"), 2);
+}
+
+static void a_document_in_another_file_is_another_one(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("10", "");
+    document("11", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *second = follow(first);
+    reap(bus);
+    registry_free(first);
+    assert_string_equal(journal(), "create fixture\ncreate fixture\nflush\ndestroy fixture\n");
+    without_sinks(second, bus);
+}
+
+static void a_failure_leaves_the_previous_as_it_was(void **state)
+{
+    struct bus *bus;
+    struct registry *registry;
+    char *messages;
+    struct said said;
+    (void)state;
+    document("10", "module: fixture\nname: same\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("20", "module: fixture\nname: late\norder: 99\nconfig: {journal: $J, fail_create: true}\n");
+    said_begin(&said);
+    assert_int_equal(registry_open_next(&settings, &shared, first, said.out, &registry), -SOTH_EIO);
+    messages = said_end(&said);
+    assert_non_null(strstr(messages, "20.yaml:1:9"));
+    free(messages);
+    publish(bus);
+    without_sinks(first, bus);
+    assert_string_equal(journal(), "create same\nevent connect_received\nevent connect_parse_failed\nevent connect_decision\n"
+                                   "event stream_closed\nflush\ndestroy same\n");
+}
+
+static void a_sink_that_was_taken_out_holds_nothing(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J, hold: true}\n");
+    struct registry *first = with_sinks(&bus);
+    publish(bus);
+    for (unsigned i = 0; i < 1000 && !registry_flows_held(&shared); i++)
+        usleep(10000);
+    assert_true(registry_flows_held(&shared));
+    struct registry *second = follow(first);
+    assert_true(registry_flows_held(&shared)); /* it goes on */
+    document("10", "");
+    struct registry *third = follow(second);
+    assert_false(registry_flows_held(&shared));
+    reap(bus);
+    registry_free(first);
+    registry_free(second);
+    without_sinks(third, bus);
+    assert_false(registry_flows_held(&shared));
+}
+
+static void a_sink_that_is_off_is_made_anew(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    atomic_store(&first->v[0]->failures, INSTANCE_MAX_FAILURES - 1);
+    struct registry *second = follow(first);
+    assert_ptr_equal(second->v[0], first->v[0]); /* it only failed */
+    atomic_store(&first->v[0]->failures, INSTANCE_MAX_FAILURES);
+    struct registry *third = follow(second);
+    assert_ptr_not_equal(third->v[0], first->v[0]);
+    registry_free(first);
+    registry_free(second);
+    reap(bus);
+    assert_string_equal(journal(), "create fixture\ncreate fixture\nflush\ndestroy fixture\n");
+    without_sinks(third, bus);
+}
+
+static void what_was_never_used_holds_nothing(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: fixture\nconfig: {journal: $J}\n");
+    struct registry *first = with_sinks(&bus);
+    document("20", "module: fixture\nname: eager\nconfig: {journal: $J}\n");
+    struct registry *second = next(first);
+    hostapi.hold_flows(second->v[0]->self, 1); /* as it may in create */
+    assert_true(registry_flows_held(&shared));
+    registry_free(second);
+    assert_false(registry_flows_held(&shared));
+    without_sinks(first, bus);
+}
+
+static void sources_start_and_stop(void **state)
+{
+    struct bus *bus;
+    char err[256];
+    (void)state;
+    document("10", "module: teller\nconfig: {journal: $J, word: one}\n");
+    struct registry *first = with_sinks(&bus);
+    struct registry *second = follow(first);
+    registry_free(first);
+    assert_string_equal(journal(), "teller one create\nteller one start\n");
+    document("10", "module: teller\nconfig: {journal: $J, word: two, fail_start: true}\n");
+    struct registry *bad = next(second);
+    assert_int_equal(registry_start_sources(bad, second, err, sizeof err), -SOTH_EIO);
+    assert_string_equal(err, "teller: the source could not be started");
+    registry_free(bad);
+    assert_string_equal(journal() + strlen("teller one create\nteller one start\n"),
+                        "teller two create\nteller one stop\nteller two start\nteller one start\nteller two destroy\n");
+    without_sinks(second, bus);
+    assert_non_null(strstr(journal(), "teller two destroy\nteller one stop\nteller one destroy\n"));
+}
+
+static void signals_go_to_the_current_policies(void **state)
+{
+    struct bus *bus;
+    (void)state;
+    document("10", "module: watcher\nconfig: {journal: $J, word: one}\n");
+    struct registry *first = with_sinks(&bus);
+    assert_int_equal(registry_hooks(first), SOTH_HOOK_CONNECT | SOTH_HOOK_SIGNAL);
+    struct soth_signal signal = {.size = sizeof signal, .peer = "upstream", .reason = "other", .source = "x", .provider = "y", .alert = 42};
+    registry_signal(first, &signal);
+    const char *said = "watcher one signal flow=0 peer=upstream reason=other source=x provider=y authoritative=0 host= alert=42\n";
+    assert_non_null(strstr(journal(), said));
+    without_sinks(first, bus);
+}
+
+static void workers_come_and_go(void **state)
+{
+    struct bus *bus;
+    char err[256];
+    (void)state;
+    document("10", "module: watcher\nname: a\norder: 1\nconfig: {journal: $J}\n---\nmodule: watcher\nname: b\norder: 2\n"
+                   "config: {journal: $J, fail_worker_init: true}\n");
+    struct registry *registry = with_sinks(&bus);
+    assert_int_equal(registry_worker_init(registry, 0, err, sizeof err), SOTH_OK);
+    assert_int_equal(registry_worker_init(registry, 1, err, sizeof err), -SOTH_EIO);
+    assert_string_equal(err, "b: its worker_init failed on worker 1");
+    registry_worker_fini(registry, 0);
+    without_sinks(registry, bus);
+    assert_string_equal(journal(), "a  create\nb  create\na  worker_init 0\nb  worker_init 0\na  worker_init 1\nb  worker_init 1\n"
+                                   "a  worker_fini 1\nb  worker_fini 0\na  worker_fini 0\na  destroy\nb  destroy\n");
 }
 
 int main(void)
@@ -345,6 +572,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_sink_closed_on_error_holds_flows, begin, end),
         cmocka_unit_test_setup_teardown(a_sink_may_hold_flows_itself, begin, end),
         cmocka_unit_test_setup_teardown(counters_are_prometheus_text, begin, end),
+        cmocka_unit_test_setup_teardown(what_did_not_change_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(a_document_in_another_file_is_another_one, begin, end),
+        cmocka_unit_test_setup_teardown(a_failure_leaves_the_previous_as_it_was, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_that_was_taken_out_holds_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_sink_that_is_off_is_made_anew, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_never_used_holds_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(sources_start_and_stop, begin, end),
+        cmocka_unit_test_setup_teardown(signals_go_to_the_current_policies, begin, end),
+        cmocka_unit_test_setup_teardown(workers_come_and_go, begin, end),
     };
     return cmocka_run_group_tests(tests, build_modules, drop_modules);
 }

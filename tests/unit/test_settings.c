@@ -112,6 +112,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->upstream_connect_timeout, 10000);
     assert_int_equal(s->tls_handshake_timeout, 10000);
     assert_int_equal(s->idle_timeout, 600000);
+    assert_int_equal(s->hook_hang_timeout, 10000);
     assert_int_equal(s->stream_stage_timeout, 30000);
     assert_int_equal(s->response_header_timeout, 600000);
     assert_int_equal(s->drain_timeout, 30000);

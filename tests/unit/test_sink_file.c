@@ -225,8 +225,23 @@ static void old_segments_go(void **state)
     log_send(40);
     assert_int_equal(segments_kept(40, &last), 2);
     assert_true(last >= 5 && log_exists(log_segment(last - 1)));
-    log_use("keep_segments: 2\n"); /* a start begins one, too */
+    log_use("keep_segments: 2\n"); /* a start begins one, too; what is old goes with its first line, when the instance before it is done */
+    assert_int_equal(segments_kept(40, &last), 3);
+    log_send(1);
     assert_int_equal(segments_kept(40, &last), 2);
+}
+
+static void a_segment_that_got_nothing_goes(void **state)
+{
+    unsigned last = 0;
+    (void)state;
+    log_use("");
+    log_send(1);
+    log_use("");
+    assert_true(log_exists(log_segment(1)));
+    log_use("");
+    assert_int_equal(segments_kept(4, &last), 2);
+    assert_int_equal(last, 1);
 }
 
 static void old_segments_go_by_bytes(void **state)
@@ -372,6 +387,7 @@ int main(void)
         TEST(a_line_longer_than_a_segment_has_its_own),
         TEST(segments_end_at_their_age),
         TEST(old_segments_go),
+        TEST(a_segment_that_got_nothing_goes),
         TEST(old_segments_go_by_bytes),
         TEST(the_open_segment_stays),
         TEST(the_open_segment_stays_whatever_is_newer),

@@ -107,6 +107,48 @@ class Proxy:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def reload(self, outcome="applied", seconds=20):
+        """Writes the configuration as it is now, SIGHUP, waits for what the proxy says about it; returns that line."""
+        for left in (self.folder / "conf.d").glob("*.yaml"):
+            left.unlink()
+        self.write()
+        return self.hangup(outcome, seconds)
+
+    def hangup(self, outcome="applied", seconds=20):
+        """SIGHUP with the configuration that is on disk."""
+        before = len(self._said_of_reloads())
+        self.signal(signal.SIGHUP)
+        said = until(lambda: self._said_of_reloads()[before:], seconds, lambda: "a word about SIGHUP; stderr: " + self.stderr()[-2000:])[0]
+        assert ("is in effect" in said) == (outcome == "applied"), said
+        if ", listening on " in said:
+            self.addresses = said.split(", listening on ", 1)[1].split(", ")
+        return said
+
+    def _said_of_reloads(self):
+        return [line for line in self.stderr().splitlines() if ": SIGHUP: " in line]
+
+    def metrics(self):
+        """What SIGUSR2 prints, name{labels} -> value."""
+        before = len(self.stderr())
+        self.signal(signal.SIGUSR2)
+        text = until(lambda: (lambda t: t if "# EOF\n" in t else None)(self.stderr()[before:]), 10, "metrics on stderr")
+        found = {}
+        for line in text.splitlines():
+            if line.startswith("soth_") and " " in line:
+                name, value = line.rsplit(" ", 1)
+                found[name] = int(value)
+        return found
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def resident(self):
+        """Bytes of memory."""
+        return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def is_sanitized(self):
+        return "libasan" in (maps := pathlib.Path(f"/proc/{self.process.pid}/maps").read_text()) or "libtsan" in maps
+
     def wait_exit(self, seconds=20):
         return self.process.wait(scaled(seconds))
 
