@@ -86,7 +86,7 @@ def test_a_deadline_decides(paused, origin, hook, status, open_):
             assert client.ask("GET", f"http://origin.test:{server.port}/hello", "origin.test").status == status
     assert counted(p, "cancelled") == counted(p, "paused") > 0
     if not open_:
-        event = p.log.find({"connect": "connect_decision"}.get(hook, f"{hook}_decision"), action="block")[0]
+        event = p.wait_event(f"{hook}_decision", action="block")
         assert event.at("reason") == "module_timeout" and event.at("policy_module") == "pausing"
 
 

@@ -75,6 +75,19 @@ def test_an_api_key_for_one_host_and_path_only(transforming, origin, key_file):
     assert SECRET.encode() not in everything_written(p)
 
 
+def test_the_key_is_not_in_what_a_sink_with_payload_gets(transforming, origin, key_file):
+    """Events tell the head that the client sent, whatever the field is called."""
+    server = origin()
+    p = transforming({"host": "origin.test", "secret": {"header": "X-Whatever", "file": str(key_file)}, "set": {"X-Set": "by-a-rule"}},
+                     sink_top={"payload": "full"})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/hello", "origin.test", fields=[("X-Mine", "seen")]).body == b"hello\n"
+    assert server.requests[0].head.get("X-Whatever") == SECRET and server.requests[0].head.get("X-Set") == "by-a-rule"
+    p.wait_closed()
+    log = p.log.path.read_bytes()
+    assert b"X-Mine" in log and b"by-a-rule" not in log and SECRET.encode() not in everything_written(p)
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_who_lies_about_the_host_gets_no_key(transforming, origin, key_file, tls):
     """A request that goes to one server under the name of another."""

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 """policy_webhook: a decision service decides for real clients, and dies, hangs, babbles and comes back meanwhile."""
 import concurrent.futures
+import pathlib
+import socket
+import subprocess
+import sys
 import threading
+import types
 
 import pytest
 
@@ -148,6 +153,25 @@ def test_reasons_of_many_flows_do_not_mix(hooked, decider, origin):
     targets = {e.flow: e.at("target") for e in events if e.kind == "request_headers"}
     rules = {e.flow: e.at("rule_id") for e in events if e.kind == "request_decision"}
     assert len(rules) == 100 and all(rules[flow] == "because-of-" + targets[flow] for flow in rules)
+
+
+def test_the_service_of_the_documentation(hooked, origin, tmp_path):
+    """docs/policy-webhook.md: its code runs, and decides as it says."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "policy-webhook.md").read_text()
+    program = tmp_path / "decide.py"
+    program.write_text(text.split("```python\n")[1].split("```")[0])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, str(program), str(port)], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, "the service")
+        server, p = origin(), hooked(types.SimpleNamespace(url=f"http://127.0.0.1:{port}/decide"))
+        with p.client().connect(f"origin.test:{server.port}") as client:
+            assert [client.ask("GET", t, "origin.test").status for t in ("/hello", "//admin/x", "/hello")] == [200, 403, 200]
+        assert p.wait_event("request_decision", action="block").at("rule_id") == "no-admin"
+    finally:
+        process.kill()
+        process.wait()
 
 
 # ---- fewer questions
