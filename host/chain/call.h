@@ -34,7 +34,15 @@ static inline void cursor_show(struct cursor *c)
     c->open.offset = c->lane->in + c->taken;
 }
 
-static inline void cursor_init(struct cursor *c, struct lane *lane, unsigned direction, const uint8_t *p, size_t n, uint32_t flags)
+/* What is the same for all calls of one run; then cursor_init for each. */
+static inline void cursor_open(struct cursor *c, unsigned direction)
+{
+    c->open.size = sizeof c->open;
+    c->open.direction = direction;
+    c->open.reserved = 0;
+}
+
+static inline void cursor_init(struct cursor *c, struct lane *lane, const uint8_t *p, size_t n, uint32_t flags)
 {
     c->lane = lane;
     c->in = p ? p : (const uint8_t *)"";
@@ -44,20 +52,18 @@ static inline void cursor_init(struct cursor *c, struct lane *lane, unsigned dir
     c->lent = NULL;
     c->blind = c->gated_tap = c->no_memory = false;
     c->stopped = 0;
-    c->open.size = sizeof c->open;
-    c->open.direction = direction;
     c->open.flags = flags;
-    c->open.reserved = 0;
     cursor_show(c);
 }
 
-static inline int call_data(const struct run *run, struct place *place, struct cursor *cursor, struct pause *pause)
+/* The call has all but its place. */
+static inline int call_data(struct call *call, struct place *place, struct pause *pause)
 {
-    struct soth_flow *flow = run->chain->flow;
+    struct soth_flow *flow = call->chain->flow;
     const struct decoder *decoder = place->decoder;
-    struct call call = {run->chain, place, run->direction, cursor};
-    call_enter(&call, flow, pause, decoder, "data");
-    int r = decoder->module->data(decoder->self, flow, &cursor->open);
+    call->place = place;
+    call_enter(call, flow, pause, decoder, "data");
+    int r = decoder->module->data(decoder->self, flow, &call->cursor->open);
     call_leave(flow);
     if ((++place->calls & 1023) == 0)
         place_count(place);

@@ -41,13 +41,15 @@ static enum chain_result pass_on(struct run *run, unsigned i, const struct curso
 }
 
 /* The i-th, whose place and lane these are, is called once. */
-static inline int call_once(struct run *run, unsigned i, struct place *place, struct lane *lane, struct cursor *c, const uint8_t *p, size_t n, bool end)
+static inline __attribute__((always_inline)) int call_once(struct run *run, unsigned i, struct call *call, struct place *place, struct lane *lane,
+                                                           const uint8_t *p, size_t n, bool end)
 {
-    cursor_init(c, lane, run->direction, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
+    struct cursor *c = call->cursor;
+    cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
     c->blind = i + 1 == run->way->count;
     c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
     lane->resumed = false;
-    return call_data(run, place, c, NULL);
+    return call_data(call, place, NULL);
 }
 
 static bool touched(const struct cursor *c)
@@ -57,8 +59,9 @@ static bool touched(const struct cursor *c)
 
 /* After a call that returned r: accounts for it, and calls again as long as there is something to do. Kept out of the loop of those that only
  * look on. */
-static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsigned i, struct cursor *c, int r, const uint8_t *p, size_t n, bool end)
+static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsigned i, struct call *call, int r, const uint8_t *p, size_t n, bool end)
 {
+    struct cursor *c = call->cursor;
     struct place *place = run->way->line[i];
     struct lane *lane = &place->lane[run->direction];
     for (;;) {
@@ -81,13 +84,16 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
             return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
         if (!work || place->gone)
             return work ? tap_feed(run, i, p, n, end) : CHAIN_GO;
-        r = call_once(run, i, place, lane, c, p, n, end);
+        r = call_once(run, i, call, place, lane, p, n, end);
     }
 }
 
 enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t n, bool end)
 {
     struct way *way = run->way;
+    struct cursor c;
+    struct call call = {run->chain, NULL, run->direction, &c};
+    cursor_open(&c, run->direction);
     for (; i < way->count; i++) {
         struct place *place = way->line[i];
         struct lane *lane = &place->lane[run->direction];
@@ -97,10 +103,9 @@ enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t
         if (place->gone) {
             lane->todo = false;
         } else {
-            struct cursor c;
-            int r = call_once(run, i, place, lane, &c, p, n, end);
+            int r = call_once(run, i, &call, place, lane, p, n, end);
             if (r != SOTH_CONTINUE || touched(&c))
-                return go_on(run, i, &c, r, p, n, end);
+                return go_on(run, i, &call, r, p, n, end);
             lane->in += n; /* it only looked on: the next one sees the same */
             lane->out += n;
             lane->idle = 0;

@@ -62,7 +62,8 @@ static bool offer_make(struct run *run, struct place *place, struct offer *offer
     offer->more = offer->added < rest->n;
     offer->end = lane->end && !offer->more;
     uint32_t flags = (offer->end ? SOTH_CUR_END : 0) | (lane->stalled ? SOTH_CUR_STALLED : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0);
-    cursor_init(&offer->cursor, lane, run->direction, (const uint8_t *)in.p, in.n, flags);
+    cursor_open(&offer->cursor, run->direction);
+    cursor_init(&offer->cursor, lane, (const uint8_t *)in.p, in.n, flags);
     if (run->relay->put)
         cursor_limit(&offer->cursor, run->relay->room);
     offer->room = offer->cursor.room;
@@ -157,7 +158,8 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
     if (!offer_make(run, place, &offer, rest))
         return fault_break(run->chain, place->decoder, "nomem");
     lane->resumed = false;
-    int r = call_data(run, place, &offer.cursor, &lane->pause);
+    struct call call = {run->chain, NULL, run->direction, &offer.cursor};
+    int r = call_data(&call, place, &lane->pause);
     offer_account(&offer, lane, rest);
     enum chain_result result = outcome(run, place, &offer, r);
     if (result == CHAIN_BROKEN && !cursor_blocked(&offer.cursor)) /* the frames before a blocked one may go */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/chain/chain.h"
 #include "host/event/bus.h"
 #include "host/flow/hook.h"
 #include "host/module/instance.h"
@@ -120,11 +121,82 @@ static void policy(uint64_t n)
     free(instance);
 }
 
+/* ---- decoders that look on and do nothing ---- */
+
+static int watch_all(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    (void)self;
+    (void)flow;
+    (void)message;
+    return SOTH_WATCH_BODY;
+}
+
+static int see_nothing(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    (void)self;
+    (void)flow;
+    (void)cur;
+    return SOTH_CONTINUE;
+}
+
+static bool never_out(const struct decoder *decoder)
+{
+    (void)decoder;
+    return false;
+}
+
+static void well(struct decoder *decoder)
+{
+    (void)decoder;
+}
+
+static void relayed(void *arg, const uint8_t *p, size_t n)
+{
+    (void)p;
+    *(uint64_t *)arg += n;
+}
+
+/* A body in pieces through so many of them. */
+static void taps(uint64_t n, unsigned count)
+{
+    static const struct soth_module module = {.name = "empty", .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME, .match = watch_all, .data = see_nothing};
+    static const char piece[1024];
+    struct decoder decoders[4];
+    memset(decoders, 0, sizeof decoders);
+    for (unsigned i = 0; i < count; i++)
+        decoders[i] = (struct decoder){.module = &module, .name = "empty", .site = "empty", .position = i};
+    struct chain_env env = {.decoders = decoders, .count = count, .is_out = never_out, .went_well = well};
+    struct bus_port port = {.mask = 0};
+    struct event_source source = a_source;
+    struct soth_flow flow = {.bus = &port, .source = &source};
+    struct soth_message message = {.size = sizeof message, .direction = SOTH_TO_CLIENT};
+    struct chain *chain = NULL;
+    uint64_t out = 0;
+    struct relay relay = {relayed, &out, SIZE_MAX};
+    must(chain_match(&chain, &env, &flow, &message) == CHAIN_GO && chain, "a chain");
+    for (uint64_t i = 0; i < n; i++)
+        must(chain_data(chain, SOTH_TO_CLIENT, piece, sizeof piece, false, &relay) == CHAIN_GO, "a piece");
+    must(out == n * sizeof piece, "the relay");
+    chain_free(chain, true);
+}
+
+static void one_tap(uint64_t n)
+{
+    taps(n, 1);
+}
+
+static void two_taps(uint64_t n)
+{
+    taps(n, 2);
+}
+
 static const struct part {
     const char *name;
     void (*run)(uint64_t n);
 } parts[] = {
     {"policy", policy},
+    {"tap", one_tap},
+    {"taps", two_taps},
     {"event", wanted_events},
     {"unwanted", unwanted_events},
 };
