@@ -51,10 +51,13 @@ static void a_site_is_read_while_it_lasts(void **state)
     assert_true(site_read(&site_here, 1, &read));
     assert_string_equal(read.module, "inner");
     assert_string_equal(read.hook, "frame");
-    assert_int_equal(read.entry, outer + 1);
+    uint64_t within = read.entry;
     assert_false(site_read(&site_here, 2, &read));
     site_leave();
     assert_false(site_read(&site_here, 1, &read));
+    site_enter(&inner, "frame"); /* another call */
+    assert_true(site_read(&site_here, 1, &read) && read.entry != within);
+    site_leave();
     assert_true(site_read(&site_here, 0, &read) && read.entry == outer);
     assert_int_equal(site_last(&site_here), outer);
     site_leave();
