@@ -251,3 +251,31 @@ def test_check_says_where(transforming):
                           env=clean_env(HOME=p.folder))
     assert done.returncode == 20 and "config.rules[0].set.Content-Length" in done.stdout
     assert any(line.startswith(str(p.folder / "conf.d" / "02-transform_headers.yaml:")) for line in done.stdout.splitlines())
+
+
+def test_a_reload_reads_the_key_again(transforming, origin, key_file):
+    """A connection that is open keeps the key that it began with; a key that cannot be had leaves everything as it was."""
+    server = origin(tls=True)
+    p = transforming({"host": "origin.test", "secret": {"header": "X-Key", "file": str(key_file)}})
+
+    def key(client):
+        return values(seen(client.ask("GET", "/echo", "origin.test")), "X-Key")[0]
+
+    def reload(outcome):
+        before = len(p.log.find("config_reloaded"))
+        p.signal(signal.SIGHUP)
+        until(lambda: len(p.log.find("config_reloaded")) > before, 10, lambda: "the reload; " + p.stderr()[-500:])
+        assert p.log.find("config_reloaded")[-1].at("outcome") == outcome
+
+    with p.https("origin.test", server.port) as old:
+        assert key(old) == SECRET
+        write_private(key_file, "another-" + SECRET)
+        reload("applied")
+        assert key(old) == SECRET
+        with p.https("origin.test", server.port) as new:
+            assert key(new) == "another-" + SECRET
+    key_file.chmod(0o644)
+    reload("refused")
+    with p.https("origin.test", server.port) as new:
+        assert key(new) == "another-" + SECRET
+    assert SECRET.encode() not in everything_written(p)

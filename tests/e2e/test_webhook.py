@@ -2,6 +2,7 @@
 """policy_webhook: a decision service decides for real clients, and dies, hangs, babbles and comes back meanwhile."""
 import concurrent.futures
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -357,3 +358,27 @@ def test_a_drain_during_a_call(hooked, decider, origin):
     assert asked.wait(10)
     p.stop()
     client.close()
+
+
+def test_a_reload_during_a_call(hooked, decider, origin):
+    """Who waits is answered by the service that was asked; who comes later asks the new one."""
+    asked, go = threading.Event(), threading.Event()
+    server = origin()
+    old = decider(lambda question: asked.set() or go.wait(30) and {"action": "block", "reason": "old"})
+    new = decider(lambda question: {"action": "block", "reason": "new"})
+    p = hooked(old, on=["request"], timeout="30s")
+    waiting = p.client()
+    waiting.send(f"GET http://origin.test:{server.port}/1 HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
+    assert asked.wait(10)
+    p.modules[-1]["config"]["url"] = new.url
+    p.write()
+    p.signal(signal.SIGHUP)
+    p.wait_event("config_reloaded", outcome="applied")
+    with p.client() as client:
+        assert client.ask("GET", f"http://origin.test:{server.port}/2", "origin.test").status == 403
+    go.set()
+    assert waiting.response().status == 403
+    waiting.close()
+    p.wait_closed(2)
+    assert sorted(e.at("rule_id") for e in p.log.find("request_decision")) == ["new", "old"]
+    assert len(old.questions) == len(new.questions) == 1
