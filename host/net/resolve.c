@@ -302,6 +302,17 @@ static bool set_servers(struct resolver *r, const struct soth_strings *servers)
     return ares_set_servers_ports_csv(r->channel, list) == ARES_SUCCESS;
 }
 
+#if ARES_VERSION >= 0x011800 /* newer ones call the list's way deprecated */
+static unsigned count_servers(struct resolver *r)
+{
+    char *list = ares_get_servers_csv(r->channel);
+    unsigned n = list && *list;
+    for (const char *at = list; at && (at = strchr(at, ',')); at++)
+        n++;
+    ares_free_string(list);
+    return n;
+}
+#else
 static unsigned count_servers(struct resolver *r)
 {
     struct ares_addr_port_node *list = NULL;
@@ -312,6 +323,7 @@ static unsigned count_servers(struct resolver *r)
     ares_free_data(list);
     return n;
 }
+#endif
 
 static bool make_channel(struct resolver *r, const struct settings *settings, struct ares_options *options, int mask)
 {

@@ -229,7 +229,7 @@ static int take_jobs(struct service *s)
 /* Jobs that are past their deadline or abandoned, connections that rested too long. */
 static void end_overdue(struct service *s)
 {
-    enum outcome outcome;
+    enum outcome outcome = OUTCOME_TIMEOUT; /* gcc 14 does not see that is_over sets it */
     for (size_t i = s->conn_count; i-- > 0;) {
         struct conn *conn = s->conns[i];
         struct job *job = conn->job;
