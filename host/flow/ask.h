@@ -28,6 +28,27 @@ struct pause {
     uint64_t arg;
 };
 
+#define BUSY_MOST_MS 64 /* the moments of BUSY: 1 ms, 2, 4, ... */
+#define BUSY_TIMES 200  /* some twelve seconds; then it is as if it had failed */
+
+/* A hook has answered SOTH_PAUSE or SOTH_BUSY: the wait begins. False: it cannot, for PAUSE took no token or BUSY goes on for ever. A token
+ * that BUSY has taken is the caller's to forget. */
+static inline bool pause_begin(struct pause *pause, int answer, uint64_t now_ns)
+{
+    uint64_t ms = pause->deadline_ms;
+    if (answer == SOTH_PAUSE && pause->state == PAUSE_TAKEN) {
+        pause->state = PAUSE_WAITING;
+        pause->busy = 0;
+    } else if (answer == SOTH_BUSY && pause->busy < BUSY_TIMES) {
+        ms = pause->busy < 6 ? UINT64_C(1) << pause->busy : BUSY_MOST_MS;
+        *pause = (struct pause){.state = PAUSE_BUSY, .busy = pause->busy + 1};
+    } else {
+        return false;
+    }
+    pause->deadline_ns = now_ns + ms * UINT64_C(1000000);
+    return true;
+}
+
 struct ask {
     uint32_t hook; /* SOTH_HOOK_...; 0 = no question is open */
     uint32_t next; /* position of the policy that is asked next */

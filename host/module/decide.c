@@ -139,29 +139,15 @@ static void too_late(struct ask *ask, struct instance *instance)
         take(&ask->verdict, instance, &closed);
 }
 
-#define BUSY_FIRST_MS 1
-#define BUSY_MOST_MS 64
-#define BUSY_TIMES 200 /* some twelve seconds; then it is as if it had failed */
-
 /* false: it waits. */
 static bool wait_over(struct ask *ask, struct instance *instance, struct soth_flow *flow, uint32_t hook, int r)
 {
     struct pause *pause = &ask->pause;
-    if (r == SOTH_PAUSE && pause->state == PAUSE_TAKEN) {
-        pause->state = PAUSE_WAITING;
-        pause->deadline_ns = flow->bus->monotonic_ns + pause->deadline_ms * UINT64_C(1000000);
+    if (r == SOTH_BUSY && pause->state == PAUSE_TAKEN) /* it has changed its mind */
+        mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
+    if (pause_begin(pause, r, flow->bus->monotonic_ns))
         return false;
-    }
-    if (r == SOTH_BUSY && pause->busy < BUSY_TIMES) {
-        uint64_t ms = pause->busy < 6 ? (uint64_t)BUSY_FIRST_MS << pause->busy : BUSY_MOST_MS;
-        if (pause->state == PAUSE_TAKEN) /* it has changed its mind */
-            mailbox_forget(flow->mailbox, flow->slot, pause->token.pause);
-        pause->state = PAUSE_BUSY;
-        pause->busy++;
-        pause->deadline_ns = flow->bus->monotonic_ns + ms * UINT64_C(1000000);
-        return false;
-    }
-    failed(&ask->verdict, instance, hook_name(hook)); /* PAUSE without a token, BUSY for ever */
+    failed(&ask->verdict, instance, hook_name(hook));
     return true;
 }
 

@@ -24,12 +24,14 @@ struct soth_token api_token(void *self, struct soth_flow *flow, uint32_t deadlin
     if (!flow->generation && mailbox_enter(flow->mailbox, flow->owner, &flow->slot, &flow->generation) < 0)
         return none;
     struct pause *pause = flow->pause;
+    struct soth_token token = {flow->slot, flow->generation, ++flow->pauses};
+    if (!mailbox_expect(flow->mailbox, flow->slot, token.pause))
+        return none;
     pause->state = PAUSE_TAKEN;
     pause->on_timeout = on_timeout != 0;
     pause->deadline_ms = deadline_ms == 0 ? 1 : deadline_ms < DEADLINE_MOST_MS ? deadline_ms : DEADLINE_MOST_MS;
-    pause->token = (struct soth_token){flow->slot, flow->generation, ++flow->pauses};
-    mailbox_expect(flow->mailbox, flow->slot, pause->token.pause);
-    return pause->token;
+    pause->token = token;
+    return token;
 }
 
 int api_resumed(struct soth_flow *flow, uint64_t *arg)

@@ -159,13 +159,14 @@ static bool has_posted(const struct slot *s)
     return false;
 }
 
-void mailbox_expect(struct mailbox *mailbox, uint32_t slot, uint64_t pause)
+bool mailbox_expect(struct mailbox *mailbox, uint32_t slot, uint64_t pause)
 {
     pthread_mutex_lock(&mailbox->lock);
     struct expected *e = find(&mailbox->slots[slot & INDEX_MASK], 0);
     if (e)
         *e = (struct expected){.pause = pause};
     pthread_mutex_unlock(&mailbox->lock);
+    return e != NULL;
 }
 
 void mailbox_forget(struct mailbox *mailbox, uint32_t slot, uint64_t pause)

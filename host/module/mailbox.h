@@ -30,9 +30,9 @@ void mailbox_free(struct mailbox *mailbox); /* every token of it is stale from h
 /* A slot for a flow of this worker, until mailbox_leave. 0, or -SOTH_ENOMEM. The worker's thread. */
 int mailbox_enter(struct mailbox *mailbox, void *owner, uint32_t *slot, uint32_t *generation);
 void mailbox_leave(struct mailbox *mailbox, uint32_t slot);
-/* From here on this pause of the slot is waited for, resp. not any more. A flow has at most MAILBOX_PAUSES at once. */
-#define MAILBOX_PAUSES 4
-void mailbox_expect(struct mailbox *mailbox, uint32_t slot, uint64_t pause);
+/* From here on this pause of the slot is waited for, resp. not any more. A flow has at most MAILBOX_PAUSES at once: false, it has. */
+#define MAILBOX_PAUSES 8
+bool mailbox_expect(struct mailbox *mailbox, uint32_t slot, uint64_t pause);
 void mailbox_forget(struct mailbox *mailbox, uint32_t slot, uint64_t pause);
 
 /* soth_host.resume. Any thread. */

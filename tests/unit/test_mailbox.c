@@ -51,6 +51,21 @@ static void one_resume_arrives_once(void **state)
     mailbox_free(mailbox);
 }
 
+static void a_pause_too_many_is_refused(void **state)
+{
+    struct mailbox *mailbox = mailbox_new(wake, NULL);
+    int owner;
+    (void)state;
+    struct soth_token token = enter(mailbox, &owner);
+    for (uint64_t pause = 1; pause <= MAILBOX_PAUSES; pause++)
+        assert_true(mailbox_expect(mailbox, token.slot, pause));
+    assert_false(mailbox_expect(mailbox, token.slot, MAILBOX_PAUSES + 1));
+    mailbox_forget(mailbox, token.slot, 3);
+    assert_true(mailbox_expect(mailbox, token.slot, MAILBOX_PAUSES + 1));
+    mailbox_leave(mailbox, token.slot);
+    mailbox_free(mailbox);
+}
+
 static void tokens_of_the_past_are_stale(void **state)
 {
     struct mailbox *mailbox = mailbox_new(wake, NULL);
@@ -113,7 +128,7 @@ static void several_pauses_of_one_flow(void **state)
         assert_int_equal(mail.arg, 100 + mail.pause);
         seen |= UINT64_C(1) << mail.pause;
     }
-    assert_int_equal(seen, 0x1e);
+    assert_int_equal(seen, ((UINT64_C(1) << MAILBOX_PAUSES) - 1) << 1);
     mailbox_leave(mailbox, token.slot);
     mailbox_free(mailbox);
 }
@@ -169,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_resume_arrives_once),
+        cmocka_unit_test(a_pause_too_many_is_refused),
         cmocka_unit_test(tokens_of_the_past_are_stale),
         cmocka_unit_test(mail_of_a_flow_that_ended_is_gone),
         cmocka_unit_test(several_pauses_of_one_flow),
