@@ -482,6 +482,7 @@ def test_signals_reach_policies(proxy, origin, stranger, tmp_path):
     p.modules[3] = life("s", other, module="tap", word="y")
     p.reload()
     assert lines(other)[2:5] == ["s y create", "s x stop", "s y start"]
+    until(lambda: "s x destroy" in lines(other), 10, lambda: lines(other))
     p.modules[3] = life("s", other, module="tap", word="z", fail_start=True)
     assert "s: the source could not be started" in p.reload("refused")
     assert lines(other)[-5:] == ["s z create", "s y stop", "s z start", "s y start", "s z destroy"]
