@@ -347,6 +347,10 @@ struct resolver *resolver_new(struct event_base *base, const struct settings *se
     struct ares_options options = {.sock_state_cb = socket_state, .sock_state_cb_data = r, .tries = 3};
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS;
     options.timeout = (int)(r->timeout_ms / 3 > 100 ? r->timeout_ms / 3 : 100);
+#ifdef ARES_OPT_QUERY_CACHE
+    options.qcache_max_ttl = 0; /* one cache is enough, and ours knows resolver_cache_ttl */
+    mask |= ARES_OPT_QUERY_CACHE;
+#endif
     char dns_only[] = "b";
     if (settings->resolvers.n > 0) { /* asked alone: no hosts file, no search list */
         options.lookups = dns_only;

@@ -153,7 +153,7 @@ static void foreign_ca(void **state)
         authority_describe(a, &info);
         assert_string_equal(info.subject, "C=DE, O=Some Ltd, CN=Some CA");
         verify(a, "a.test", "-verify_hostname", "a.test");
-        assert_int_equal(shell("openssl x509 -in %s -noout -issuer | grep -q 'CN = Some CA'", leaf_path), 0);
+        assert_int_equal(shell("openssl x509 -in %s -noout -issuer | grep -Eq 'CN ?= ?Some CA'", leaf_path), 0);
         authority_free(a);
     }
 }
