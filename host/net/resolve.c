@@ -2,7 +2,6 @@
 /* See resolve.h. */
 #include "host/net/resolve.h"
 
-#include <ares.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <netdb.h>
@@ -11,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "host/net/resolve_ares.h"
 
 #define CACHE_SLOTS 1024u
 #define MAX_SOCKETS 16
@@ -97,31 +98,6 @@ static void cache_put(struct resolver *r, const char *name, const struct resolve
 
 /* ---- answers ---- */
 
-static const char *error_word(int status)
-{
-    switch (status) {
-    case ARES_ENOTFOUND:
-        return "dns:NXDOMAIN";
-    case ARES_ENODATA:
-        return "dns:NODATA";
-    case ARES_ESERVFAIL:
-        return "dns:SERVFAIL";
-    case ARES_EREFUSED:
-        return "dns:REFUSED";
-    case ARES_ENOTIMP:
-        return "dns:NOTIMP";
-    case ARES_EFORMERR:
-    case ARES_EBADRESP:
-        return "dns:FORMERR";
-    case ARES_ECONNREFUSED:
-        return "dns:unreachable";
-    case ARES_EBADNAME:
-        return "dns:BADNAME";
-    default:
-        return "dns:error";
-    }
-}
-
 static void query_unlink(struct query *q)
 {
     for (struct query **at = &q->resolver->queries; *at; at = &(*at)->next)
@@ -154,38 +130,13 @@ static void settle(struct query *q)
     query_unlink(q);
 }
 
-static uint64_t collect(const struct ares_addrinfo *info, struct resolve_result *out)
-{
-    uint64_t ttl = UINT64_MAX;
-    for (const struct ares_addrinfo_node *n = info->nodes; n && out->count < RESOLVE_MAX_ADDRS; n = n->ai_next) {
-        struct soth_addr *a = &out->addrs[out->count];
-        if (n->ai_family == AF_INET) {
-            a->family = 4;
-            memcpy(a->bytes, &((const struct sockaddr_in *)(const void *)n->ai_addr)->sin_addr, 4);
-        } else if (n->ai_family == AF_INET6) {
-            a->family = 6;
-            memcpy(a->bytes, &((const struct sockaddr_in6 *)(const void *)n->ai_addr)->sin6_addr, 16);
-        } else {
-            continue;
-        }
-        out->count++;
-        uint64_t mine = n->ai_ttl > 0 ? (uint64_t)n->ai_ttl * 1000u : 0;
-        if (mine < ttl)
-            ttl = mine;
-    }
-    for (const struct ares_addrinfo_cname *c = info->cnames; c; c = c->next) /* the way to the address ages too */
-        if (c->ttl >= 0 && (uint64_t)c->ttl * 1000u < ttl)
-            ttl = (uint64_t)c->ttl * 1000u;
-    return ttl;
-}
-
 static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
     struct query *q = arg;
     struct resolve_result result = {.status = RESOLVE_OK};
     (void)timeouts;
     q->asked--;
-    uint64_t ttl = info ? collect(info, &result) : 0;
+    uint64_t ttl = info ? dns_collect(info, &result) : 0;
     bool more = result.count == 0 && q->asked > 0 && status != ARES_EDESTRUCTION;
     if (q->settled || more || status == ARES_EDESTRUCTION) {
         if (!more)
@@ -198,7 +149,7 @@ static void answered(void *arg, int status, int timeouts, struct ares_addrinfo *
     settle(q);
     if (result.count == 0) {
         result.status = status == ARES_ETIMEOUT ? RESOLVE_TIMEOUT : RESOLVE_ERROR;
-        result.detail = status == ARES_ETIMEOUT ? "dns:timeout" : status == ARES_SUCCESS ? "dns:NODATA" : error_word(status);
+        result.detail = status == ARES_ETIMEOUT ? "dns:timeout" : status == ARES_SUCCESS ? "dns:NODATA" : dns_error_word(status);
     } else {
         cache_put(q->resolver, q->name, &result, ttl);
     }
@@ -291,46 +242,6 @@ static void socket_state(void *arg, ares_socket_t fd, int readable, int writable
         event_add(s->event, NULL);
 }
 
-static bool set_servers(struct resolver *r, const struct soth_strings *servers)
-{
-    char list[1024] = "";
-    for (size_t i = 0; i < servers->n; i++) {
-        if (strlen(list) + strlen(servers->v[i]) + 2 > sizeof list)
-            return false;
-        strcat(strcat(list, i ? "," : ""), servers->v[i]);
-    }
-    return ares_set_servers_ports_csv(r->channel, list) == ARES_SUCCESS;
-}
-
-#if ARES_VERSION >= 0x011800 /* newer ones call the list's way deprecated */
-static unsigned count_servers(struct resolver *r)
-{
-    char *list = ares_get_servers_csv(r->channel);
-    unsigned n = list && *list;
-    for (const char *at = list; at && (at = strchr(at, ',')); at++)
-        n++;
-    ares_free_string(list);
-    return n;
-}
-#else
-static unsigned count_servers(struct resolver *r)
-{
-    struct ares_addr_port_node *list = NULL;
-    unsigned n = 0;
-    if (ares_get_servers_ports(r->channel, &list) == ARES_SUCCESS)
-        for (struct ares_addr_port_node *at = list; at; at = at->next)
-            n++;
-    ares_free_data(list);
-    return n;
-}
-#endif
-
-static bool make_channel(struct resolver *r, const struct settings *settings, struct ares_options *options, int mask)
-{
-    r->channel_made = ares_init_options(&r->channel, options, mask) == ARES_SUCCESS;
-    return r->channel_made && (settings->resolvers.n == 0 || set_servers(r, &settings->resolvers));
-}
-
 struct resolver *resolver_new(struct event_base *base, const struct settings *settings)
 {
     struct resolver *r = calloc(1, sizeof *r);
@@ -344,31 +255,10 @@ struct resolver *resolver_new(struct event_base *base, const struct settings *se
     for (size_t i = 0; i < MAX_SOCKETS; i++)
         r->sockets[i] = (struct socket){r, ARES_SOCKET_BAD, NULL};
     evtimer_assign(&r->timer, base, timer_fired, r);
-    struct ares_options options = {.sock_state_cb = socket_state, .sock_state_cb_data = r, .tries = 3};
-    int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TRIES | ARES_OPT_TIMEOUTMS;
-    options.timeout = (int)(r->timeout_ms / 3 > 100 ? r->timeout_ms / 3 : 100);
-#ifdef ARES_OPT_QUERY_CACHE
-    options.qcache_max_ttl = 0; /* one cache is enough, and ours knows resolver_cache_ttl */
-    mask |= ARES_OPT_QUERY_CACHE;
-#endif
-    char dns_only[] = "b";
-    if (settings->resolvers.n > 0) { /* asked alone: no hosts file, no search list */
-        options.lookups = dns_only;
-        options.ndomains = 0;
-        options.domains = NULL;
-        mask |= ARES_OPT_LOOKUPS | ARES_OPT_DOMAINS;
-    }
-    if (!make_channel(r, settings, &options, mask)) {
+    r->channel_made = dns_channel_open(&r->channel, settings, socket_state, r);
+    if (!r->channel_made) {
         resolver_free(r);
         return NULL;
-    }
-    if (count_servers(r) == 1) { /* nobody else to ask: SERVFAIL and REFUSED are the answer */
-        ares_destroy(r->channel);
-        options.flags = ARES_FLAG_NOCHECKRESP;
-        if (!make_channel(r, settings, &options, mask | ARES_OPT_FLAGS)) {
-            resolver_free(r);
-            return NULL;
-        }
     }
     return r;
 }
