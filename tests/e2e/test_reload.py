@@ -301,6 +301,7 @@ def test_sinks_come_and_go(proxy, origin, tmp_path):
     second = EventLog(tmp_path / "second" / "events.jsonl")
     p.modules.append({"module": "sink_file", "name": "second", "events": ["connect"], "config": {"path": str(second.path), "flush_every": 1}})
     assert status_of(p, server) == 200
+    p.wait_closed(1)  # or its end would be for the second, too
     p.reload()
     assert status_of(p, server) == 200
     until(lambda: second.find("stream_closed"), 10, "its first flow")
