@@ -190,21 +190,15 @@ void decide_refuse_message(const struct verdict *v, struct refusal *why)
     why->rule_id = v->rule_id;
 }
 
-enum decision decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why)
+/* A message whose head is described, with what was kept of its body. no_more: none follows. */
+static enum decision judge(struct flow *flow, const struct message *msg, uint32_t hook, struct soth_message *described, bool no_more, struct refusal *why)
 {
     struct exchange *ex = &flow->exchange;
-    struct soth_connect connect;
-    struct soth_message request;
-    struct target authority;
+    struct question q = {.hook = hook, .message = described};
     struct verdict v;
     enum decision until;
-    if (!(flow->env->hooks & SOTH_HOOK_REQUEST))
-        return DECISION_GO;
-    decide_describe(flow, msg, &request, &connect, &authority);
-    request.target = origin_form;
-    request.body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
-    request.body_complete = ex->peek.complete || msg->framing == FRAMING_NONE;
-    struct question q = {.hook = SOTH_HOOK_REQUEST, .message = &request};
+    described->body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
+    described->body_complete = ex->peek.complete || no_more;
     flow->hooks.message = msg;
     flow->hooks.edit = &ex->edit;
     bool done = ask(flow, &q, &v, &until);
@@ -212,38 +206,33 @@ enum decision decide_request(struct flow *flow, const struct message *msg, struc
     if (!done)
         return until;
     if (*v.policy_module)
-        emit_decision(flow, SOTH_EV_REQUEST_DECISION, &v);
+        emit_decision(flow, hook == SOTH_HOOK_REQUEST ? SOTH_EV_REQUEST_DECISION : SOTH_EV_RESPONSE_DECISION, &v);
     if (v.action != SOTH_BLOCK)
         return DECISION_GO;
     decide_refuse_message(&v, why);
     return DECISION_REFUSED;
 }
 
+enum decision decide_request(struct flow *flow, const struct message *msg, struct soth_span origin_form, struct refusal *why)
+{
+    struct soth_connect connect;
+    struct soth_message request;
+    struct target authority;
+    if (!(flow->env->hooks & SOTH_HOOK_REQUEST))
+        return DECISION_GO;
+    decide_describe(flow, msg, &request, &connect, &authority);
+    request.target = origin_form;
+    return judge(flow, msg, SOTH_HOOK_REQUEST, &request, msg->framing == FRAMING_NONE, why);
+}
+
 enum decision decide_response(struct flow *flow, const struct message *msg, struct refusal *why)
 {
-    struct exchange *ex = &flow->exchange;
     struct soth_connect connect;
     struct soth_message response;
     struct target authority;
-    struct verdict v;
-    enum decision until;
     if (!(flow->env->hooks & SOTH_HOOK_RESPONSE))
         return DECISION_GO;
     decide_describe(flow, msg, &response, &connect, &authority);
     exchange_of_response(flow, &response, &connect, &authority, false);
-    response.body = (struct soth_span){(const char *)buffer_data(&ex->peek.bytes), buffer_size(&ex->peek.bytes)};
-    response.body_complete = ex->peek.complete || msg->framing == FRAMING_NONE || ex->head_method;
-    struct question q = {.hook = SOTH_HOOK_RESPONSE, .message = &response};
-    flow->hooks.message = msg;
-    flow->hooks.edit = &ex->edit;
-    bool done = ask(flow, &q, &v, &until);
-    flow->hooks.message = NULL;
-    if (!done)
-        return until;
-    if (*v.policy_module)
-        emit_decision(flow, SOTH_EV_RESPONSE_DECISION, &v);
-    if (v.action != SOTH_BLOCK)
-        return DECISION_GO;
-    decide_refuse_message(&v, why);
-    return DECISION_REFUSED;
+    return judge(flow, msg, SOTH_HOOK_RESPONSE, &response, msg->framing == FRAMING_NONE || flow->exchange.head_method, why);
 }
