@@ -67,6 +67,12 @@ static int serve(const char *addr, uint16_t *port, int backlog)
     return fd;
 }
 
+/* A port that two addresses can have: below those that the kernel gives to connections, which may be in use at one of them. */
+static uint16_t of_two_addresses(void)
+{
+    return (uint16_t)(10000 + getpid() % 20000);
+}
+
 /* A listener whose queue is full lets further connections hang. */
 struct hanging {
     int fds[4];
@@ -263,7 +269,7 @@ static void test_loop(void **state)
 static void test_silent_address_is_overtaken(void **state)
 {
     struct rig rig;
-    uint16_t port = 0;
+    uint16_t port = of_two_addresses();
     struct hanging h = hang("127.0.0.2", &port);
     int server = serve("127.0.0.1", &port, 8);
     (void)state;
@@ -289,7 +295,7 @@ static void test_silent_address_is_overtaken(void **state)
 static void test_cancelled(void **state)
 {
     struct rig rig;
-    uint16_t port = 0;
+    uint16_t port = of_two_addresses();
     struct hanging h = hang("127.0.0.2", &port);
     int server = serve("127.0.0.1", &port, 8), before = open_files();
     (void)state;
