@@ -22,10 +22,13 @@ static const struct soth_opt listen_options[] = {
 static const struct soth_opt ca_options[] = {
     SOTH_OPT_PATH(struct settings_ca, cert_path, 0, "CA certificate in PEM; made at the first start when neither file is there"),
     SOTH_OPT_PATH(struct settings_ca, key_path, 0, "CA private key in PEM, readable by its owner only"),
+    SOTH_OPT_PATH(struct settings_ca, key_passphrase_file, 0, "its first line opens the key; a new key is encrypted with it"),
     {"common_name", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, common_name), "soth-mitm CA", 1, 64, NULL, NULL, 0,
      "of a new CA; a CA on disk keeps the subject it has"},
     {"organization", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, organization), "soth-mitm", 1, 64, NULL, NULL, 0, "of a new CA"},
     SOTH_OPT_INT(struct settings_ca, leaf_cache_capacity, "1024", 0, 1000000, "leaf certificates kept ready, 0 = none"),
+    SOTH_OPT_DURATION(struct settings_ca, rotate_after, "0", 0, HOURS(24 * 3650),
+                      "age at which a successor takes the CA's place (docs/trust.md), 0 = never, else 24h or more"),
     SOTH_OPT_INT(struct settings_ca, leaf_days, "30", 3, 30, "validity of a leaf, two days of backdating included"),
     SOTH_OPT_END,
 };
@@ -81,7 +84,7 @@ const struct soth_opt settings_options[] = {
 
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
-    "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after", "http2_enabled", "http2_max_header_list_size",
+    "listen[].client_ca_file", "http2_enabled", "http2_max_header_list_size",
     "http3_passthrough", "tls_profile", "upstream_sni_mode", "upstream_http2", "min_rsa_bits", "crl_files", "allow_keylog",
     "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
     "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",

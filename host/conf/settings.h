@@ -28,10 +28,12 @@ struct settings_listen {
 struct settings_ca {
     const char *cert_path; /* "" = the default place */
     const char *key_path;
+    const char *key_passphrase_file; /* "" = keys are not encrypted */
     const char *common_name;
     const char *organization;
     int64_t leaf_cache_capacity; /* 0 = no cache */
     int64_t leaf_days;
+    uint64_t rotate_after; /* ms, 0 = never */
 };
 
 struct settings_upstream { /* reverse_upstream */
