@@ -25,7 +25,7 @@ def ratio(ours, theirs, key="value"):
 
 
 def columns(plan, samples):
-    if plan.name == "idle":
+    if plan.name in ("idle", "sse-idle"):
         return [("sockets/conn", lambda s: f"{fold(s, 'sockets')[0]:.1f}"),
                 ("before MB", lambda s: f"{fold(s, 'before_kb')[0] / 1024:.1f}"),
                 ("held MB", lambda s: f"{fold(s, 'held_kb')[0] / 1024:.1f}"),
@@ -52,7 +52,7 @@ def table(plan, samples):
         if taken:
             rows.append([name, cell(fold(taken)), *(show(taken) for _, show in extra)])
     grid(rows)
-    if plan.name in ("idle", "startup", "memory"):
+    if plan.name in ("idle", "sse-idle", "startup", "memory"):
         return
     spent = [statistics.median(s[key] / plan.units(s) for taken in samples.values() for s in taken)
              for key in ("load_cpu", "origin_cpu")]
@@ -106,7 +106,7 @@ def fixed_rate(latency, rate):
 
 def per_thread(plan, samples):
     """CPU of our threads per unit of work; the busiest is the worker."""
-    if not plan.lower_is_better or plan.name in ("idle", "startup", "memory"):
+    if not plan.lower_is_better or plan.name in ("idle", "sse-idle", "startup", "memory"):
         return
     rows = []
     for name, taken in samples.items():

@@ -5,13 +5,13 @@ peer of the same run, but for memory and start, which are absolute."""
 import select
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import peers
 import procstat
 import subject
 from programs import Unavailable
-from runner import Load, run
+from runner import KINDS, Load, run
 
 
 @dataclass
@@ -83,15 +83,16 @@ def idle_round(bench, plan, programs):
     after they were closed."""
     found = {}
     loads = []
-    warm = Plan("", "", "", [], connections=4, warmup=0)
+    warm = replace(plan, connections=4)
+    kind = KINDS[plan.load]
     try:
         for p in programs:
-            with Load(bench, p, warm, 0) as load:
+            with kind(bench, p, warm, 0) as load:
                 load.ready()
         time.sleep(1)
         before = {p.name: (procstat.pss(p.pid), procstat.sockets(p.pid)) for p in programs}
         for p in programs:
-            loads.append((p, Load(bench, p, plan, 0)))
+            loads.append((p, kind(bench, p, plan, 0)))
         for _, load in loads:
             load.ready()
         time.sleep(2)
@@ -231,13 +232,16 @@ PLANS = {plan.name: plan for plan in [
     Plan("idle", "1,000 idle connections, one request each", "kB/connection",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-noev"], connections=1000, warmup=0,
          goals=[Goal("soth", "", 24, True), Goal("soth", "", 2, True, "grown_mb")]),
+    Plan("sse-idle", "1,000 silent streams of server-sent events", "kB/stream", ["nginx-stream", "soth-bare", "soth-stream"],
+         path="sse", connections=1000, load="stream", warmup=0, more=["--idle"],
+         goals=[Goal("soth-stream", "", 32, True)]),
     Plan("startup", "from exec to the first accepted connection, CA on disk", "ms",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth"], goals=[Goal("soth", "", 15, True)]),
     Plan("memory", "growth under a body of 1 GiB, one connection", "MB at full speed",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-rev"], path="/1g", connections=1, warmup=0,
          goals=[Goal(row, "", 2, True, key) for row in ("soth", "soth-rev") for key in ("value", "slow_mb")]),
 ]}
-SPECIAL = {"idle": idle, "memory": memory, "startup": startup}
+SPECIAL = {"idle": idle, "sse-idle": idle, "memory": memory, "startup": startup}
 
 
 def take_part(bench, plan):

@@ -79,7 +79,7 @@ static void enter(struct client *c, struct peer *p)
     SSL_set_tlsext_host_name(p->ssl, o->sni);
     if (SSL_connect(p->ssl) != 1)
         give_up("no TLS");
-    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: %.200s\r\n%s\r\n", c->ws ? "/ws" : o->gzip ? "/sse.gz" : "/sse", o->header,
+    int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: %.200s\r\n%s\r\n", c->ws ? "/ws" : o->idle ? "/idle" : o->gzip ? "/sse.gz" : "/sse", o->header,
                      c->ws ? "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                              "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" : "Accept: text/event-stream\r\n");
     if (!peer_send(p, text, (size_t)n))

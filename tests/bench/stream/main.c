@@ -15,7 +15,7 @@ int main(int argc, char **argv)
     static const struct option known[] = {
         {"port", 1, 0, 'p'}, {"cert", 1, 0, 'C'}, {"key", 1, 0, 'k'}, {"ca", 1, 0, 'a'}, {"tls", 1, 0, 't'}, {"connect", 1, 0, 'c'},
         {"header", 1, 0, 'H'}, {"connections", 1, 0, 'n'}, {"rate", 1, 0, 'r'}, {"size", 1, 0, 'z'}, {"warmup", 1, 0, 'w'},
-        {"seconds", 1, 0, 's'}, {"gzip", 0, 0, 'g'}, {0}};
+        {"seconds", 1, 0, 's'}, {"gzip", 0, 0, 'g'}, {"idle", 0, 0, 'i'}, {0}};
     struct stream_options o = {.sni = "localhost", .header = "localhost", .connections = 50, .rate = 20, .size = 200, .seconds = 1};
 
     for (int k; (k = getopt_long(argc, argv, "", known, NULL)) != -1;)
@@ -33,6 +33,7 @@ int main(int argc, char **argv)
         case 'w': o.warmup = atof(optarg); break;
         case 's': o.seconds = atof(optarg); break;
         case 'g': o.gzip = true; break;
+        case 'i': o.idle = true; break;
         default: return 2;
         }
     const char *mode = optind + 1 == argc ? argv[optind] : "";

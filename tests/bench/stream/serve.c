@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The origin. The path says what is wanted: /sse is a stream of events, /sse.gz the same compressed, /ws an echo. */
+/*
+ * The origin. The path says what is wanted: /sse is a stream of events, /sse.gz the same compressed, /idle one that says nothing after
+ * its first event, /ws an echo.
+ */
 #include "stream.h"
 
 #include <arpa/inet.h>
@@ -91,6 +94,7 @@ static bool answer(struct peer *p, const char *head)
         p->deflate = z;
     }
     p->streams = true;
+    p->silent = strncmp(head, "GET /idle ", 10) == 0;
     snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%sTransfer-Encoding: chunked\r\n\r\n",
              p->deflate ? "Content-Encoding: gzip\r\n" : "");
     return peer_send(p, reply, strlen(reply));
@@ -181,7 +185,7 @@ static void tick(struct server *s, uint64_t number)
     int n = 0;
 
     for (int i = 0; i < s->count; i++)
-        if (s->peers[i]->streams)
+        if (s->peers[i]->streams && !(s->peers[i]->silent && s->peers[i]->sent > 0))
             streams[n++] = s->peers[i];
     if (n > 0 && !send_event(s->opt, streams[number % (uint64_t)n]))
         leave(s, streams[number % (uint64_t)n]);

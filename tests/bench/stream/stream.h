@@ -20,7 +20,7 @@ struct peer {
     size_t have;          /* bytes in `bytes` */
     uint64_t began;       /* ws: when the message in flight was sent */
     uint64_t sent;        /* serve: events so far */
-    bool streams;         /* serve: gets events */
+    bool streams, silent; /* serve: gets events, no more than one */
     bool echoes;          /* serve: is a WebSocket */
     void *deflate;        /* serve: z_stream, NULL = as it is */
     char bytes[16384];
@@ -30,7 +30,7 @@ struct stream_options {
     const char *host, *cert, *key, *ca, *sni, *connect, *header;
     int port, connections, size; /* size: of a message or an event's data */
     double rate, warmup, seconds;
-    bool gzip;
+    bool gzip, idle;
 };
 
 int serve(const struct stream_options *o);
