@@ -155,6 +155,7 @@ def test_plaintext_alert_after_the_handshake_is_none(lab, pki, shared_origin):
     assert got == SUCCESS and answer.status == 502 and answer.proxy_error == "connection_terminated"
 
 
+@pytest.mark.filterwarnings("ignore:.*TLSv1_1 is deprecated")
 @pytest.mark.parametrize("case,server,wanted", [
     ("no version in common", {"version": ssl.TLSVersion.TLSv1_1, "ciphers": "ALL:@SECLEVEL=0"}, Seen("handshake", "70")),
     ("no suite in common", {"version": VERSIONS["1.2"], "ciphers": "ECDHE-ECDSA-AES128-SHA256"}, Seen("handshake", "40")),
