@@ -65,6 +65,8 @@ struct settings {
     uint32_t connect_parse_mode;      /* enum parse_mode */
     uint8_t strict_header_mode;
     uint64_t max_http_head_bytes;
+    uint32_t tls_profile;             /* enum tls_profile of tls/session.h */
+    int64_t min_rsa_bits;             /* 0 = the profile's */
     uint32_t downstream_cert_profile; /* enum cert_profile */
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;

@@ -135,6 +135,7 @@ void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS 
 void tls_origin_secured(struct flow *flow);                       /* reports success */
 /* false: another connection is being dialled, without the session that failed */
 bool tls_origin_failed(struct flow *flow, struct effects *fx);
+void tls_client_failed(struct flow *flow, struct effects *fx); /* ends the flow */
 bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.1 by ALPN? */
 void http_begin(struct flow *flow, struct effects *fx);
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
