@@ -109,9 +109,20 @@ static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
+static struct soth_attr ja3_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja3", side == SIDE_CLIENT && flow->hello ? flow->hello->ja3 : NULL);
+}
+
+static struct soth_attr ja4_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja4", side == SIDE_CLIENT && flow->hello ? flow->hello->ja4 : NULL);
+}
+
 void emit_tls_started(struct flow *flow, enum side side)
 {
-    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ja3_attr(flow, side), ja4_attr(flow, side),
+                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
     emit(flow, SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
@@ -124,6 +135,8 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
         WORD_OR_ABSENT("cipher", info.cipher),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         WORD_OR_ABSENT("negotiated_alpn", info.alpn),
         ATTR_WORD("peer", peer_name(side)),
         ATTR_BOOL("resumed", info.resumed),
@@ -165,6 +178,8 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         alpn_attr(flow, side),
         WORD_OR_ABSENT("detail", failure->detail),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         ATTR_WORD("normalized_reason", reason),
         ATTR_WORD("peer", peer_name(side)),
         side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
