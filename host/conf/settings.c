@@ -59,6 +59,9 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_PATH(S, upstream_ca_file, 0, "CA certificates in PEM, trusted for origins besides the system's"),
     SOTH_OPT_BOOL(S, upstream_tls_insecure_skip_verify, "false", "true: certificates of origins are not verified"),
     SOTH_OPT_MAP(S, reverse_upstream, upstream_options, "the origin behind listeners of mode reverse"),
+    SOTH_OPT_ENUM(S, tls_learning, "off|observe|bypass", "observe",
+                  "what policy_tls_learning does with hosts whose clients refuse our certificates: nothing, count and tell, or tunnel them for a while"),
+    SOTH_OPT_DURATION(S, tls_bypass_ttl, "15m", 1000, HOURS(24 * 30), "how long such a host is tunnelled"),
     SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
     SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
     SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
@@ -83,7 +86,7 @@ const struct soth_opt settings_options[] = {
 const char *const settings_absent[] = {
     "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after", "http2_enabled", "http2_max_header_list_size",
     "http3_passthrough", "tls_profile", "upstream_sni_mode", "upstream_http2", "min_rsa_bits", "crl_files", "allow_keylog",
-    "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
+    "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "route_mode",
     "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };
