@@ -468,6 +468,32 @@ static void mistakes_are_named(void **state)
     assert_int_equal(policy_open(&policy, "hosts: a.test\nthreshold: 0\n"), -SOTH_ECONFIG);
 }
 
+/* docs/tls-learning.md has every code with its meaning. */
+static void the_codes_are_documented(void **state)
+{
+    static const struct {
+        const char *text, *meaning;
+        int applied;
+    } codes[] = {
+#define LESSON(NAME, text, applied, meaning) {text, meaning, applied},
+#include "modules/policy_tls_learning/reason.def"
+#undef LESSON
+    };
+    char path[512], doc[16384], row[512];
+    (void)state;
+    snprintf(path, sizeof path, "%s/docs/tls-learning.md", getenv("srcdir") ? getenv("srcdir") : ".");
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(doc, 1, sizeof doc - 1, f);
+    fclose(f);
+    doc[n] = 0;
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        snprintf(row, sizeof row, "| `%s` | %s | %s |\n", codes[i].text, codes[i].applied ? "applied" : "ignored", codes[i].meaning);
+        if (!strstr(doc, row))
+            fail_msg("%s lacks %s", path, row);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -477,7 +503,7 @@ int main(void)
         TEST(connections_at_the_same_time_are_one_attempt), TEST(an_hour_without_one_ends_the_count), TEST(ends_in_time), TEST(the_end_is_told_by_itself),
         TEST(observe_changes_nothing), TEST(off_takes_part_in_nothing), TEST(the_table_is_bounded), TEST(a_reload_forgets_nothing),
         TEST(a_restart_forgets_nothing_with_a_state_file), TEST(garbage_is_kept_aside), TEST(a_state_that_others_may_write_is_not_believed),
-        TEST(a_bypass_of_the_past_is_over), TEST(mistakes_are_named),
+        TEST(a_bypass_of_the_past_is_over), TEST(mistakes_are_named), cmocka_unit_test(the_codes_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
