@@ -13,6 +13,7 @@ enum host_header { HOST_HEADER_KEEP, HOST_HEADER_UPSTREAM };
 enum parse_mode { PARSE_STRICT, PARSE_LENIENT };
 enum cert_profile { CERT_MODERN, CERT_COMPAT };
 enum mismatch { MISMATCH_BLOCK, MISMATCH_AUDIT, MISMATCH_ALLOW };
+enum tls_learning { LEARNING_OFF, LEARNING_OBSERVE, LEARNING_BYPASS };
 enum not_tls { NOT_TLS_TUNNEL, NOT_TLS_BLOCK };
 
 struct settings_listen {
@@ -60,6 +61,7 @@ struct settings {
     int64_t workers;         /* 0 = one per core */
     struct soth_strings modules_dir;
     const char *conf_d;
+    const struct conf_node *document;     /* of soth-mitm.yaml, for messages */
     const struct conf_node *conf_d_given; /* the mapping that names conf_d, NULL: it is the default, which need not be there */
     struct settings_ca ca;
     uint32_t connect_parse_mode;      /* enum parse_mode */
@@ -71,6 +73,8 @@ struct settings {
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;
     struct settings_upstream reverse_upstream;
+    uint32_t tls_learning;       /* enum tls_learning */
+    uint64_t tls_bypass_ttl;
     uint32_t authority_mismatch; /* enum mismatch */
     uint32_t not_tls;            /* enum not_tls */
     struct soth_strings resolvers;

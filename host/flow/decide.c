@@ -25,10 +25,12 @@ static void connect_input(const struct flow *flow, struct soth_connect *connect,
         return;
     if (flow->hello && flow->hello->sni_len)
         connect->sni = (struct soth_span){flow->hello->sni, flow->hello->sni_len};
-    else if (flow->sni) /* the hello is given back after the handshake */
+    else if (flow->sni)
         connect->sni = soth_span(flow->sni);
     if (flow->hello && flow->hello->alpn_text[0])
         connect->alpn = soth_span(flow->hello->alpn_text);
+    if (flow->hello && flow->hello->ja4[0])
+        connect->ja4 = soth_span(flow->hello->ja4);
 }
 
 static enum decision refuse(struct flow *flow, const char *reason, const char *error)

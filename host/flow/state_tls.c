@@ -250,8 +250,10 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
     if (side != SIDE_CLIENT)
         return;
     emit_tls_succeeded(flow, SIDE_CLIENT, flow->cache_hit);
-    free(flow->hello);
-    flow->hello = NULL;
+    if (!(flow->env->hooks & (SOTH_HOOK_REQUEST | SOTH_HOOK_RESPONSE | SOTH_HOOK_FRAME))) { /* nobody asks for it again */
+        free(flow->hello);
+        flow->hello = NULL;
+    }
     http_begin(flow, fx);
 }
 
