@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "host/flow/payload.h"
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 #define MODULE_ATTRS_MOST EVENT_ATTRS_MOST
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -34,7 +34,13 @@ static bool unwanted(struct flow *flow, unsigned kind)
 
 static struct soth_attr exchange_attr(const struct flow *flow)
 {
-    return NUMBER_IF(flow->exchange_no > 0 && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
+    return NUMBER_IF(flow->exchange_no > 0 && !flow->is_stream && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
+}
+
+/* Which of the connection's exchanges a message belongs to. */
+static struct soth_attr message_attr(const struct flow *flow)
+{
+    return flow->is_stream ? ATTR_NUMBER("http2_stream_id", flow->stream_id) : exchange_attr(flow);
 }
 
 void emit_connect_received(struct flow *flow)
@@ -105,7 +111,7 @@ static struct soth_attr sni_attr(const struct flow *flow)
 static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
 {
     if (side == SIDE_ORIGIN)
-        return WORD_OR_ABSENT("alpn_offered", tls_offers_alpn(flow) ? "http/1.1" : NULL);
+        return WORD_OR_ABSENT("alpn_offered", alpn_for_origin(flow)->text);
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
@@ -190,7 +196,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
 
 static const char *version_text(const struct message *msg)
 {
-    return msg->minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+    return msg->http2 ? "HTTP/2" : msg->minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
 }
 
 static struct soth_attr optional_bytes(const char *name, size_t name_len, struct soth_span value)
@@ -215,11 +221,11 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
         BYTES_OR_ABSENT("authority", authority),
         length_attr(msg),
         BYTES_OR_ABSENT("content_type", msg->content_type),
-        exchange_attr(flow),
+        message_attr(flow),
         ATTR_NUMBER("header_bytes", msg->head_bytes),
         ATTR_NUMBER("header_count", msg->field_count),
         BYTES_OR_ABSENT("method", msg->method),
-        ATTR_WORD("scheme", flow->client.tls ? "https" : "http"),
+        ATTR_WORD("scheme", flow_is_secure(flow) ? "https" : "http"),
         BYTES_OR_ABSENT("target", payload_target(origin_form, &text)),
         ATTR_WORD("version", version_text(msg)),
         ABSENT, ABSENT, ABSENT,
@@ -238,7 +244,7 @@ void emit_response_headers(struct flow *flow, const struct message *msg, bool in
         BYTES_OR_ABSENT("content_encoding", msg->content_encoding),
         length_attr(msg),
         BYTES_OR_ABSENT("content_type", msg->content_type),
-        exchange_attr(flow),
+        message_attr(flow),
         ATTR_NUMBER("header_bytes", msg->head_bytes),
         ATTR_NUMBER("header_count", msg->field_count),
         interim ? ATTR_BOOL("interim", true) : ABSENT,
@@ -267,7 +273,7 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
             names[n++] = (char)(name.p[k] >= 'A' && name.p[k] <= 'Z' ? name.p[k] + 32 : name.p[k]);
     }
     struct soth_attr attrs[] = {
-        exchange_attr(flow),
+        message_attr(flow),
         n ? ATTR_BYTES("names", ((struct soth_span){names, n})) : ABSENT,
         ATTR_NUMBER("trailer_count", msg->field_count),
     };
@@ -281,7 +287,7 @@ static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct
     *at += bytes;
     if (unwanted(flow, kind))
         return;
-    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), exchange_attr(flow), ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), message_attr(flow), ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
     attrs[3].type |= SOTH_ATTR_PAYLOAD;
     attrs[3].number = offset;
     emit(flow, kind, attrs, COUNT(attrs));
@@ -306,7 +312,7 @@ void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdi
         return;
     struct soth_attr attrs[] = {
         ATTR_WORD("action", verdict->action == SOTH_BLOCK ? "block" : "allow"),
-        exchange_attr(flow),
+        message_attr(flow),
         WORD_OR_ABSENT("policy_module", verdict->policy_module),
         WORD_OR_ABSENT("reason", verdict->reason),
         verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
@@ -321,7 +327,7 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     struct soth_attr with[MODULE_ATTRS_MOST + 1];
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
-    with[n] = exchange_attr(flow);
+    with[n] = message_attr(flow);
     if (fsm_knows(kind))
         emit(flow, kind, with, n + 1);
     else

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
@@ -102,7 +103,7 @@ static void begin(struct flow *flow, const struct message *msg)
     *ex = (struct exchange){.active = true};
     ex->request_framing = msg->framing;
     ex->client_minor = msg->minor;
-    ex->close_client = !msg->keep_alive;
+    ex->close_client = !msg->keep_alive || flow->is_stream; /* a stream carries one exchange */
     ex->head_method = soth_span_is(msg->method, "HEAD");
     ex->wants_upgrade = msg->wants_upgrade;
     ex->expects = msg->expect_continue;
@@ -139,8 +140,28 @@ static void go_to(struct flow *flow, struct effects *fx, const struct target *ta
 }
 
 /* An absolute-form request carries its own target: received and decided like a CONNECT of its own. */
+/* The same over HTTP/2, where it comes in parts. */
+static bool stream_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    const char *detail = NULL;
+    if (!soth_span_is(msg->scheme, "http")) {
+        exchange_bad_request(flow, fx, 400, soth_span_is(msg->method, "CONNECT") ? "connect_in_stream" : "https_without_connect");
+        return false;
+    }
+    enum connect_error error = target_parse(msg->host, true, 80, &head->target, &detail);
+    if (error != CONNECT_OK) {
+        exchange_bad_request(flow, fx, 400, connect_error_name(error));
+        return false;
+    }
+    head->origin_form = msg->target;
+    head->authority = head->host = exchange_authority_text(&head->target, 80, head->text, sizeof head->text);
+    return true;
+}
+
 static bool proxy_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
+    if (flow->is_stream)
+        return stream_target(flow, fx, msg, head);
     struct soth_span scheme;
     const char *detail = NULL;
     enum connect_error error = target_parse_absolute(msg->target, &head->target, &scheme, &head->origin_form, &detail);
