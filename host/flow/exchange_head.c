@@ -245,6 +245,7 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
     remember(flow, msg, head);
     if (!chained_match(flow, fx, msg, head->origin_form))
         return;
+    ex->reframe = msg->http2 && msg->framing == FRAMING_CHUNKED; /* HTTP/1 has to be told that it comes in chunks */
     if (ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT)) {
         ex->reframe = true;
         ex->request_framing = FRAMING_CHUNKED;

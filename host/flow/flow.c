@@ -452,9 +452,9 @@ uint64_t flow_deadline(const struct flow *flow)
 
 bool flow_wants_room(const struct flow *flow, enum side side)
 {
-    if (flow->mux || flow->strand[SIDE_CLIENT] || flow->strand[SIDE_ORIGIN])
-        return (flow->congested >> side) & 1;
-    return flow->exchange.full[side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT];
+    enum side from = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    bool h2 = flow->mux || flow->strand[SIDE_CLIENT] || flow->strand[SIDE_ORIGIN];
+    return (h2 && (flow->congested >> side) & 1) || (flow->exchange.full[from] && !flow->exchange.jam[from]);
 }
 
 void flow_congested(struct flow *flow, enum side side, bool congested)

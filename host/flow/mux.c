@@ -134,6 +134,9 @@ void mux_take(struct flow *flow, struct effects *fx, enum side side, const uint8
 
 void mux_flush(struct flow *flow, struct effects *fx)
 {
+    struct h2 *origin = flow->mux && !flow->closing ? flow->origin.h2 : NULL;
+    if (origin && h2_is_leaving(origin) && h2_stream_count(origin) == 0)
+        h2_origin_gone(flow, fx); /* who comes next gets a connection that takes requests */
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
         struct leg *leg = leg_of(flow, side);
         struct h2 *h2 = leg->h2;

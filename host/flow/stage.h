@@ -144,6 +144,7 @@ void http_begin(struct flow *flow, struct effects *fx);
 void http_arm(struct flow *flow);    /* the deadline of where the exchange is now */
 void stream_begin(struct flow *flow); /* a stream's exchange, whose head waits in its strand */
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
+void http_cleartext(struct flow *flow, struct effects *fx);   /* the first bytes are held: HTTP/1, or HTTP/2 with prior knowledge */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
 void upgraded_finish(struct flow *flow, struct effects *fx, enum side side); /* everything of that side has been relayed */

@@ -43,8 +43,15 @@ static void origin_settled(struct flow *flow, struct effects *fx)
     family_call_waiting(flow);
 }
 
+int h2_begins(const struct flow *flow)
+{
+    return flow->env->settings->http2_enabled ? h2_preface(buffer_data(&flow->held), buffer_size(&flow->held)) : 0;
+}
+
 void h2_begin(struct flow *flow, struct effects *fx)
 {
+    h1_free(flow->client.h1);
+    flow->client.h1 = NULL;
     flow->source.protocol = SOTH_PROTO_HTTP2;
     flow->stage = &stage_h2;
     flow->asked = flow->heard = false;

@@ -99,10 +99,42 @@ void http_first_bytes(struct flow *flow, struct effects *fx)
         http_arm(flow);
 }
 
+void http_cleartext(struct flow *flow, struct effects *fx)
+{
+    int preface = h2_begins(flow);
+    flow->expects_preface = preface == -SOTH_EAGAIN;
+    if (preface == 1) {
+        h2_begin(flow, fx);
+        return;
+    }
+    http_begin(flow, fx);
+    if (!flow->expects_preface)
+        http_first_bytes(flow, fx);
+}
+
+/* The first bytes behind a listener without TLS. */
+static void first_data(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
+{
+    if (flow_hold(flow, p, n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    int preface = h2_begins(flow);
+    flow->expects_preface = preface == -SOTH_EAGAIN;
+    if (preface == 1)
+        h2_begin(flow, fx);
+    else if (preface == 0)
+        http_first_bytes(flow, fx);
+    else
+        flow_read(flow, SIDE_CLIENT, true);
+}
+
 static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
     flow->heard = flow->heard || side == SIDE_CLIENT;
-    if (leg_of(flow, side)->h2)
+    if (side == SIDE_CLIENT && flow->expects_preface)
+        first_data(flow, fx, p, n);
+    else if (leg_of(flow, side)->h2)
         mux_take(flow, fx, side, p, n);
     else if (side == SIDE_CLIENT)
         exchange_client(flow, fx, p, n);
@@ -179,6 +211,10 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         return;
     }
     if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
+        if (flow->is_stream) { /* which can go on until its client has taken everything */
+            exchange_origin_event(flow, fx, &event);
+            return;
+        }
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
         exchange_over(flow, fx);

@@ -85,8 +85,7 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
 static void client_begin(struct flow *flow, struct effects *fx)
 {
     if (flow->listen->mode == LISTEN_REVERSE && !flow->listen->tls) {
-        http_begin(flow, fx);
-        http_first_bytes(flow, fx);
+        http_cleartext(flow, fx);
     } else {
         tls_client_begin(flow, fx);
     }

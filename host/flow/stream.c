@@ -90,7 +90,7 @@ void strand_drop(struct flow *flow, enum side side, enum h2_code code)
 
 /* ---- events come ---- */
 
-static void keep_head(struct flow *flow, struct strand *s, const struct message *msg, bool interim)
+static void keep_head(struct strand *s, const struct message *msg, bool interim)
 {
     struct message host = *msg, *copy;
     if (interim && s->head_count >= STRAND_HEADS - 1)
@@ -116,7 +116,7 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
     switch (event->type) {
     case H2_HEAD:
     case H2_INTERIM:
-        keep_head(flow, s, event->message, event->type == H2_INTERIM);
+        keep_head(s, event->message, event->type == H2_INTERIM);
         if (s->line != flow)
             *bytes_of(flow, side) += event->message->head_bytes;
         break;

@@ -59,6 +59,7 @@ const char *alpn_for_client(const struct flow *flow); /* the one protocol, "" = 
 bool alpn_is_h2(struct session *tls);                 /* was h2 agreed on? NULL: no */
 
 /* ---- state_h2.c ---- */
+int h2_begins(const struct flow *flow); /* do the bytes that are held begin HTTP/2? As h2_preface; 0 when it is switched off */
 void h2_begin(struct flow *flow, struct effects *fx);
 void h2_origin_gone(struct flow *flow, struct effects *fx); /* the connection's origin closed, or is of no more use */
 void h2_stream_gone(struct flow *flow);                     /* a stream has ended */
