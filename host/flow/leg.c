@@ -193,6 +193,7 @@ void leg_reset_origin(struct flow *flow, struct effects *fx)
 void leg_forget_origin(struct flow *flow, struct effects *fx)
 {
     uint64_t bytes = flow->origin.bytes;
+    uint32_t h2_no = flow->origin.h2_no;
     buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
     buffer_clear(fx->out[SIDE_ORIGIN]);
     mux_lost(flow, SIDE_ORIGIN);
@@ -201,6 +202,7 @@ void leg_forget_origin(struct flow *flow, struct effects *fx)
     fx->close_origin = true;
     leg_fini(&flow->origin);
     flow->origin.bytes = bytes;
+    flow->origin.h2_no = h2_no;
     flow->dialing = false;
     fx->dial = false;
     flow_read(flow, SIDE_ORIGIN, false);

@@ -21,6 +21,7 @@ bool mux_open(struct flow *flow, enum side side)
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
     leg->h2 = side == SIDE_CLIENT ? h2_new_server(&limits) : h2_new_client(&limits);
+    leg->h2_no++;
     return leg->h2 != NULL;
 }
 

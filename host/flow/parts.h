@@ -34,6 +34,7 @@ struct leg {
     struct session *tls; /* NULL: cleartext */
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
     struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
+    uint32_t h2_no;      /* how many there have been on this leg */
     struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */
     bool open;
     bool secure;         /* the TLS handshake is done */
@@ -105,6 +106,7 @@ struct exchange {
 #define STRAND_HEADS 8u
 struct strand {
     struct flow *line;          /* whose connection carries it; NULL: that is gone */
+    uint32_t line_no;           /* h2_no of that */
     int32_t id;                 /* 0 = it is closed */
     struct message *heads[STRAND_HEADS]; /* of an origin several: interim ones, then the final one */
     uint32_t head_count;

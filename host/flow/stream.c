@@ -23,6 +23,7 @@ struct strand *strand_open(struct flow *flow, enum side side, struct flow *line,
     if (!s)
         return NULL;
     s->line = line;
+    s->line_no = leg_of(line, side)->h2_no;
     s->id = id;
     flow->strand[side] = s;
     return s;
@@ -46,14 +47,13 @@ static void call_line(const struct flow *flow, const struct strand *s)
         family_call(s->line);
 }
 
-/* Bytes that will go nowhere count for the connection's window all the same. */
-static void give_back(struct flow *flow, enum side side, struct strand *s)
+/* The peer may send n bytes more: also when the stream is closed, for the connection's window. */
+static void give_back(struct flow *flow, enum side side, const struct strand *s, size_t n)
 {
-    size_t n = s->owed + buffer_size(&s->body);
-    s->owed = 0;
-    if (n == 0 || !s->line || !leg_of(s->line, side)->h2)
+    const struct leg *leg = s->line ? leg_of(s->line, side) : NULL;
+    if (n == 0 || !leg || !leg->h2 || leg->h2_no != s->line_no)
         return;
-    h2_consume(leg_of(s->line, side)->h2, s->id, n);
+    h2_consume(leg->h2, s->id, n);
     call_line(flow, s);
 }
 
@@ -76,7 +76,7 @@ void strand_drop(struct flow *flow, enum side side, enum h2_code code)
         h2_output(h2, strand_frames(flow, side)); /* an end that was said is heard before the reset */
         h2_reset(h2, s->id, s->reset_with ? s->reset_with : code);
     }
-    give_back(flow, side, s);
+    give_back(flow, side, s, s->owed + buffer_size(&s->body));
     call_line(flow, s);
     flow->exchange.jam[other_side(side)] = false;
     flow->strand[side] = NULL;
@@ -137,7 +137,6 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
         s->cause = event->cause;
         s->code = event->code;
         s->fault = event->fault ? event->fault : "";
-        give_back(flow, side, s);
         s->id = 0;
         break;
     case H2_PRIORITY:
@@ -223,13 +222,9 @@ static bool flush(struct flow *flow, enum side side)
 static void settle(struct flow *flow, enum side side)
 {
     struct strand *s = flow->strand[side];
-    struct h2 *h2 = strand_codec(flow, side);
     if (!s || s->owed == 0 || flow->exchange.jam[side] || is_congested(flow, other_side(side)))
         return;
-    if (h2) {
-        h2_consume(h2, s->id, s->owed);
-        call_line(flow, s);
-    }
+    give_back(flow, side, s, s->owed);
     s->owed = 0;
 }
 

@@ -226,7 +226,7 @@ static const struct {
      AT("1:32", "block_response.content_type: a media type has printable ASCII characters only, as text/html")},
     {"workers: 257", AT("1:10", "workers: 257 is out of range, allowed is 0 to 256")},
     {"idle_timeout: 10", AT("1:15", "idle_timeout: '10' is not a duration: a whole number with ms, s, m or h")},
-    {"http2_enabled: true", AT("1:1", "http2_enabled: not available in this version, remove it")},
+    {"http3_passthrough: true", AT("1:1", "http3_passthrough: not available in this version, remove it")},
     {"ca: {rotate_after: 0}", AT("1:6", "ca.rotate_after: not available in this version, remove it")},
     {"a: 1\n---\nb: 1", AT("1:1", "file: has 2 documents, one is allowed") AT("1:1", "a: unknown key, allowed here: listen, workers, "
      "modules_dir, conf_d, ca, connect_parse_mode, strict_header_mode, max_http_head_bytes, downstream_cert_profile, upstream_ca_file, "
