@@ -115,10 +115,11 @@ static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
+/* A connection that a stream has made for itself is its connection's all the same. */
 void emit_tls_started(struct flow *flow, enum side side)
 {
     struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
 void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
@@ -136,7 +137,7 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         sni_attr(flow),
         WORD_OR_ABSENT("tls_version", info.version),
     };
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
 }
 
 static void signal_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert)
@@ -190,7 +191,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         ATTR_WORD("tls_ops_provider", "soth-mitm"),
         NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
     };
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
     signal_tls_failed(flow, side, failure, host, alert);
 }
 

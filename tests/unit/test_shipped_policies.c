@@ -40,7 +40,7 @@ static void policy_rules(void **state)
 /* As the option table lays them out. */
 struct override {
     const char *rule_id, *host_pattern;
-    uint8_t force_tunnel, skip_upstream_verify;
+    uint8_t force_tunnel, disable_h2, skip_upstream_verify;
     uint32_t strict_header_mode;
 };
 
