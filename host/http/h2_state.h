@@ -27,6 +27,7 @@ struct h2_stream {
     bool blocked;        /* h2_body took less than it was given */
     bool due;           /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
     bool closed;
+    uint64_t left;         /* body bytes that may still come */
     struct soth_span data; /* while h2_body runs */
     enum h2_cause cause;
     uint32_t code;

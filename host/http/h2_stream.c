@@ -188,8 +188,10 @@ const char *h2_fault(const struct h2 *h2)
 void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code)
 {
     struct h2_stream *stream = h2_stream_of(h2, id);
-    if (stream && !stream->fault)
+    if (stream && !stream->fault) {
         stream->fault = fault;
+        stream->code = code;
+    }
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, code);
 }
 
