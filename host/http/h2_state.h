@@ -70,7 +70,7 @@ struct h2 {
     void *end_user;
     struct h2_stream *due, **due_tail;
     /* streams */
-    struct h2_stream *streams;
+    struct h2_stream *streams, *last_stream;
     uint32_t stream_count;
     uint64_t held;           /* body bytes out with the owner */
     uint32_t blocked;        /* streams whose bodies wait for the peer's windows */
