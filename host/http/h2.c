@@ -148,7 +148,7 @@ static int fatal(struct h2 *h2, ssize_t error)
         return h2_fail_saying(h2, -SOTH_EINVALID, "h2_preface", NGHTTP2_PROTOCOL_ERROR);
     case NGHTTP2_ERR_FLOODED: /* acknowledgements that nobody takes */
         return h2_fail_flood(h2, FLOOD_UNREAD);
-    case -905: /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, not in all headers */
+    case -905: /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS (more than 8 for one head), which not all headers have */
         return h2_fail_flood(h2, FLOOD_CONTINUATION);
     case NGHTTP2_ERR_NOMEM:
     case NGHTTP2_ERR_CALLBACK_FAILURE:
@@ -169,43 +169,68 @@ static int settle(struct h2 *h2)
     return r == 0 && h2->answers > ANSWERS_MOST ? h2_fail_flood(h2, FLOOD_UNREAD) : r;
 }
 
-/* How much of p[0..n) belongs to the preface or the frame that is being read; its first bytes are looked at. */
-static size_t frame_part(struct h2 *h2, const uint8_t *p, size_t n)
+/* nghttp2 reads p[0..n), a part of one frame. */
+static int read_part(struct h2 *h2, const uint8_t *p, size_t n)
+{
+    h2->reading = h2->head_have == FRAME_HEAD ? h2->head[3] : -1;
+    ssize_t r = n ? nghttp2_session_mem_recv(h2->session, p, n) : 0;
+    h2->reading = -1;
+    return r < 0 ? fatal(h2, r) : 0;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A frame that has more than the length that was declared gives none of its bytes, however it is cut. (Of a padded one nghttp2 sees to it.) */
+static void check_length(struct h2 *h2)
+{
+    int32_t id = (int32_t)((uint32_t)(h2->head[5] & 0x7f) << 24 | (uint32_t)h2->head[6] << 16 | (uint32_t)h2->head[7] << 8 | h2->head[8]);
+    struct h2_stream *stream = h2->head[3] == NGHTTP2_DATA && !(h2->head[4] & NGHTTP2_FLAG_PADDED) ? h2_stream_of(h2, id) : NULL;
+    if (stream && stream->head_done && h2->frame_left > stream->left)
+        h2_stream_fault(h2, id, "content_length_mismatch", NGHTTP2_PROTOCOL_ERROR);
+}
+
+/* A frame's first bytes are held until there are nine: nghttp2 counts a CONTINUATION frame anew with each part of them. */
+static ssize_t read_head(struct h2 *h2, const uint8_t *p, size_t n)
+{
+    size_t part = least(n, FRAME_HEAD - (size_t)h2->head_have);
+    memcpy(h2->head + h2->head_have, p, part);
+    h2->head_have += (uint8_t)part;
+    if (h2->head_have < FRAME_HEAD)
+        return (ssize_t)part;
+    h2->frame_left = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
+    check_length(h2);
+    if (h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0 || read_part(h2, h2->head, FRAME_HEAD) < 0)
+        return h2->error;
+    return (ssize_t)part;
+}
+
+/* The preface, or a frame as far as it is there. */
+static ssize_t read_frame(struct h2 *h2, const uint8_t *p, size_t n)
 {
     if (h2->preface_left) {
-        size_t part = n < h2->preface_left ? n : h2->preface_left;
+        size_t part = least(n, h2->preface_left);
         h2->preface_left -= (uint8_t)part;
-        return part;
+        return read_part(h2, p, part) < 0 ? h2->error : (ssize_t)part;
     }
-    size_t head = 0;
-    if (h2->head_have < FRAME_HEAD) {
-        head = n < FRAME_HEAD - (size_t)h2->head_have ? n : FRAME_HEAD - (size_t)h2->head_have;
-        memcpy(h2->head + h2->head_have, p, head);
-        h2->head_have += (uint8_t)head;
-        if (h2->head_have < FRAME_HEAD)
-            return head;
-        h2->frame_left = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-        if (h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0)
-            return head;
-    }
-    size_t body = n - head < h2->frame_left ? n - head : h2->frame_left;
+    ssize_t head = h2->head_have < FRAME_HEAD ? read_head(h2, p, n) : 0;
+    if (head < 0 || h2->head_have < FRAME_HEAD)
+        return head;
+    size_t body = least(n - (size_t)head, h2->frame_left);
     h2->frame_left -= (uint32_t)body;
-    return head + body;
+    if (read_part(h2, p + head, body) < 0)
+        return h2->error;
+    if (h2->frame_left == 0)
+        h2->head_have = 0;
+    return head + (ssize_t)body;
 }
 
 static ssize_t feed(struct h2 *h2, const uint8_t *p, size_t n)
 {
-    size_t part = frame_part(h2, p, n);
-    if (h2->error)
-        return h2->error;
-    h2->reading = h2->head_have == FRAME_HEAD ? h2->head[3] : -1;
-    ssize_t r = nghttp2_session_mem_recv(h2->session, p, part);
-    h2->reading = -1;
-    if (h2->head_have == FRAME_HEAD && h2->frame_left == 0)
-        h2->head_have = 0;
-    if (r < 0)
-        return fatal(h2, r);
-    return settle(h2) < 0 ? h2->error : (ssize_t)part;
+    ssize_t r = read_frame(h2, p, n);
+    return r < 0 || settle(h2) < 0 ? h2->error : r;
 }
 
 static void tell_due(struct h2 *h2, struct h2_event *event)
@@ -216,7 +241,7 @@ static void tell_due(struct h2 *h2, struct h2_event *event)
         event->type = H2_CLOSED;
         event->cause = stream->cause;
         event->code = stream->code;
-        event->fault = stream->fault;
+        event->fault = stream->cause == H2_BY_FAULT ? stream->fault : NULL;
         event->unprocessed = stream->cause == H2_BY_PEER && stream->code == NGHTTP2_REFUSED_STREAM;
         h2_stream_free(h2, stream);
         return;

@@ -20,6 +20,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         nghttp2_session_consume(session, id, n);
         return 0;
     }
+    stream->left -= n <= stream->left ? n : stream->left;
     h2->held += n;
     h2_tell(h2, &(struct h2_event){.type = H2_BODY, .stream = id, .user = stream->user, .data = {(const char *)data, n}});
     return 0;
@@ -66,10 +67,11 @@ static void on_settings(struct h2 *h2, const nghttp2_frame *frame)
 
 static void on_ping(struct h2 *h2, const nghttp2_frame *frame)
 {
-    uint64_t number;
+    uint64_t number = 0;
     if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
         return;
-    memcpy(&number, frame->ping.opaque_data, sizeof number);
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | frame->ping.opaque_data[i];
     h2_tell(h2, &(struct h2_event){.type = H2_PONG, .number = number});
 }
 
@@ -158,7 +160,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
         h2_stream_free(h2, stream);
         return 0;
     }
-    h2_close_due(h2, stream, cause, code);
+    h2_close_due(h2, stream, cause, cause == H2_BY_FAULT && code == NGHTTP2_NO_ERROR ? stream->code : code);
     if (cause == H2_BY_FAULT && h2->server && !h2->error)
         h2_flood_count(h2, FLOOD_RAPID_RESET);
     return 0;

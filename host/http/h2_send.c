@@ -376,7 +376,8 @@ int h2_goaway(struct h2 *h2, enum h2_goaway how, enum h2_code code)
 int h2_ping(struct h2 *h2, uint64_t number)
 {
     uint8_t data[8];
-    memcpy(data, &number, sizeof data);
+    for (int i = 0; i < 8; i++)
+        data[i] = (uint8_t)(number >> 8 * (7 - i));
     return submitted(h2, nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, data));
 }
 

@@ -27,6 +27,7 @@ struct h2_stream {
     bool blocked;        /* h2_body took less than it was given */
     bool due;           /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
     bool closed;
+    uint64_t left;         /* body bytes that may still come */
     struct soth_span data; /* while h2_body runs */
     enum h2_cause cause;
     uint32_t code;
@@ -69,7 +70,7 @@ struct h2 {
     void *end_user;
     struct h2_stream *due, **due_tail;
     /* streams */
-    struct h2_stream *streams;
+    struct h2_stream *streams, *last_stream;
     uint32_t stream_count;
     uint64_t held;           /* body bytes out with the owner */
     uint32_t blocked;        /* streams whose bodies wait for the peer's windows */

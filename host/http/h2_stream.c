@@ -10,16 +10,36 @@ struct h2_stream *h2_stream_of(const struct h2 *h2, int32_t id)
     return id > 0 ? nghttp2_session_get_stream_user_data(h2->session, id) : NULL;
 }
 
+static void link_last(struct h2 *h2, struct h2_stream *stream)
+{
+    stream->prev = h2->last_stream;
+    stream->next = NULL;
+    if (stream->prev)
+        stream->prev->next = stream;
+    else
+        h2->streams = stream;
+    h2->last_stream = stream;
+}
+
+static void unlink_stream(struct h2 *h2, struct h2_stream *stream)
+{
+    if (stream->prev)
+        stream->prev->next = stream->next;
+    else
+        h2->streams = stream->next;
+    if (stream->next)
+        stream->next->prev = stream->prev;
+    else
+        h2->last_stream = stream->prev;
+}
+
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 {
     struct h2_stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return NULL;
     stream->id = id;
-    stream->next = h2->streams;
-    if (h2->streams)
-        h2->streams->prev = stream;
-    h2->streams = stream;
+    link_last(h2, stream);
     return stream;
 }
 
@@ -47,12 +67,7 @@ void h2_stream_free(struct h2 *h2, struct h2_stream *stream)
 {
     h2_not_due(h2, stream);
     h2_stream_unblock(h2, stream);
-    if (stream->prev)
-        stream->prev->next = stream->next;
-    else
-        h2->streams = stream->next;
-    if (stream->next)
-        stream->next->prev = stream->prev;
+    unlink_stream(h2, stream);
     if (stream->announced)
         h2->stream_count--;
     if (h2->block.stream == stream)
@@ -76,6 +91,8 @@ void h2_due(struct h2 *h2, struct h2_stream *stream)
 
 void h2_stream_block(struct h2 *h2, struct h2_stream *stream)
 {
+    unlink_stream(h2, stream); /* whoever had its turn is woken last */
+    link_last(h2, stream);
     h2->blocked += !stream->blocked;
     stream->blocked = true;
     if (h2->stalled_ns == 0)
@@ -140,7 +157,7 @@ static void lose_streams(struct h2 *h2)
         if (stream->closed)
             continue;
         nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
-        if (stream->announced || stream->fault)
+        if (stream->announced)
             h2_close_due(h2, stream, H2_BY_LOSS, H2_CANCEL);
         else
             h2_stream_free(h2, stream);
@@ -188,8 +205,10 @@ const char *h2_fault(const struct h2 *h2)
 void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code)
 {
     struct h2_stream *stream = h2_stream_of(h2, id);
-    if (stream && !stream->fault)
+    if (stream && !stream->fault) {
         stream->fault = fault;
+        stream->code = code;
+    }
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, code);
 }
 
