@@ -46,7 +46,7 @@ struct override {
 
 static void two_overrides(void *self)
 {
-    static const struct override overrides[] = {{"tunnel", "bank.test", 1, 0, 0}, {"lab", ".lab.test", 0, 1, 2}};
+    static const struct override overrides[] = {{"tunnel", "bank.test", 1, 0, 0, 0}, {"lab", ".lab.test", 0, 0, 1, 2}};
     *(struct soth_list *)self = (struct soth_list){overrides, 2};
 }
 
