@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/flow/exchange.h"
 #include "host/flow/stream.h"
@@ -302,8 +303,23 @@ static void request_again(struct flow *flow, struct effects *fx)
         http_first_bytes(flow, fx);
 }
 
+/* Two names for one host (RFC 9113 8.3.1). */
+static bool names_differ(const struct message *msg)
+{
+    for (uint32_t i = 0; msg->authority.p && i < msg->field_count; i++) {
+        const struct soth_span host = msg->fields[i].value;
+        if (msg->ids[i] == FIELD_HOST && (host.n != msg->authority.n || strncasecmp(host.p, msg->authority.p, host.n) != 0))
+            return true;
+    }
+    return false;
+}
+
 void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     begin(flow, msg);
+    if (names_differ(msg)) {
+        exchange_bad_request(flow, fx, 400, "host_is_not_authority");
+        return;
+    }
     exchange_request_judge(flow, fx, msg);
 }

@@ -47,7 +47,7 @@ const routes = {
     if (++refused <= Number(n)) req.stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
     else res.end('taken\n');
   },
-  goaway: (req, res) => { res.end('bye\n'); res.on('finish', () => req.stream.session.goaway()); },
+  goaway: (req, res) => { const session = req.stream.session; res.on('close', () => session.goaway()); res.end('bye\n'); },
   hold: () => {},
   head: (req, res) => res.end(JSON.stringify(req.headers) + '\n'),
   cut: (req, res) => { res.write('half'); setTimeout(() => (req.stream ? req.stream.session : req).destroy(), 20); },
