@@ -183,7 +183,7 @@ static struct run play(const uint8_t *p, size_t n, size_t first, size_t every, i
     MUST(h2_output(run.h2, &run.out) == 0);
     check_frames(&run);
     h2_lost(run.h2);
-    feed(&run, NULL, 0);
+    feed(&run, opening, 0);
     MUST(h2_stream_count(run.h2) == 0);
     h2_free(run.h2);
     return run;
