@@ -188,7 +188,7 @@ static void check_length(struct h2 *h2)
 {
     int32_t id = (int32_t)((uint32_t)(h2->head[5] & 0x7f) << 24 | (uint32_t)h2->head[6] << 16 | (uint32_t)h2->head[7] << 8 | h2->head[8]);
     struct h2_stream *stream = h2->head[3] == NGHTTP2_DATA && !(h2->head[4] & NGHTTP2_FLAG_PADDED) ? h2_stream_of(h2, id) : NULL;
-    if (stream && stream->head_done && h2->frame_left > stream->left)
+    if (stream && stream->head_done && !stream->heard_end && h2->frame_left > stream->left)
         h2_stream_fault(h2, id, "content_length_mismatch", NGHTTP2_PROTOCOL_ERROR);
 }
 

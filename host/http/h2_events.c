@@ -31,6 +31,7 @@ static void end_of_stream(struct h2 *h2, const nghttp2_frame *frame)
     struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
     if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) || !stream || stream->fault)
         return;
+    stream->heard_end = true;
     h2->end_of = stream->id;
     h2->end_user = stream->user;
 }
@@ -127,11 +128,16 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
     struct h2 *h2 = user;
     struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
     (void)session;
-    if (stream && !stream->fault)
-        stream->fault = error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING ? "malformed_head"
-                        : error == NGHTTP2_ERR_FLOW_CONTROL                                     ? h2_code_fault(NGHTTP2_FLOW_CONTROL_ERROR)
-                        : error == NGHTTP2_ERR_STREAM_CLOSED                                    ? h2_code_fault(NGHTTP2_STREAM_CLOSED)
-                                                                                                : h2_code_fault(NGHTTP2_PROTOCOL_ERROR);
+    if (!stream || stream->fault)
+        return 0;
+    if (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING) { /* never the connection's */
+        stream->fault = "malformed_head";
+        stream->code = NGHTTP2_PROTOCOL_ERROR;
+    } else {
+        stream->fault = h2_code_fault(error == NGHTTP2_ERR_FLOW_CONTROL    ? NGHTTP2_FLOW_CONTROL_ERROR
+                                      : error == NGHTTP2_ERR_STREAM_CLOSED ? NGHTTP2_STREAM_CLOSED
+                                                                           : NGHTTP2_PROTOCOL_ERROR);
+    }
     return 0;
 }
 

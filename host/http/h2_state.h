@@ -22,6 +22,7 @@ struct h2_stream {
     int32_t id;
     bool announced;      /* the owner knows it */
     bool head_done;      /* the peer's final head was read */
+    bool heard_end;      /* the peer has sent all */
     bool answered;       /* our final head is sent */
     bool ended;          /* we have sent all, or h2_body was given the end */
     bool blocked;        /* h2_body took less than it was given */

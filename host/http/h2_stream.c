@@ -157,7 +157,9 @@ static void lose_streams(struct h2 *h2)
         if (stream->closed)
             continue;
         nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
-        if (stream->announced)
+        if (stream->fault && stream->code) /* it would have been reset */
+            h2_close_due(h2, stream, H2_BY_FAULT, stream->code);
+        else if (stream->announced)
             h2_close_due(h2, stream, H2_BY_LOSS, H2_CANCEL);
         else
             h2_stream_free(h2, stream);

@@ -189,8 +189,8 @@ static bool send(struct world *w, int who, struct stream *s)
 {
     struct way *way = &s->way[who];
     struct h2 *h2 = w->end[who].h2;
-    char data[5000];
-    size_t n = (size_t)below(sizeof data), room = h2_room(h2, s->id);
+    char data[50000];
+    size_t n = (size_t)below(below(4) ? 5000 : sizeof data), room = h2_room(h2, s->id);
     n = n < way->size - way->sent ? n : (size_t)(way->size - way->sent);
     for (size_t i = 0; i < n; i++)
         data[i] = byte_at(s->id, who, way->sent + i);
@@ -298,8 +298,8 @@ static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
     unsigned count = 1 + (unsigned)below(most);
     for (; w.count < count; ) {
         struct stream *s = &w.streams[w.count];
-        s->way[CLIENT].size = below(3) ? below(60000) : 0;
-        s->way[SERVER].size = below(3) ? below(60000) : 0;
+        s->way[CLIENT].size = below(3) ? below(90000) : 0;
+        s->way[SERVER].size = below(3) ? below(90000) : 0;
         begin(&w, CLIENT, s);
         w.count++;
     }
