@@ -55,9 +55,13 @@ const struct soth_opt settings_options[] = {
     {"conf_d", SOTH_OPT_T_PATH, 0, offsetof(S, conf_d), "", 0, 0, NULL, NULL, 0,
      "directory of the files that enable modules; default conf.d beside this file, if it is there"},
     SOTH_OPT_MAP(S, ca, ca_options, "the certificate authority that signs leaves"),
+    SOTH_OPT_BOOL(S, http2_enabled, "true", "false: clients are not offered HTTP/2, and it is not taken from them"),
+    SOTH_OPT_SIZE(S, http2_max_header_list_size, "65536", 1024, 1048576, "limit of the fields of one HTTP/2 head, as RFC 7541 4.1 counts"),
     SOTH_OPT_ENUM(S, connect_parse_mode, "strict|lenient", "strict", "how CONNECT targets are read"),
     SOTH_OPT_BOOL(S, strict_header_mode, "true", "false: repair what RFC 9112 allows to repair in responses"),
     SOTH_OPT_SIZE(S, max_http_head_bytes, "65536", 1024, 1048576, "limit of a request or response head"),
+    SOTH_OPT_ENUM(S, upstream_http2, "mirror|always|never", "mirror",
+                  "mirror: origins are offered HTTP/2 when the client offers it; always: also for other clients; never"),
     SOTH_OPT_ENUM(S, downstream_cert_profile, "modern|compat", "modern", "leaves with ECDSA P-256 or RSA-2048 keys"),
     SOTH_OPT_PATH(S, upstream_ca_file, 0, "CA certificates in PEM, trusted for origins besides the system's"),
     SOTH_OPT_BOOL(S, upstream_tls_insecure_skip_verify, "false", "true: certificates of origins are not verified"),
@@ -78,6 +82,7 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_STRINGS(S, deny_upstreams, "[169.254.0.0/16, \"fe80::/10\"]", "networks that are never connected to"),
     SOTH_OPT_STRINGS(S, redact_headers, "[]", "fields whose values never get into events, besides Authorization, Cookie, X-Api-Key and their like"),
     SOTH_OPT_INT(S, max_concurrent_flows, "16384", 1, 10000000, "client connections at once; one more is answered 503"),
+    SOTH_OPT_INT(S, http2_max_concurrent_streams, "128", 1, 100000, "streams that one HTTP/2 client may have open"),
     SOTH_OPT_DURATION(S, upstream_connect_timeout, "10s", 10, HOURS(1), "limit of connecting to an origin"),
     SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),
     SOTH_OPT_DURATION(S, idle_timeout, "10m", 100, HOURS(24), "a connection on which nothing moves is ended"),
@@ -90,7 +95,6 @@ const struct soth_opt settings_options[] = {
 
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
-    "listen[].client_ca_file", "http2_enabled", "http2_max_header_list_size", "http3_passthrough", "upstream_sni_mode", "upstream_http2", "crl_files", "allow_keylog", "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "route_mode",
-    "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
+    "listen[].client_ca_file", "http3_passthrough", "upstream_sni_mode", "crl_files", "allow_keylog", "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "route_mode", "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };

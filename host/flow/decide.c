@@ -182,7 +182,7 @@ void decide_describe(const struct flow *flow, const struct message *msg, struct 
         .connect = connect,
         .target_host = {flow->target.host, flow->target.host_len},
         .method = msg->method,
-        .scheme = soth_span(flow->client.tls ? "https" : "http"),
+        .scheme = soth_span(flow_is_secure(flow) ? "https" : "http"),
         .status = msg->status,
         .field_count = msg->field_count,
         .fields = msg->fields,
