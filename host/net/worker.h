@@ -84,7 +84,10 @@ struct worker_io {
     int reserved_fds;     /* worker_reserve */
     bool draining;
 };
-#define WORKER_SLAB (256u * 1024u)
+/* What one read takes: three TLS records, which with a begun fourth in front never make four. What is sent then fits into one segment, also
+ * on loopback (65,464 bytes). With more, a congestion control that paces (BBR) arms a timer for what is left of each send: that costs more
+ * than the calls which it saves. docs/testing/perf-baselines.md has the measurements. */
+#define WORKER_SLAB (48u * 1024u)
 #define WORKER_PLAIN 16384u /* one TLS record's plaintext */
 
 /* The time of this loop turn, read once. */
