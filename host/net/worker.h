@@ -21,6 +21,7 @@ struct watchdog;
 struct worker;
 struct worker_env;
 struct conn;
+struct hangup;
 
 /* What all workers and generations have in common. Made before the workers start, outlives them. */
 struct shared {
@@ -71,6 +72,7 @@ struct worker_io {
     struct shared *shared;
     unsigned number;
     struct event_base *base;
+    struct hangup *hangup;
     struct bus_port *bus;
     struct mailbox *mailbox;
     struct worker_env *env; /* of connections that are accepted now */
