@@ -152,15 +152,22 @@ void flow_deliver_held(struct flow *flow, struct effects *fx)
     }
 }
 
-static void wait_over(struct flow *flow, struct effects *fx)
+void flow_stop_waiting(struct flow *flow)
 {
-    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
     flow->go_on = NULL;
     flow->reading = flow->read_then;
     flow->deadline_ns = flow->left_ns ? flow->env->bus->monotonic_ns + flow->left_ns : 0;
+}
+
+static void wait_over(struct flow *flow, struct effects *fx)
+{
+    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
+    flow_stop_waiting(flow);
     go_on(flow, fx);
-    if (!flow->closing && !flow->go_on)
-        flow_deliver_held(flow, fx);
+    if (flow->closing || flow->go_on)
+        return;
+    flow->gone_ns = 0;
+    flow_deliver_held(flow, fx);
 }
 
 static void resumed(struct flow *flow, struct effects *fx, const struct input *in)
@@ -183,12 +190,14 @@ static bool is_due(const struct flow *flow, uint64_t ns)
 
 static void timed_out(struct flow *flow, struct effects *fx)
 {
-    bool chain = is_due(flow, chained_deadline(flow));
+    bool chain = is_due(flow, chained_deadline(flow)), gone = flow->go_on && is_due(flow, flow->gone_ns);
     if (chain)
         chained_timer(flow, fx);
-    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns)))
+    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns) && !gone))
         return;
-    if (flow->go_on) {
+    if (gone) {
+        flow_client_gone(flow, fx);
+    } else if (flow->go_on) {
         flow->ask.pause.state = flow->ask.pause.state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
         wait_over(flow, fx);
     } else if (flow->stage->timer) {
@@ -370,6 +379,9 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
     case INPUT_CALLED:
         called(flow, fx);
         break;
+    case INPUT_HUNG_UP:
+        flow_hung_up(flow, fx, in->side, in->error);
+        break;
     case INPUT_DRAIN:
         flow->draining = true;
         if (stage->drain)
@@ -445,9 +457,12 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     uint64_t chain = chained_deadline(flow), windows = flow->client.h2 && !flow->closing ? h2_deadline_ns(flow->client.h2) : 0;
-    if (windows && (windows < flow->deadline_ns || !flow->deadline_ns))
+    uint64_t own = flow->deadline_ns;
+    if (flow->go_on && flow->gone_ns && flow->gone_ns < own)
+        own = flow->gone_ns;
+    if (windows && (windows < own || !own))
         return windows;
-    return chain && (chain < flow->deadline_ns || !flow->deadline_ns) ? chain : flow->deadline_ns;
+    return chain && (chain < own || !own) ? chain : own;
 }
 
 bool flow_wants_room(const struct flow *flow, enum side side)

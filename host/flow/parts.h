@@ -152,6 +152,7 @@ struct flow {
     struct ask ask;            /* the question that is open */
     void (*go_on)(struct flow *flow, struct effects *fx); /* NULL, or: a module keeps the flow waiting; this goes on */
     uint64_t left_ns;          /* of the stage's deadline, meanwhile; 0 = none */
+    uint64_t gone_ns;          /* its client has ended its side meanwhile, and counts as gone from then on; 0 = it has not */
     uint8_t step;              /* how far the judgement of the connection has come */
     enum decision judged;      /* what its last finished step said */
     struct target_wish wish;   /* of rewrite hooks, while they run */

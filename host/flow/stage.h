@@ -50,6 +50,11 @@ void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code cod
 /* A module keeps the flow waiting (flow->ask): nothing is read until go_on is called. */
 void flow_deliver_held(struct flow *flow, struct effects *fx); /* what came meanwhile, where nothing waits any more */
 void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx));
+void flow_stop_waiting(struct flow *flow); /* go_on is forgotten, reading and the stage's deadline are as before */
+
+/* hangup.c: a peer has left while a module keeps the flow waiting */
+void flow_hung_up(struct flow *flow, struct effects *fx, enum side side, int error);
+void flow_client_gone(struct flow *flow, struct effects *fx);
 
 /* leg.c */
 void leg_write(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n);
