@@ -157,6 +157,13 @@ class FaultPki:
     def _valid_rsa(self, host):
         return self._one(host, issuer=self.rsa_root, key="2048")
 
+    def _valid_rsa_leaf(self, host):
+        """Below a root with another kind of key."""
+        return self._one(host, key="2048")
+
+    def _valid_ed25519(self, host):
+        return self._one(host, key="ed25519")
+
     def _valid_p384(self, host):
         return self._one(host, key="p384")
 
