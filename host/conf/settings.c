@@ -62,6 +62,8 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_ENUM(S, tls_profile, "strict|default|compat", "default",
                   "what TLS we speak to clients and origins: strict is 1.3 alone; default 1.2 and 1.3, AEAD with forward secrecy; compat also CBC, static RSA, RSA-1024, SHA-1"),
     SOTH_OPT_INT(S, min_rsa_bits, "0", 0, 4096, "shortest RSA key in an origin's chain, 0 = the profile's (2048; compat 1024)"),
+    SOTH_OPT_ENUM(S, upstream_sni_mode, "required|auto|disabled", "auto",
+                  "server name told to origins: the client's, else the host's name; required: an address without one is refused; disabled: none"),
     SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
     SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
     SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
@@ -85,7 +87,7 @@ const struct soth_opt settings_options[] = {
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
     "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after", "http2_enabled", "http2_max_header_list_size",
-    "http3_passthrough", "upstream_sni_mode", "upstream_http2", "crl_files", "allow_keylog",
+    "http3_passthrough", "upstream_http2", "crl_files", "allow_keylog",
     "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
     "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,

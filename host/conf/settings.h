@@ -12,6 +12,7 @@ enum listen_mode { LISTEN_EXPLICIT, LISTEN_REVERSE };
 enum host_header { HOST_HEADER_KEEP, HOST_HEADER_UPSTREAM };
 enum parse_mode { PARSE_STRICT, PARSE_LENIENT };
 enum cert_profile { CERT_MODERN, CERT_COMPAT };
+enum sni_mode { SNI_REQUIRED, SNI_AUTO, SNI_DISABLED };
 enum mismatch { MISMATCH_BLOCK, MISMATCH_AUDIT, MISMATCH_ALLOW };
 enum not_tls { NOT_TLS_TUNNEL, NOT_TLS_BLOCK };
 
@@ -65,6 +66,7 @@ struct settings {
     uint64_t max_http_head_bytes;
     uint32_t tls_profile;             /* enum tls_profile of tls/session.h */
     int64_t min_rsa_bits;             /* 0 = the profile's */
+    uint32_t upstream_sni_mode;       /* enum sni_mode */
     uint32_t downstream_cert_profile; /* enum cert_profile */
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;

@@ -96,9 +96,13 @@ static const char *peer_name(enum side side)
     return side == SIDE_CLIENT ? "downstream" : "upstream";
 }
 
-static struct soth_attr sni_attr(const struct flow *flow)
+/* What the client asked for, or what the origin is told. */
+static struct soth_attr sni_attr(const struct flow *flow, enum side side)
 {
-    return WORD_OR_ABSENT("sni", flow->sni);
+    if (side == SIDE_CLIENT)
+        return WORD_OR_ABSENT("sni", flow->sni);
+    struct soth_span name = tls_origin_sni(flow);
+    return name.n > 0 ? ATTR_TEXT("sni", name) : ABSENT;
 }
 
 /* What the peer of this handshake was offered: the client's own list, or what we offer the origin. */
@@ -109,9 +113,14 @@ static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
+static struct soth_attr verify_code_attr(int code)
+{
+    return NUMBER_IF(code != 0, "tls_verify_code", code < 0 ? -code : code);
+}
+
 void emit_tls_started(struct flow *flow, enum side side)
 {
-    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow, side)};
     emit(flow, SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
@@ -127,7 +136,9 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         WORD_OR_ABSENT("negotiated_alpn", info.alpn),
         ATTR_WORD("peer", peer_name(side)),
         ATTR_BOOL("resumed", info.resumed),
-        sni_attr(flow),
+        sni_attr(flow, side),
+        info.unverified ? ATTR_BOOL("tls_verified", false) : ABSENT,
+        verify_code_attr(info.verify_code),
         WORD_OR_ABSENT("tls_version", info.version),
     };
     emit(flow, SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
@@ -170,7 +181,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
         ATTR_WORD("provider_identity", "soth-mitm"),
         WORD_OR_ABSENT("raw_provider_error", failure->raw),
-        sni_attr(flow),
+        sni_attr(flow, side),
         ATTR_WORD("source_confidence", "authoritative"),
         NUMBER_IF(alert >= 0, "tls_alert", alert),
         NUMBER_IF(f->sys_errno != 0, "tls_errno", f->sys_errno),
@@ -182,7 +193,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         ATTR_WORD("tls_failure_source", "native_authoritative"),
         ATTR_NUMBER("tls_failure_source_count", counts.source),
         ATTR_WORD("tls_ops_provider", "soth-mitm"),
-        NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
+        verify_code_attr(f->verify_code),
     };
     emit(flow, SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
     signal_tls_failed(flow, side, failure, host, alert);

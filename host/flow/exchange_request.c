@@ -37,10 +37,15 @@ static bool origin_ready(const struct flow *flow)
 
 void exchange_connect(struct flow *flow, struct effects *fx)
 {
+    struct refusal why;
     flow->exchange.request_sent = false;
     flow->tls_retry = false;
     if (flow->dialing)
         return;
+    if (flow->origin_tls && !flow->origin.tls && tls_sni_lacks(flow, &why)) {
+        exchange_answer(flow, fx, &why);
+        return;
+    }
     if (origin_ready(flow))
         exchange_origin_ready(flow, fx);
     else if (flow->origin.open && flow->origin_tls && !flow->origin.tls)

@@ -45,18 +45,29 @@ static struct soth_span origin_name(const struct flow *flow)
     return is_replaced(flow) || !flow->sni ? target_name(flow) : soth_span(flow->sni);
 }
 
-static struct soth_span origin_sni(const struct flow *flow)
+struct soth_span tls_origin_sni(const struct flow *flow)
 {
+    if (flow->env->settings->upstream_sni_mode == SNI_DISABLED)
+        return (struct soth_span){"", 0};
     if (flow->sni && !is_replaced(flow))
         return soth_span(flow->sni);
     return flow->target.addr.family ? (struct soth_span){"", 0} : target_name(flow);
+}
+
+bool tls_sni_lacks(const struct flow *flow, struct refusal *why)
+{
+    if (flow->env->settings->upstream_sni_mode != SNI_REQUIRED || tls_origin_sni(flow).n > 0)
+        return false;
+    refusal_set(why, 502, "http_request_error", "the origin is named by its address alone, and upstream_sni_mode is required",
+                CLOSE_ROUTE_PLANNER_FAILED, "sni_required");
+    return true;
 }
 
 void tls_origin_handshake(struct flow *flow, struct effects *fx)
 {
     struct soth_span alpn = tls_offers_alpn(flow) ? soth_span(HTTP11) : (struct soth_span){"", 0};
     struct trust *trust = flow->verdict.overrides & SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY ? flow->env->trust_any : flow->env->trust;
-    flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
+    flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, tls_origin_sni(flow), alpn);
     if (!flow->origin.tls) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
@@ -112,6 +123,11 @@ static void client_begin(struct flow *flow, struct effects *fx)
 
 void tls_origin_begin(struct flow *flow, struct effects *fx)
 {
+    if (tls_sni_lacks(flow, &flow->refusal)) {
+        leg_reset_origin(flow, fx);
+        client_begin(flow, fx);
+        return;
+    }
     stage_enter(flow, &stage_tls_origin, flow_dial_timeout(flow));
     if (flow->origin.open)
         tls_origin_handshake(flow, fx);

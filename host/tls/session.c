@@ -326,6 +326,8 @@ void session_describe(struct session *s, struct session_info *out)
     int suite = wolfSSL_get_current_cipher_suite(s->tls);
     out->cipher = wolfSSL_get_cipher_name_iana_from_suite((unsigned char)(suite >> 8), (unsigned char)suite);
     out->resumed = s->done && wolfSSL_session_reused(s->tls);
+    out->unverified = s->trust && s->trust->skip_verify;
+    out->verify_code = s->verify_code;
     if (wolfSSL_ALPN_GetProtocol(s->tls, &alpn, &n) == WOLFSSL_SUCCESS && alpn && n < sizeof out->alpn)
         memcpy(out->alpn, alpn, n);
 }

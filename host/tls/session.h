@@ -99,6 +99,8 @@ struct session_info {
     const char *cipher;  /* IANA name, "TLS_AES_128_GCM_SHA256" */
     char alpn[32];       /* "" = none */
     int resumed;
+    int unverified;      /* the origin's certificate was not asked for its good name (skip_verify) */
+    int verify_code;     /* wolfSSL's number of what would have been wrong with it, 0 = nothing */
 };
 void session_describe(struct session *session, struct session_info *out);
 
