@@ -47,6 +47,10 @@ struct settings_block_response {
     const char *content_type;
 };
 
+struct settings_client_cert { /* upstream_client_certs */
+    const char *host_pattern, *cert_path, *key_path;
+};
+
 struct settings_cidr {
     struct soth_addr addr;
     uint32_t bits;
@@ -70,6 +74,11 @@ struct settings {
     uint32_t downstream_cert_profile; /* enum cert_profile */
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;
+    struct soth_strings crl_files;       /* whole paths */
+    uint8_t allow_keylog;
+    uint32_t upstream_client_auth_mode;  /* enum client_auth of tls/session.h */
+    struct soth_list upstream_client_certs; /* struct settings_client_cert */
+    uint32_t revocation_policy_mode;     /* enum revocation of tls/session.h */
     struct settings_upstream reverse_upstream;
     uint32_t authority_mismatch; /* enum mismatch */
     uint32_t not_tls;            /* enum not_tls */

@@ -72,6 +72,8 @@ void tls_origin_handshake(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
+    if (flow->staple)
+        session_skip_staple(flow->origin.tls);
     session_output(flow->origin.tls, fx->out[SIDE_ORIGIN]);
     emit_tls_started(flow, SIDE_ORIGIN);
     flow_arm(flow, flow->env->settings->tls_handshake_timeout);
@@ -91,6 +93,9 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
     session_failure(flow->origin.tls, &failure);
     if (session_should_retry(flow->origin.tls) && !flow->tls_retry) {
         flow->tls_retry = true;
+        flow->staple = (uint8_t)session_staple(flow->origin.tls);
+        if (flow->staple < STAPLE_REVOKED)
+            flow->staple = 0;
         leg_reset_origin(flow, fx);
         flow_dial(flow, fx);
         flow_arm(flow, flow_dial_timeout(flow));
@@ -246,6 +251,7 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "cannot make a leaf certificate");
         return;
     }
+    session_log_keys(flow->client.tls, flow->env->keylog);
     session_output(flow->client.tls, fx->out[SIDE_CLIENT]);
     emit_tls_started(flow, SIDE_CLIENT);
     flow->client.bytes -= buffer_size(&flow->held); /* what they were is known inside TLS */

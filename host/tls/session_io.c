@@ -76,5 +76,6 @@ int session_io_send(WOLFSSL *tls, char *p, int n, void *session)
     (void)tls;
     if (!s->out || buffer_append(s->out, p, (size_t)n) < 0)
         return WOLFSSL_CBIO_ERR_GENERAL;
+    s->flight += (size_t)n;
     return n;
 }

@@ -116,6 +116,8 @@ int session_tickets_callback(WOLFSSL *tls, unsigned char name[WOLFSSL_TICKET_NAM
     static const uint8_t no_name[WOLFSSL_TICKET_NAME_SZ];
     int r;
     (void)unused;
+    if (s->keylog && !seal)
+        return WOLFSSL_TICKET_RET_REJECT;
     if (!s->tickets)
         return seal ? WOLFSSL_TICKET_RET_FATAL : WOLFSSL_TICKET_RET_REJECT;
     if (seal) {
