@@ -99,6 +99,16 @@ static const struct row by_client_alert[] = {
      "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca export`) or use ignore_hosts"},
 };
 
+/* What an origin's alert says about the certificate that we showed it. */
+static const struct row by_origin_alert[] = {
+    {42, TLS_REASON_HANDSHAKE, "the origin refused our client certificate (upstream_client_certs)"},
+    {43, TLS_REASON_HANDSHAKE, "the origin cannot use our kind of client certificate (upstream_client_certs)"},
+    {44, TLS_REASON_HANDSHAKE, "the origin takes our client certificate for revoked (upstream_client_certs)"},
+    {45, TLS_REASON_HANDSHAKE, "the origin takes our client certificate for expired (upstream_client_certs); compare the clocks"},
+    {46, TLS_REASON_HANDSHAKE, "the origin refused our client certificate (upstream_client_certs)"},
+    {48, TLS_REASON_HANDSHAKE, "the origin does not know the CA of our client certificate (upstream_client_certs)"},
+};
+
 /* Alerts of either side that say what to do. */
 static const struct row by_alert[] = {
     {40, TLS_REASON_HANDSHAKE, "the peer found no cipher suite, group or certificate in common with us"},
@@ -107,7 +117,7 @@ static const struct row by_alert[] = {
     {80, TLS_REASON_HANDSHAKE, "the peer had an error of its own (internal_error): look at its log"},
     {49, TLS_REASON_HANDSHAKE, "the peer denied access: it may want a client certificate"},
     {112, TLS_REASON_HANDSHAKE, "the origin does not serve the name that the client asked for (SNI)"},
-    {116, TLS_REASON_HANDSHAKE, "the origin wants a client certificate: none is configured, use ignore_hosts to tunnel it"},
+    {116, TLS_REASON_HANDSHAKE, "the origin wants a client certificate: give it one with upstream_client_certs, or use ignore_hosts"},
     {120, TLS_REASON_HANDSHAKE, "the origin speaks none of the protocols that the client offered (ALPN)"},
 };
 
@@ -127,8 +137,8 @@ static const struct row *alert_row(const struct tls_facts *facts)
     const struct row *row = NULL;
     if (facts->alert_rx <= 0) /* none, or close_notify, which says no more than the end does */
         return NULL;
-    if (facts->is_server)
-        row = find(by_client_alert, COUNT(by_client_alert), facts->alert_rx);
+    row = facts->is_server ? find(by_client_alert, COUNT(by_client_alert), facts->alert_rx)
+                           : find(by_origin_alert, COUNT(by_origin_alert), facts->alert_rx);
     if (!row)
         row = find(by_alert, COUNT(by_alert), facts->alert_rx);
     return row ? row : &any;

@@ -81,7 +81,6 @@ static int log_tls13(WOLFSSL *tls, int id, const unsigned char *secret, int size
         [SERVER_HANDSHAKE_TRAFFIC_SECRET] = "SERVER_HANDSHAKE_TRAFFIC_SECRET",
         [CLIENT_TRAFFIC_SECRET] = "CLIENT_TRAFFIC_SECRET_0",
         [SERVER_TRAFFIC_SECRET] = "SERVER_TRAFFIC_SECRET_0",
-        [EXPORTER_SECRET] = "EXPORTER_SECRET",
     };
     if (id >= 0 && (size_t)id < sizeof labels / sizeof labels[0] && labels[id])
         put_line(session, tls, labels[id], secret, size);

@@ -14,6 +14,7 @@
 #include "host/tls/client_identity.h"
 #include "host/tls/leaf.h"
 #include "host/tls/session_state.h"
+#include "host/tls/staple_watch.h"
 #include "host/tls/trust.h"
 
 #include <wolfssl/error-ssl.h>
@@ -167,7 +168,7 @@ enum staple session_staple(struct session *s)
     case OCSP_CERT_REVOKED:
         return STAPLE_REVOKED;
     case BAD_CERTIFICATE_STATUS_ERROR:
-        return STAPLE_INVALID;
+        return s->staple && staple_watch_revoked(s->staple) ? STAPLE_REVOKED : STAPLE_INVALID;
     case OCSP_CERT_UNKNOWN: /* so says the library of one that is missing */
     case OCSP_LOOKUP_FAIL:
         return STAPLE_ABSENT;
@@ -185,6 +186,7 @@ void session_free(struct session *s)
     wolfSSL_free(s->tls);
     leaf_put(s->leaf);
     trust_free(s->trust);
+    staple_watch_free(s->staple);
     free(s);
 }
 
@@ -238,6 +240,8 @@ static void ask_staple(struct session *s)
     s->started = 1;
     if (s->staple_asked && wolfSSL_UseOCSPStapling(s->tls, WOLFSSL_CSR_OCSP, 0) != WOLFSSL_SUCCESS)
         s->staple_asked = 0;
+    if (s->staple_asked)
+        s->staple = staple_watch_new(); /* without it a revoked one is called invalid */
 }
 
 /* With client_auth required: our certificate was in our last flight, or it is not long enough to have it. */
@@ -262,6 +266,8 @@ int session_handshake(struct session *s)
     }
     if (r == WOLFSSL_SUCCESS) {
         s->done = 1;
+        staple_watch_free(s->staple);
+        s->staple = NULL;
         if (s->trust && wolfSSL_version(s->tls) < TLS1_3_VERSION)
             save_resumable(s);
         return 1;
@@ -350,6 +356,8 @@ void session_failure(struct session *s, struct tls_failure *out)
     }
     if (facts.alert_rx < 0)
         facts.alert_rx = s->alert_sniffed;
+    if (facts.error == BAD_CERTIFICATE_STATUS_ERROR && session_staple(s) == STAPLE_REVOKED)
+        facts.error = OCSP_CERT_REVOKED;
     tls_failure_classify(&facts, out);
 }
 

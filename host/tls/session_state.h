@@ -20,6 +20,7 @@ struct session {
     struct trust_lane *lane;         /* client side: its context */
     const struct client_identity *identity; /* client side: shown if asked for, NULL = none */
     struct keylog *keylog;
+    struct staple_watch *staple;     /* client side, while a staple may come in plaintext */
     size_t flight;                   /* bytes written by the last step of the handshake that wrote any */
     uint8_t key[SESSION_KEY_SIZE];   /* server: what tickets are bound to; client: of the session cache */
     int error, verify_code, sys_errno;

@@ -49,7 +49,7 @@ static const struct row rows[] = {
     {"access_denied", ORIGIN(-313, 49, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "client certificate"},
     {"certificate_required", ORIGIN(-313, 116, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "client certificate"},
     {"an alert of no meaning", ORIGIN(-313, 99, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "alert"},
-    {"origin refuses a certificate", ORIGIN(-313, 42, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "alert"},
+    {"origin refuses a certificate", ORIGIN(-313, 42, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "our client certificate"},
     {"warning, then close", ORIGIN_END(-308, 112, 0, 1), TLS_REASON_HANDSHAKE, REJECTED_NO, "SNI"},
     {"EOF", ORIGIN_END(-308, -1, 0, 1), TLS_REASON_EOF_OR_RESET, REJECTED_NO, "hung up"},
     {"EOF before any step", ORIGIN_END(0, -1, 0, 1), TLS_REASON_EOF_OR_RESET, REJECTED_NO, "hung up"},
