@@ -79,6 +79,8 @@ static const struct row by_error[] = {
     {UNKNOWN_RECORD_TYPE, TLS_REASON_OTHER, "the peer does not speak TLS on this port: list the host in ignore_hosts to tunnel it"},
     {VERSION_ERROR, TLS_REASON_HANDSHAKE, "the peer speaks another version of TLS than 1.2 and 1.3, or no TLS at all"},
     {MATCH_SUITE_ERROR, TLS_REASON_HANDSHAKE, "the peer and we have no cipher suite in common"},
+    {HANDSHAKE_SIZE_ERROR, TLS_REASON_HANDSHAKE,
+     "a handshake message of the peer, hello or certificates, is longer than the 18 KiB that we take: use ignore_hosts to tunnel it"},
     {BAD_KEY_SHARE_DATA, TLS_REASON_HANDSHAKE, "the peer's key share is wrong"},
     {ECC_CURVE_ERROR, TLS_REASON_HANDSHAKE, "the peer and we have no group in common (X25519, P-256, P-384)"},
     {OUT_OF_ORDER_E, TLS_REASON_HANDSHAKE, "the peer sent handshake messages out of order, as some do when a session cannot be resumed"},

@@ -30,6 +30,8 @@ int tls_library_accelerated(void);
 struct session_tickets;
 struct session_tickets *session_tickets_new(void);
 void session_tickets_free(struct session_tickets *tickets);
+/* A new key seals from now on; what the two before it have sealed is still opened. Done by itself every 6 h. 0, or negative: the old one goes on. */
+int session_tickets_rotate(struct session_tickets *tickets);
 
 /* What we speak, to both sides; the table is in profile.c. */
 enum tls_profile { TLS_PROFILE_STRICT, TLS_PROFILE_DEFAULT, TLS_PROFILE_COMPAT };

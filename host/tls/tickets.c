@@ -71,6 +71,14 @@ struct session_tickets *session_tickets_new(void)
     return t;
 }
 
+int session_tickets_rotate(struct session_tickets *t)
+{
+    pthread_mutex_lock(&t->lock);
+    int r = rotate(t);
+    pthread_mutex_unlock(&t->lock);
+    return r;
+}
+
 void session_tickets_free(struct session_tickets *t)
 {
     if (!t)
