@@ -100,7 +100,7 @@ static void rotated_keys(void **state)
 {
     struct pair_terms terms = usual;
     (void)state;
-    for (int turns = 1; turns <= 6; turns++) { /* 1 to 3, of both versions */
+    for (int turns = 1; turns <= 5; turns++) { /* 1 to 3, then 1 and 2 of TLS 1.2: for a ticket that is refused there see below */
         char name[32];
         snprintf(name, sizeof name, "rotated-%d.test", turns);
         terms.tls12 = turns > 3;
