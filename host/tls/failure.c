@@ -62,7 +62,7 @@ static const struct row by_error[] = {
     {ASN_NAME_INVALID_E, TLS_REASON_CERT_VALIDATION, "a CA in the origin's chain may not sign for this name (name constraints)"},
     {ASN_CRIT_EXT_E, TLS_REASON_CERT_VALIDATION, "the origin's certificate has a critical extension that is not known here"},
     {ASN_PARSE_E, TLS_REASON_CERT_VALIDATION, "a certificate of the origin cannot be read"},
-    {RSA_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "the origin's RSA key is shorter than 2048 bits"},
+    {RSA_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "an RSA key in the origin's chain is shorter than tls_profile or min_rsa_bits allows"},
     {ECC_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "the origin's ECC key is too short"},
     {CRL_CERT_REVOKED, TLS_REASON_CERT_VALIDATION, "the origin's certificate has been revoked (CRL)"},
     {CRL_MISSING, TLS_REASON_CERT_VALIDATION, "there is no revocation list for the origin's CA"},

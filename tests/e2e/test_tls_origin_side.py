@@ -304,7 +304,9 @@ def test_staple(lab, stapler, mode, case, version):
 def test_key_log(lab, pki, origin, tmp_path, version):
     """Both legs, in NSS format; nothing is resumed meanwhile, so that each connection can be read by itself."""
     log = tmp_path / "keys.log"
-    server = origin(tls=server_context(pki.files("valid", "a.lab.test"), VERSIONS[version]))
+    ends = server_context(pki.files("valid", "a.lab.test"), VERSIONS[version])
+    ends.keylog_filename = str(tmp_path / "origin.log")
+    server = origin(tls=ends)
     p = lab(allow_keylog=True, launch={"env": {"SSLKEYLOGFILE": log}}, workers=1)
     assert str(log) in p.stderr() and "keys" in p.stderr()
     own = tmp_path / "own.log"
@@ -323,8 +325,9 @@ def test_key_log(lab, pki, origin, tmp_path, version):
                                                 "SERVER_TRAFFIC_SECRET_0"]}[version]
     for label in labels:
         assert len([line for line in lines if line.startswith(label + " ")]) == 4, "two connections of two legs"
-    client_saw = [line for line in own.read_text().splitlines() if line.split(" ")[0] in labels]
-    assert client_saw and set(client_saw) <= set(lines), "the client knows the same secrets"
+    for other in (own, tmp_path / "origin.log"):
+        saw = [line for line in other.read_text().splitlines() if line.split(" ")[0] in labels]
+        assert saw and set(saw) <= set(lines), "client and origin know the same secrets"
     assert log.stat().st_mode & 0o077 == 0
 
 

@@ -38,7 +38,7 @@ static const struct row rows[] = {
     {"name constraints", ORIGIN(-198, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "name constraints"},
     {"revoked", ORIGIN(-361, -1, 44), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "revoked"},
     {"no CRL", ORIGIN(-362, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "revocation list"},
-    {"small RSA key", ORIGIN(-409, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "2048"},
+    {"small RSA key", ORIGIN(-409, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "min_rsa_bits"},
     {"bad signature", ORIGIN(-155, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "signature"},
     {"a verify error without a row", ORIGIN(-243, -1, 42), TLS_REASON_CERT_VALIDATION, REJECTED_NO, "refused"},
     {"handshake_failure", ORIGIN(-313, 40, -1), TLS_REASON_HANDSHAKE, REJECTED_NO, "in common"},
