@@ -191,6 +191,7 @@ struct flow {
     bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
     bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
     int cache_hit;             /* of the leaf in use */
+    uint8_t staple;            /* enum staple: one of the origin's was refused, and it is tried again without */
     bool heard, asked;         /* since HTTP began on this connection a byte, a request head was read */
     bool decision_due, closing, draining, dialing, client_left, rejected_likely, tls_retry;
     const char *limit;         /* a limit refuses this flow: its name */

@@ -8,6 +8,7 @@ import pytest
 
 from harness.faultlab import GARBAGE, HTTP_ANSWER, SSH_BANNER, Seen, alert, matches, seen
 from harness.faultlab import VERSIONS as TLS
+from harness.hello import hello, padding, records
 from harness.late_alert import refuse_late
 from harness.timing import scaled
 from harness.tls_clients import CLIENTS, go
@@ -226,3 +227,18 @@ def test_nothing_in_common(lab, server, record_property, case, what):
     assert got[:1] == b"\x15" and len(got) == 7, "a client is told by an alert"
     judge(record_property, case, None, Seen("handshake", str(got[6]), "no"), outcome(lab, host))
     assert got[6] == {"no version in common": 70, "no suite in common": 40, "no group in common": 47}[case]
+
+
+@pytest.mark.parametrize("size,works", [(12000, True), (17000, True), (20000, False), (60000, False)])
+def test_long_hello(lab, server, record_property, size, works):
+    """The TLS library takes hellos of 18 KiB; more is refused with words that say so."""
+    host = f"hello-of-{size}.clients.test"
+    with lab.client().connect(f"{host}:{server.port}") as client:
+        client.send(records(hello(host.encode(), more=padding(size))))
+        kind = client.exactly(5)[0]
+        assert kind == (22 if works else 21)
+        client.close()
+    event = outcome(lab, host)
+    wanted = Seen("eof_or_reset", None, "likely") if works else Seen("handshake", None, "no")
+    judge(record_property, f"hello of {size} bytes", "1.3", wanted, event)
+    assert works or ("18 KiB" in event.at("detail") and "ignore_hosts" in event.at("detail")), event.attrs
