@@ -28,6 +28,21 @@ static int is_listed(const struct ca_certificates *list, const uint8_t *der, siz
     return 0;
 }
 
+int ca_certificates_add(struct ca_certificates *list, const struct ca_certificate *certificate)
+{
+    struct ca_certificate *more = realloc(list->v, (list->n + 1) * sizeof *more);
+    uint8_t *der = malloc(certificate->size);
+    if (more)
+        list->v = more;
+    if (!more || !der) {
+        free(der);
+        return -SOTH_ENOMEM;
+    }
+    more[list->n] = *certificate;
+    more[list->n++].der = memcpy(der, certificate->der, certificate->size);
+    return SOTH_OK;
+}
+
 static int add(struct ca_certificates *list, enum ca_role role, const uint8_t *der, size_t n, int64_t until)
 {
     struct cert_view view;
@@ -35,20 +50,11 @@ static int add(struct ca_certificates *list, enum ca_role role, const uint8_t *d
         return SOTH_OK;
     if (cert_parse(der, n, &view) < 0)
         return -SOTH_EINVALID;
-    struct ca_certificate *more = realloc(list->v, (list->n + 1) * sizeof *more);
-    uint8_t *copy = malloc(n);
-    if (more)
-        list->v = more;
-    if (!more || !copy) {
-        free(copy);
-        return -SOTH_ENOMEM;
-    }
-    struct ca_certificate *c = &list->v[list->n++];
-    *c = (struct ca_certificate){.role = role, .der = memcpy(copy, der, n), .size = n, .not_before = view.not_before, .not_after = view.not_after};
-    c->trusted_until = until && until < view.not_after ? until : view.not_after;
-    cert_name_text(view.subject, c->subject, sizeof c->subject);
-    authority_fingerprint(der, n, c->sha256);
-    return SOTH_OK;
+    struct ca_certificate c = {.role = role, .der = (uint8_t *)der, .size = n, .not_before = view.not_before, .not_after = view.not_after};
+    c.trusted_until = until && until < view.not_after ? until : view.not_after;
+    cert_name_text(view.subject, c.subject, sizeof c.subject);
+    authority_fingerprint(der, n, c.sha256);
+    return ca_certificates_add(list, &c);
 }
 
 /* The first certificate of a text, or all. */
