@@ -68,7 +68,7 @@ int64_t authority_expires(const struct authority *authority);
 
 /* Certificates that clients should trust, the current CA's first; the key is not read. */
 struct ca_certificate {
-    enum ca_role { CA_CURRENT, CA_NEXT, CA_PREVIOUS } role;
+    enum ca_role { CA_CURRENT, CA_NEXT, CA_PREVIOUS } role; /* CA_CURRENT: also what its file has behind it */
     uint8_t *der;
     size_t size;
     int64_t not_before, not_after;

@@ -121,7 +121,7 @@ int authority_certificates(const struct authority_config *config, int64_t now, s
     if (!material_exists(files.cert))
         snprintf(err, err_size, "%s: there is no certificate authority yet; make one with `soth-mitm ca init`", files.cert);
     else
-        r = add_file(out, CA_CURRENT, files.cert, 0, err, err_size);
+        r = add_file(out, CA_CURRENT, files.cert, 1, err, err_size); /* one that is issued has its issuers behind it */
     if (r == 0 && material_exists(files.next_cert)) /* half of one is no successor, and none that matters */
         add_file(out, CA_NEXT, files.next_cert, 0, why, sizeof why);
     if (r == 0)
