@@ -103,7 +103,7 @@ def test_cargo(tool, world, tmp_path):
     cargo = need("cargo")
     version = run([cargo, "--version"], env=os.environ).stdout.decode()
     if tuple(map(int, re.search(r"(\d+)\.(\d+)", version).groups())) < (1, 70):
-        missing(f"{version.strip()} knows no sparse registries; 1.70 does")
+        pytest.skip(f"{version.strip()} knows no sparse registries; 1.70 does")
     real = os.path.expanduser("~/.rustup")
     where = {"RUSTUP_HOME": os.environ.get("RUSTUP_HOME", real)} if os.path.isdir(real) or "RUSTUP_HOME" in os.environ else {}
     (tmp_path / "src").mkdir()
