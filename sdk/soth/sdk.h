@@ -534,7 +534,7 @@ struct soth_module {
     uint32_t min_window, reserved; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
     size_t state_size;   /* of soth_host.flow_state */
     int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_...; NULL: every body */
-    int (*open)(void *self, struct soth_flow *flow);
+    int (*open)(void *self, struct soth_flow *flow); /* after a match that wants it, at once and on the same thread */
     int (*data)(void *self, struct soth_flow *flow, struct soth_cursor *cur);
     int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers); /* before SOTH_CUR_END is told */
     int (*on_timer)(void *self, struct soth_flow *flow);
