@@ -5,6 +5,7 @@
  * flow's verdict and, when refused, its refusal. Nothing is sent and nothing is dialled here.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "host/flow/stage.h"
 
@@ -161,6 +162,13 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
 
 /* ---- messages ---- */
 
+static bool is_coded(struct soth_span content_encoding)
+{
+    static const char identity[] = "identity";
+    size_t n = sizeof identity - 1;
+    return content_encoding.n > 0 && (content_encoding.n != n || strncasecmp(content_encoding.p, identity, n) != 0);
+}
+
 void decide_describe(const struct flow *flow, const struct message *msg, struct soth_message *out, struct soth_connect *connect,
                      struct target *authority)
 {
@@ -176,6 +184,7 @@ void decide_describe(const struct flow *flow, const struct message *msg, struct 
         .status = msg->status,
         .field_count = msg->field_count,
         .fields = msg->fields,
+        .coded = is_coded(msg->content_encoding),
     };
     if (msg->is_request && msg->host.p && target_parse(msg->host, true, flow->target.port, authority, &detail) == CONNECT_OK) {
         connect->host = (struct soth_span){authority->host, authority->host_len};

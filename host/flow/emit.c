@@ -14,12 +14,25 @@
 #define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)
 #define NUMBER_IF(condition, name, value) ((condition) ? ATTR_NUMBER(name, value) : ABSENT)
 
+static void illegal(struct flow *flow)
+{
+    flow->env->counters->illegal_transitions++;
+    flow->state = FLOW_STREAM_CLOSING;
+}
+
+/* What of a body came out of its content coding since it was last asked; absent when nobody decodes it. */
+static struct soth_attr decoded_attr(struct flow *flow, enum side side)
+{
+    uint64_t *told = &flow->exchange.decoded[side], before = *told;
+    if (!chain_decoded(flow->exchange.chain, side == SIDE_CLIENT ? SOTH_TO_SERVER : SOTH_TO_CLIENT, told))
+        return ABSENT;
+    return ATTR_NUMBER("decoded_bytes", *told - before);
+}
+
 static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs, size_t n)
 {
-    if (!fsm_event(&flow->state, flow->source.protocol, kind)) {
-        flow->env->counters->illegal_transitions++;
-        flow->state = FLOW_STREAM_CLOSING;
-    }
+    if (!fsm_event(&flow->state, flow->source.protocol, kind))
+        illegal(flow);
     bus_emit(flow->env->bus, &flow->source, kind, attrs, n);
 }
 
@@ -288,9 +301,10 @@ static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct
     *at += bytes;
     if (unwanted(flow, kind))
         return;
-    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), message_attr(flow), ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
-    attrs[3].type |= SOTH_ATTR_PAYLOAD;
-    attrs[3].number = offset;
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), decoded_attr(flow, side), message_attr(flow), ATTR_NUMBER("offset", offset),
+                                ATTR_BYTES("payload", payload)};
+    attrs[4].type |= SOTH_ATTR_PAYLOAD;
+    attrs[4].number = offset;
     emit(flow, kind, attrs, COUNT(attrs));
 }
 
@@ -329,10 +343,12 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
     with[n] = message_attr(flow);
-    if (fsm_knows(kind))
-        emit(flow, kind, with, n + 1);
-    else
-        bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
+    const uint16_t transport = flow->source.protocol;
+    if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
+        illegal(flow);
+    flow->source.protocol = view->protocol ? view->protocol : transport;
+    bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
+    flow->source.protocol = transport;
 }
 
 void emit_stream_closed(struct flow *flow)
@@ -346,5 +362,7 @@ void emit_stream_closed(struct flow *flow)
         ATTR_WORD("reason_code", close_code_name(flow->close_code)),
         WORD_OR_ABSENT("reason_detail", flow->close_detail),
     };
+    if (flow->hooks.protocol) /* what its last exchange was */
+        flow->source.protocol = flow->hooks.protocol;
     emit(flow, SOTH_EV_STREAM_CLOSED, attrs, COUNT(attrs));
 }

@@ -111,6 +111,7 @@ static void begin(struct flow *flow, const struct message *msg)
     ex->request = PART_BODY;
     ex->safe = msg->framing == FRAMING_NONE && (ex->head_method || soth_span_is(msg->method, "GET") || soth_span_is(msg->method, "OPTIONS"));
     flow->exchange_no++;
+    flow->hooks.protocol = 0;
     flow->asked = true;
     flow->env->counters->exchanges++;
 }

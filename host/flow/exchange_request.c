@@ -134,9 +134,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    payload_body(flow, SIDE_CLIENT, data);
-    if (!ex->discard)
-        chained_data(flow, fx, SIDE_CLIENT, data);
+    payload_body(flow, fx, SIDE_CLIENT, data);
 }
 
 void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_span data)

@@ -198,8 +198,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    payload_body(flow, SIDE_ORIGIN, data);
-    chained_data(flow, fx, SIDE_ORIGIN, data);
+    payload_body(flow, fx, SIDE_ORIGIN, data);
 }
 
 void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data)
