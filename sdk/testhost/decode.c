@@ -91,14 +91,14 @@ void th_match(struct flow *flow, struct head *head, struct head *request, uint32
     uint32_t status = message->status;
     int r = host->module.match ? host->module.match(host->self, th_flow_lend(flow), message) : SOTH_WATCH_BODY;
     th_guard_return(mark);
-    flow->head = NULL;
-    if (r < 0 || r > SOTH_WATCH_BOTH) {
+    if (r < 0 || r > SOTH_WATCH_BOTH)
         th_fault(host, "match returned %d", r);
+    if (r <= SOTH_WATCH_NO || r > SOTH_WATCH_BOTH || (flow->is_over && !was_open)) {
+        flow->head = NULL;
         return;
     }
-    if (r == SOTH_WATCH_NO || (flow->is_over && !was_open))
-        return;
     open_it(flow);
+    flow->head = NULL;
     flow->watches[direction] = true;
     if (r == SOTH_WATCH_BOTH && (direction == SOTH_TO_SERVER || status == 101))
         flow->watches[0] = flow->watches[1] = true;
