@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/talk.h"
 
 void refusal_set(struct refusal *refusal, int status, const char *error, const char *words, enum close_code code, const char *detail)
 {
@@ -77,7 +77,7 @@ static void explain(struct buffer *out, const struct flow *flow, const struct re
 void answer_write(struct flow *flow, struct effects *fx, const struct refusal *refusal, uint8_t minor, bool head_only, bool close)
 {
     const struct settings_block_response *block = &flow->env->settings->block_response;
-    struct buffer body = {0}, reply = {0};
+    struct buffer body = {0};
     struct reply how = {
         .status = refusal->status,
         .error = refusal->error,
@@ -95,8 +95,6 @@ void answer_write(struct flow *flow, struct effects *fx, const struct refusal *r
         explain(&body, flow, refusal);
     }
     how.body = (struct soth_span){(const char *)buffer_data(&body), buffer_size(&body)};
-    if (rewrite_reply(&reply, &how) == 0)
-        leg_write(flow, fx, SIDE_CLIENT, buffer_data(&reply), buffer_size(&reply));
+    talk_reply(flow, fx, &how);
     buffer_fini(&body);
-    buffer_fini(&reply);
 }

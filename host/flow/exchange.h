@@ -4,6 +4,7 @@
 #define HOST_FLOW_EXCHANGE_H
 
 #include "host/flow/stage.h"
+#include "host/flow/talk.h"
 
 struct head {
     struct target target;       /* where the request goes */

@@ -27,6 +27,12 @@ void exchange_drop_head(struct exchange *ex)
     ex->edit = NULL;
 }
 
+void exchange_drop_outgoing(struct exchange *ex)
+{
+    free(ex->outgoing);
+    ex->outgoing = NULL;
+}
+
 void exchange_fini(struct exchange *ex)
 {
     exchange_drop_head(ex);
@@ -34,7 +40,7 @@ void exchange_fini(struct exchange *ex)
         free(ex->trailers[i]);
         ex->trailers[i] = NULL;
     }
-    buffer_fini(&ex->head);
+    exchange_drop_outgoing(ex);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);
     buffer_fini(&ex->peek.bytes);
@@ -46,7 +52,7 @@ static void finish_answer(struct flow *flow, struct effects *fx, const struct re
 {
     struct exchange *ex = &flow->exchange;
     ex->response = PART_DONE;
-    buffer_clear(&ex->head);
+    exchange_drop_outgoing(ex);
     if (ex->peek.complete)
         ex->request = PART_DONE;
     ex->peek.need = 0;
@@ -92,11 +98,8 @@ void exchange_bad_request(struct flow *flow, struct effects *fx, int status, con
 static void begin(struct flow *flow, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    struct buffer head = ex->head;
-    buffer_clear(&head);
-    ex->head = (struct buffer){0};
     exchange_fini(ex);
-    *ex = (struct exchange){.active = true, .head = head};
+    *ex = (struct exchange){.active = true};
     ex->request_framing = msg->framing;
     ex->client_minor = msg->minor;
     ex->close_client = !msg->keep_alive;
@@ -217,17 +220,19 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
     /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
     if (upstream || (!msg->host.p && !head->host.p))
         head->host = exchange_authority_text(&flow->target, flow->origin_tls ? 443 : 80, head->text, sizeof head->text);
-    struct rewrite_request how = {.target = head->origin_form, .host = head->host, .keep_upgrade = msg->wants_upgrade};
     if (ex->edit)
         msg = head_edit_message(ex->edit);
     remember(flow, msg, head);
     if (!chained_match(flow, fx, msg, head->origin_form))
         return;
     if (ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT)) {
-        how.reframe = true;
+        ex->reframe = true;
         ex->request_framing = FRAMING_CHUNKED;
     }
-    if (rewrite_request_head(&ex->head, msg, &how) < 0 || ex->line.failed) {
+    struct message outgoing = *msg;
+    outgoing.target = head->origin_form;
+    outgoing.host = head->host.p ? head->host : msg->host;
+    if (!(ex->outgoing = message_copy(&outgoing)) || ex->line.failed) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
@@ -251,7 +256,7 @@ static void request_waits(struct flow *flow, struct effects *fx, const struct me
         return;
     }
     if (ex->expects && !ex->peek.need) /* nobody but us can ask for the body now */
-        leg_write(flow, fx, SIDE_CLIENT, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        talk_continue(flow, fx);
     ex->peek.need = flow->ask.need_bytes;
 }
 

@@ -14,13 +14,12 @@
 static void send_head(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&ex->head), buffer_size(&ex->head));
-    h1_answers(flow->origin.h1, ex->head_method, false);
+    talk_request_head(flow, fx);
     ex->request_sent = true;
     if (flow->origin.used)
         flow->env->counters->origin_reused++;
     else
-        buffer_fini(&ex->head); /* a fresh connection is not stale: no retry */
+        exchange_drop_outgoing(ex); /* a fresh connection is not stale: no retry */
 }
 
 static void send_peeked(struct flow *flow, struct effects *fx);
@@ -110,19 +109,8 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 
 void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_span data)
 {
-    struct exchange *ex = &flow->exchange;
-    if (!flow->origin.open)
-        return;
-    if (ex->request_framing != FRAMING_CHUNKED) {
-        leg_write(flow, fx, SIDE_ORIGIN, data.p, data.n);
-        return;
-    }
-    struct buffer frame = {0};
-    rewrite_chunk_begin(&frame, data.n);
-    leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&frame), buffer_size(&frame));
-    leg_write(flow, fx, SIDE_ORIGIN, data.p, data.n);
-    leg_write(flow, fx, SIDE_ORIGIN, "\r\n", 2);
-    buffer_fini(&frame);
+    if (talk_origin_listens(flow))
+        talk_request_body(flow, fx, data);
 }
 
 static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
@@ -140,12 +128,8 @@ static void trailers(struct flow *flow, struct effects *fx, const struct message
 void exchange_request_finish(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->request_framing == FRAMING_CHUNKED && !ex->discard && flow->origin.open) {
-        struct buffer frame = {0};
-        rewrite_last_chunk(&frame, ex->trailers[SIDE_CLIENT]);
-        leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&frame), buffer_size(&frame));
-        buffer_fini(&frame);
-    }
+    if (!ex->discard && talk_origin_listens(flow))
+        talk_request_end(flow, fx, ex->trailers[SIDE_CLIENT]);
     ex->request = PART_DONE;
     if (ex->response == PART_DONE)
         exchange_over(flow, fx);

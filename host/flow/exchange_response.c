@@ -32,24 +32,13 @@ static void switching(struct flow *flow, struct effects *fx, const struct messag
     emit_response_headers(flow, msg, false);
     if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
         return;
-    struct rewrite_response how = {.client_minor = ex->client_minor, .keep_upgrade = true, .framing = REWRITE_NONE};
-    struct buffer head = {0};
-    rewrite_response_head(&head, msg, &how);
-    leg_write(flow, fx, SIDE_CLIENT, buffer_data(&head), buffer_size(&head));
-    buffer_fini(&head);
+    talk_switching(flow, fx, msg);
 }
 
 static void interim(struct flow *flow, struct effects *fx, const struct message *msg)
 {
-    struct exchange *ex = &flow->exchange;
     emit_response_headers(flow, msg, true);
-    if (ex->client_minor == 0)
-        return;
-    struct rewrite_response how = {.client_minor = 1, .framing = REWRITE_NONE};
-    struct buffer head = {0};
-    rewrite_response_head(&head, msg, &how);
-    leg_write(flow, fx, SIDE_CLIENT, buffer_data(&head), buffer_size(&head));
-    buffer_fini(&head);
+    talk_interim(flow, fx, msg);
 }
 
 void exchange_of_response(const struct flow *flow, struct soth_message *out, struct soth_connect *connect, struct target *authority, bool named)
@@ -107,12 +96,7 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
     ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method && chained_changes(flow, SIDE_ORIGIN);
     rewrite_plan_response(msg, &ex->plan);
     ex->response_begun = true;
-    struct buffer head = {0};
-    if (rewrite_response_head(&head, msg, &ex->plan) < 0)
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-    else
-        leg_write(flow, fx, SIDE_CLIENT, buffer_data(&head), buffer_size(&head));
-    buffer_fini(&head);
+    talk_response_head(flow, fx, msg);
     ex->response = PART_BODY;
     exchange_drop_head(ex);
 }
@@ -165,7 +149,7 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
     struct refusal why;
     ex->response = PART_BODY;
     ex->origin_keeps = msg->keep_alive && msg->framing != FRAMING_UNTIL_CLOSE;
-    buffer_clear(&ex->head);
+    exchange_drop_outgoing(ex);
     emit_response_headers(flow, msg, false);
     if (remap_response(flow, msg, &v) == DECISION_REFUSED) {
         emit_decision(flow, SOTH_EV_RESPONSE_DECISION, &v);
@@ -213,17 +197,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 
 void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data)
 {
-    struct exchange *ex = &flow->exchange;
-    if (ex->plan.framing != REWRITE_CHUNKED) {
-        leg_write(flow, fx, SIDE_CLIENT, data.p, data.n);
-        return;
-    }
-    struct buffer frame = {0};
-    rewrite_chunk_begin(&frame, data.n);
-    leg_write(flow, fx, SIDE_CLIENT, buffer_data(&frame), buffer_size(&frame));
-    leg_write(flow, fx, SIDE_CLIENT, data.p, data.n);
-    leg_write(flow, fx, SIDE_CLIENT, "\r\n", 2);
-    buffer_fini(&frame);
+    talk_response_body(flow, fx, data);
 }
 
 static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
@@ -241,12 +215,7 @@ static void trailers(struct flow *flow, struct effects *fx, const struct message
 void exchange_response_finish(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    if (ex->plan.framing == REWRITE_CHUNKED) {
-        struct buffer frame = {0};
-        rewrite_last_chunk(&frame, ex->trailers[SIDE_ORIGIN]);
-        leg_write(flow, fx, SIDE_CLIENT, buffer_data(&frame), buffer_size(&frame));
-        buffer_fini(&frame);
-    }
+    talk_response_end(flow, fx, ex->trailers[SIDE_ORIGIN]);
     ex->response = PART_DONE;
     exchange_over(flow, fx);
 }

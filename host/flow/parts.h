@@ -72,9 +72,10 @@ struct exchange {
     bool discard;          /* the request's body is read and dropped: it was answered by us */
     bool ends_early;       /* answered before its end: the rest of the request is not wanted */
     bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
-    bool ready;            /* the head for the origin is written: it may be sent */
+    bool ready;            /* the head for the origin is there: it may be sent */
     bool told;             /* the request's arrival was reported */
     bool remapped;         /* a module sends it elsewhere than its connection */
+    bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
@@ -84,7 +85,7 @@ struct exchange {
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
-    struct buffer head;    /* the request's head as sent, kept until a response begins (retry) */
+    struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
     struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
     uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */

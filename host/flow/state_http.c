@@ -139,7 +139,7 @@ static void client_ended(struct flow *flow, struct effects *fx, int error)
 static bool retry_allowed(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
-    return ex->active && flow->origin.used && ex->safe && !ex->retried && !ex->response_begun && buffer_size(&ex->head) > 0;
+    return ex->active && flow->origin.used && ex->safe && !ex->retried && !ex->response_begun && ex->outgoing;
 }
 
 static void origin_ended(struct flow *flow, struct effects *fx, int error)

@@ -26,7 +26,8 @@ struct head_edit {
 
 static size_t spans_of(const struct message *msg)
 {
-    return msg->method.n + msg->target.n + msg->reason.n + msg->host.n + msg->content_type.n + msg->content_encoding.n + msg->upgrade.n;
+    return msg->method.n + msg->target.n + msg->reason.n + msg->host.n + msg->content_type.n + msg->content_encoding.n + msg->upgrade.n +
+           msg->scheme.n + msg->authority.n + msg->protocol.n;
 }
 
 static struct soth_span move(char **at, struct soth_span s)
@@ -59,7 +60,7 @@ struct message *message_copy(const struct message *msg)
     for (uint32_t i = 0; i < msg->field_count; i++)
         f[i] = (struct soth_field){move(&at, msg->fields[i].name), move(&at, msg->fields[i].value)};
     struct soth_span *const each[] = {&copy->method, &copy->target, &copy->reason, &copy->host, &copy->content_type, &copy->content_encoding,
-                                      &copy->upgrade};
+                                      &copy->upgrade, &copy->scheme, &copy->authority, &copy->protocol};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         *each[i] = move(&at, *each[i]);
     return copy;

@@ -27,7 +27,8 @@ struct message {
     bool expect_continue; /* Expect: 100-continue (requests, HTTP/1.1) */
     bool wants_upgrade;   /* Connection: upgrade together with Upgrade */
     bool connection_names; /* Connection names fields, not only close, keep-alive, upgrade, te */
-    uint8_t minor;        /* HTTP/1.minor: 0 or 1 */
+    bool http2;           /* came over HTTP/2 (h2.h says what is different) */
+    uint8_t minor;        /* HTTP/1.minor: 0 or 1; 1 over HTTP/2 */
     uint16_t status;      /* responses */
     enum framing framing;
     uint64_t content_length; /* with FRAMING_LENGTH; for HEAD and 304 replies `declared_length` has what the field said */
@@ -39,6 +40,7 @@ struct message {
     struct soth_span host;   /* requests: value of Host, p == NULL when absent */
     struct soth_span content_type, content_encoding;
     struct soth_span upgrade; /* value of Upgrade */
+    struct soth_span scheme, authority, protocol; /* requests over HTTP/2: :scheme, :authority, :protocol; p == NULL when absent */
     const struct soth_field *fields;
     const uint8_t *ids; /* enum field_id of each field */
     uint32_t field_count;

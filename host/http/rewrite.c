@@ -116,6 +116,11 @@ static bool request_field_goes(const struct message *msg, uint32_t i)
     return !is_hop_field(msg->ids[i]) && !has_prefix(msg->fields[i].name, "proxy-", 6) && !named_by_connection(msg, i);
 }
 
+static bool has_field(const struct message *msg, unsigned id)
+{
+    return msg->field_count && memchr(msg->ids, (int)id, msg->field_count);
+}
+
 int rewrite_request_head(struct buffer *out, const struct message *msg, const struct rewrite_request *how)
 {
     static const struct soth_span host = {"Host", 4};
@@ -123,7 +128,7 @@ int rewrite_request_head(struct buffer *out, const struct message *msg, const st
     buffer_append(out, " ", 1);
     buffer_append(out, how->target.p, how->target.n);
     buffer_append(out, " HTTP/1.1\r\n", 11);
-    if (how->host.p && msg->host.p == NULL)
+    if (how->host.p && !has_field(msg, FIELD_HOST))
         field(out, host, how->host);
     for (uint32_t i = 0; i < msg->field_count; i++) {
         if (msg->ids[i] == FIELD_HOST)

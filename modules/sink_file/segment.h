@@ -8,22 +8,22 @@
 
 #include <soth/sdk.h>
 
-#define SEGMENT_INDEX ".index.tsv"
+#include "index.h"
 
 struct segment {
     const char *path;
-    char *name;       /* of the file that is open */
-    uint64_t number;  /* 0 = <path> itself */
-    int fd, index_fd; /* -1: none */
-    uint64_t size, index_size;
-    size_t begun, index_begun; /* bytes of an append that failed which are there to stay */
-    int index_locked; /* against mending by whoever opens it next */
-    int64_t torn;     /* bytes that were put aside at open; negative: that had to stay where they are */
-    int is_stream;    /* not a file but a terminal, a pipe or the like: one segment, no index */
+    char *name;      /* of the file that is open */
+    uint64_t number; /* 0 = <path> itself */
+    int fd;          /* -1: none */
+    uint64_t size;
+    size_t begun;    /* see whole_append */
+    struct index index;
+    int64_t torn;    /* bytes that were put aside at open; negative: that had to stay where they are */
+    int is_stream;   /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
 
 /* Opens a new segment behind all that exist; what is no regular file is opened itself. 0, or -SOTH_EIO with errno set and *what the ending
- * of the file's name that it was ("" or SEGMENT_INDEX). */
+ * of the file's name that it was ("" or INDEX_ENDING). */
 int segment_open(struct segment *s, const char *path, int with_index, const char **what);
 int segment_next(struct segment *s); /* closes this one, opens the next */
 /* After somebody may have moved the files away. 0, or -SOTH_EIO with errno set: what is open stays open then. */

@@ -201,7 +201,7 @@ static int take(struct sink *self, const struct soth_event *event)
         self->begun_ns = self->host->monotonic_ns();
     if (is_due(self, before, bytes))
         r = rotate(self, before);
-    if (r == SOTH_OK && self->segment.index_fd >= 0)
+    if (r == SOTH_OK && self->segment.index.fd >= 0)
         r = line_index(&self->rows, event, key, self->segment.number, self->segment.size + self->lines.n - bytes, bytes);
     if (r < 0)
         self->lines.n -= bytes;

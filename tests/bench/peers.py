@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from programs import Program, Unavailable, need, write
+from programs import Direct, Program, Unavailable, need, write
 
 SUITE = "TLS_AES_128_GCM_SHA256"
 
@@ -15,6 +15,7 @@ class Nginx(Program):
     """https to https, upstream connections kept."""
 
     name = "nginx"
+    connection, extra = 'proxy_set_header Connection "";', ""
 
     def prepare(self):
         certs, port = self.bench.certs, self.origin.port
@@ -23,6 +24,8 @@ daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {self.dir}/nginx
 error_log {self.dir}/error.log error;
 events {{ worker_connections 8000; }}
 http {{
+  map $http_upgrade $connection_words {{ default upgrade; "" ""; }}
+  http2_max_concurrent_streams 1000;
   access_log off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 120s;
   client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;
   uwsgi_temp_path {self.dir}/t4; scgi_temp_path {self.dir}/t5;
@@ -30,12 +33,12 @@ http {{
   ssl_conf_command Ciphersuites {SUITE}; ssl_session_cache shared:s:1m;
   upstream origin {{ server 127.0.0.1:{port}; keepalive 64; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{self.port} ssl backlog=4096;
+    listen 127.0.0.1:{self.port} ssl http2 backlog=4096;
     location / {{
-      proxy_pass https://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+      proxy_pass https://origin; proxy_http_version 1.1; {self.connection} proxy_set_header Host $host;
       proxy_ssl_name localhost; proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.3;
       proxy_ssl_verify on; proxy_ssl_trusted_certificate {certs.ca};
-      proxy_buffer_size 16k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
+      proxy_buffer_size 16k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0; {self.extra}
     }}
   }}
 }}
@@ -45,13 +48,21 @@ http {{
         return [need("nginx"), "-p", self.dir, "-c", f"{self.dir}/nginx.conf"]
 
 
+class NginxStream(Nginx):
+    """The same for streams: nothing is buffered, upgrades are passed on."""
+
+    name, streams = "nginx-stream", True
+    connection = "proxy_set_header Connection $connection_words; proxy_set_header Upgrade $http_upgrade;"
+    extra = "proxy_buffering off; proxy_read_timeout 120s;"
+
+
 class Haproxy(Program):
-    front = back = mode = extra = ""
+    front = back = mode = extra = front_more = back_more = ""
 
     def prepare(self):
         certs = self.bench.certs
-        front = f" ssl crt {certs.bundle} ssl-min-ver TLSv1.3" if self.front else ""
-        back = f" ssl verify required ca-file {certs.ca} sni str(localhost) verifyhost localhost" if self.back else ""
+        front = f" ssl crt {certs.bundle} ssl-min-ver TLSv1.3{self.front_more}" if self.front else ""
+        back = f" ssl verify required ca-file {certs.ca} sni str(localhost) verifyhost localhost{self.back_more}" if self.back else ""
         write(f"{self.dir}/haproxy.cfg", f"""
 global
   maxconn 4000
@@ -75,6 +86,10 @@ listen bench
 
 class HaproxyHttp(Haproxy):
     name, mode, front, back, extra = "haproxy-http", "http", True, True, "http-reuse always"
+
+
+class HaproxyH2(HaproxyHttp):
+    name, front_more, back_more = "haproxy-h2", " alpn h2", " alpn h2"
 
 
 class HaproxyTcp(Haproxy):
@@ -127,4 +142,4 @@ class MitmproxyTunnel(Mitmproxy):
     name, options = "mitmproxy-tunnel", ("--ignore-hosts", ".*")
 
 
-ALL = [Nginx, HaproxyHttp, HaproxyTcp, HaproxyCopy, HaproxySplice, Mitmproxy, MitmproxyTunnel]
+ALL = [Direct, Nginx, NginxStream, HaproxyHttp, HaproxyH2, HaproxyTcp, HaproxyCopy, HaproxySplice, Mitmproxy, MitmproxyTunnel]

@@ -38,9 +38,11 @@ class Program:
     through it to the origin)."""
 
     name, way, ours = "", "direct", False
+    load = ""  # a load generator of its own; "" = the plan's
+    streams = False  # its origin is the one that streams
 
     def __init__(self, bench):
-        self.bench, self.origin = bench, bench.origin
+        self.bench, self.origin = bench, bench.stream_origin if self.streams else bench.origin
         self.port, self.process = free_port(), None
         self.dir = os.path.join(bench.dir, self.name)
         self.output = os.path.join(self.dir, "output.txt")
@@ -125,17 +127,18 @@ daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {self.dir}/nginx
 error_log {self.dir}/error.log error;
 events {{ worker_connections 16000; }}
 http {{
-  access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 120s;
+  access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; http2_max_concurrent_streams 1000; keepalive_timeout 120s;
   open_file_cache max=10; open_file_cache_valid 3600s; default_type application/octet-stream;
   client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;
   uwsgi_temp_path {self.dir}/t4; scgi_temp_path {self.dir}/t5;
   ssl_certificate {ca.leaf}; ssl_certificate_key {ca.leaf_key}; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;
   ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_session_cache shared:s:1m;
   server {{
-    listen 127.0.0.1:{self.port} ssl backlog=4096; listen 127.0.0.1:{self.plain_port};
-    listen [::1]:{self.port} ssl backlog=4096;
+    listen 127.0.0.1:{self.port} ssl http2 backlog=4096; listen 127.0.0.1:{self.plain_port};
+    listen [::1]:{self.port} ssl http2 backlog=4096;
     root {files};
     location = /status {{ stub_status; }}
+    location /bench. {{ default_type application/grpc; return 200 "{"0123456789abcde." * 4}"; }}
     location = /1k {{ return 200 "{"0123456789abcde." * 64}"; }}
   }}
 }}
@@ -153,6 +156,33 @@ http {{
                 answer += part
         words = answer.split(b"requests\n")[1].split()
         return int(words[0])
+
+
+class StreamOrigin(Program):
+    """What sends events by schedule and echoes WebSocket messages (stream/serve.c)."""
+
+    name = "stream-origin"
+
+    def command(self):
+        certs = self.bench.certs
+        return [self.bench.stream, "serve", "--port", str(self.port), "--cert", certs.leaf, "--key", certs.leaf_key,
+                "--connections", "50", "--rate", "20"]
+
+    def accepted(self):
+        return 0
+
+
+class Direct(Program):
+    """No program in between: the floor."""
+
+    name, streams = "direct", True
+
+    def start(self, *_, **__):
+        self.port, self.process = self.origin.port, self.origin.process
+        return self
+
+    def stop(self):
+        self.process = None
 
 
 class Certs:

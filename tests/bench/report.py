@@ -18,14 +18,14 @@ def grid(rows):
                                for i, (text, w) in enumerate(zip(row, widths))).rstrip())
 
 
-def ratio(ours, theirs):
+def ratio(ours, theirs, key="value"):
     """The median of the ratios of the same rounds, lowest, highest."""
-    pairs = [a["value"] / b["value"] for a, b in zip(ours, theirs) if b["value"]]
+    pairs = [a[key] / b[key] for a, b in zip(ours, theirs) if b.get(key)]
     return (statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
 
 
 def columns(plan, samples):
-    if plan.name == "idle":
+    if plan.name in ("idle", "sse-idle"):
         return [("sockets/conn", lambda s: f"{fold(s, 'sockets')[0]:.1f}"),
                 ("before MB", lambda s: f"{fold(s, 'before_kb')[0] / 1024:.1f}"),
                 ("held MB", lambda s: f"{fold(s, 'held_kb')[0] / 1024:.1f}"),
@@ -36,7 +36,8 @@ def columns(plan, samples):
         return [("ready line ms", lambda s: cell(fold(s, "ready_ms")))]
     wall = "req/s" if plan.lower_is_better else "MB/s"
     more = [(f"wall {wall}", lambda s: f"{statistics.median(plan.wall(x) for x in s):,.0f}"),
-            ("p50 us", lambda s: f"{fold(s, 'p50_us')[0]:,.0f}"), ("p99 us", lambda s: f"{fold(s, 'p99_us')[0]:,.0f}"),
+            *((f"{key[:3]} us", lambda s, key=key: f"{fold(s, key)[0]:,.0f}" if fold(s, key) else "-") for key in ("p50_us", "p95_us", "p99_us")
+              if any(key in x for taken in samples.values() for x in taken)),
             ("errors", lambda s: str(sum(x["errors"] + x["lost"] for x in s)))]
     if plan.churn:
         more.append(("origin conn/req", lambda s: f"{fold(s, 'origin_per_request')[0]:.2f}"))
@@ -51,7 +52,7 @@ def table(plan, samples):
         if taken:
             rows.append([name, cell(fold(taken)), *(show(taken) for _, show in extra)])
     grid(rows)
-    if plan.name in ("idle", "startup", "memory"):
+    if plan.name in ("idle", "sse-idle", "startup", "memory"):
         return
     spent = [statistics.median(s[key] / plan.units(s) for taken in samples.values() for s in taken)
              for key in ("load_cpu", "origin_cpu")]
@@ -80,9 +81,9 @@ def goals(plan, samples):
         against = samples.get(goal.peer) if goal.peer else mine
         if not mine or not against:
             continue
-        got = ratio(mine, against) if goal.peer else fold(mine, goal.key)
+        got = ratio(mine, against, goal.key) if goal.peer else fold(mine, goal.key)
         met = got[0] <= goal.limit if goal.at_most else got[0] >= goal.limit
-        what = f"x {goal.peer}" if goal.peer else {"grown_mb": "MB kept 5 s after", "slow_mb": "MB at 1 MB/s"}.get(
+        what = f"x {goal.peer}" + (f" ({goal.key})" if goal.key != "value" else "") if goal.peer else {"grown_mb": "MB kept 5 s after", "slow_mb": "MB at 1 MB/s"}.get(
             goal.key, plan.unit)
         text = f"{goal.row}: {got[0]:.2f} {what}, wanted {'at most' if goal.at_most else 'at least'} {goal.limit:g}"
         print(f"  {'met   ' if met else 'MISSED'} {text}")
@@ -105,7 +106,7 @@ def fixed_rate(latency, rate):
 
 def per_thread(plan, samples):
     """CPU of our threads per unit of work; the busiest is the worker."""
-    if not plan.lower_is_better or plan.name in ("idle", "startup", "memory"):
+    if not plan.lower_is_better or plan.name in ("idle", "sse-idle", "startup", "memory"):
         return
     rows = []
     for name, taken in samples.items():

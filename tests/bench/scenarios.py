@@ -5,13 +5,13 @@ peer of the same run, but for memory and start, which are absolute."""
 import select
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import peers
 import procstat
 import subject
 from programs import Unavailable
-from runner import Load, run
+from runner import KINDS, Load, run
 
 
 @dataclass
@@ -34,9 +34,16 @@ class Plan:
     connections: int = 32
     churn: bool = False
     warmup: float = 0.3
+    load: str = "load"  # of runner.KINDS
+    figure: str = ""  # of a sample, instead of CPU
+    streams: int = 0  # h2load: at a time, a connection
+    size: int = 200  # stream: bytes of an event or a message
+    more: list = field(default_factory=list)  # words for the generator
     goals: list = field(default_factory=list)
 
     def value(self, sample):
+        if self.figure:
+            return sample[self.figure]
         if self.lower_is_better:
             return sample["cpu"] / sample["requests"] * 1e6
         return sample["bytes"] / 1e6 / sample["cpu"]
@@ -76,15 +83,16 @@ def idle_round(bench, plan, programs):
     after they were closed."""
     found = {}
     loads = []
-    warm = Plan("", "", "", [], connections=4, warmup=0)
+    warm = replace(plan, connections=4)
+    kind = KINDS[plan.load]
     try:
         for p in programs:
-            with Load(bench, p, warm, 0) as load:
+            with kind(bench, p, warm, 0) as load:
                 load.ready()
         time.sleep(1)
         before = {p.name: (procstat.pss(p.pid), procstat.sockets(p.pid)) for p in programs}
         for p in programs:
-            loads.append((p, Load(bench, p, plan, 0)))
+            loads.append((p, kind(bench, p, plan, 0)))
         for _, load in loads:
             load.ready()
         time.sleep(2)
@@ -203,16 +211,37 @@ PLANS = {plan.name: plan for plan in [
          ["haproxy-copy", "haproxy-splice", "mitmproxy-tunnel", "soth-tunnel"], lower_is_better=False, path="/1m",
          connections=8, goals=[Goal("soth-tunnel", "haproxy-copy", 1.0, False),
                                Goal("soth-tunnel", "haproxy-splice", 1.0, False)]),
+    Plan("h2", "1 KiB GETs, HTTP/2 on both sides, 8 connections with 10 streams each", "us CPU/request",
+         ["nginx", "haproxy-h2", "soth-rev", "soth-rev-noev", "soth-rev-h1"], connections=8, load="h2load", streams=10,
+         goals=[Goal("soth-rev", "soth-rev-h1", 0.9, True), Goal("soth-rev", "haproxy-h2", 1.5, True)]),
+    Plan("h2bulk", "1 MiB GETs, one HTTP/2 connection with one stream", "MB/CPU-s", ["nginx", "haproxy-h2", "soth-rev", "soth-rev-h1"],
+         lower_is_better=False, path="/1m", connections=1, load="h2load", streams=1,
+         goals=[Goal("soth-rev", "soth-rev-h1", 0.8, False)]),
+    Plan("grpc", "calls with a message of 1 KiB, 8 connections with 10 streams each", "us CPU/call",
+         ["haproxy-h2", "soth-rev", "soth-rev-grpc"], path="/bench.Echo/Say", connections=8, load="h2load", streams=10,
+         goals=[Goal("soth-rev-grpc", "soth-rev", 1.1, True)]),
+    Plan("sse", "50 streams with 20 events/s each, from send to receive", "us p50", ["direct", "nginx-stream", "soth-bare", "soth-stream"],
+         path="sse", connections=50, load="stream", figure="p50_us",
+         goals=[Goal("soth-stream", "nginx-stream", 1.05, True), Goal("soth-stream", "nginx-stream", 1.1, True, "p95_us")]),
+    Plan("sse-gzip", "the same, compressed", "us p50", ["direct", "nginx-stream", "soth-bare", "soth-stream"],
+         path="sse", connections=50, load="stream", figure="p50_us", more=["--gzip"],
+         goals=[Goal("soth-stream", "nginx-stream", 1.05, True), Goal("soth-stream", "nginx-stream", 1.1, True, "p95_us")]),
+    Plan("ws", "echo of 1 KiB messages, 8 WebSockets", "us CPU/message", ["nginx-stream", "soth-bare", "soth-stream"],
+         path="ws", connections=8, load="stream", size=1024,
+         goals=[Goal("soth-stream", "soth-bare", 1.15, True), Goal("soth-stream", "nginx-stream", 1.0, True)]),
     Plan("idle", "1,000 idle connections, one request each", "kB/connection",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-noev"], connections=1000, warmup=0,
          goals=[Goal("soth", "", 24, True), Goal("soth", "", 2, True, "grown_mb")]),
+    Plan("sse-idle", "1,000 silent streams of server-sent events", "kB/stream", ["nginx-stream", "soth-bare", "soth-stream"],
+         path="sse", connections=1000, load="stream", warmup=0, more=["--idle"],
+         goals=[Goal("soth-stream", "", 32, True)]),
     Plan("startup", "from exec to the first accepted connection, CA on disk", "ms",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth"], goals=[Goal("soth", "", 15, True)]),
     Plan("memory", "growth under a body of 1 GiB, one connection", "MB at full speed",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-rev"], path="/1g", connections=1, warmup=0,
          goals=[Goal(row, "", 2, True, key) for row in ("soth", "soth-rev") for key in ("value", "slow_mb")]),
 ]}
-SPECIAL = {"idle": idle, "memory": memory, "startup": startup}
+SPECIAL = {"idle": idle, "sse-idle": idle, "memory": memory, "startup": startup}
 
 
 def take_part(bench, plan):

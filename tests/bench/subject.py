@@ -13,6 +13,7 @@ from programs import Program, write
 class Soth(Program):
     name, way, ours = "soth", "connect", True
     events, workers, reverse, policy = True, 1, False, "default: intercept"
+    decoders = ()
 
     def prepare(self):
         self.binary = os.path.join(self.bench.prefix, "bin", "soth-mitm")
@@ -35,7 +36,8 @@ class Soth(Program):
               f"upstream_ca_file: {certs.ca}\n")
 
     def add_modules(self):
-        """A place for the decoders: see Modules."""
+        for name in self.decoders:
+            write(f"{self.dir}/conf.d/20-{name}.yaml", f"module: {name}\nenabled: true\n")
 
     def command(self):
         return [self.binary, "run", "-c", f"{self.dir}/soth-mitm.yaml"]
@@ -86,6 +88,28 @@ class Tunnel(Soth):
     name, policy = "soth-tunnel", "default: intercept, ignore_hosts: [localhost]"
 
 
+class ReverseH1(Reverse):
+    """What HTTP/2 is compared with: the same requests in HTTP/1."""
+
+    name, load = "soth-rev-h1", "load"
+
+
+class ReverseGrpc(Reverse):
+    name, decoders = "soth-rev-grpc", ("grpc",)
+
+
+class Stream(Soth):
+    """Streams with every decoder that sees them."""
+
+    name, streams, decoders = "soth-stream", True, ("content_decode", "sse", "ndjson", "ws", "antihijack")
+
+
+class StreamBare(Stream):
+    """The same without decoders."""
+
+    name, decoders = "soth-bare", ()
+
+
 class Modules(Soth):
     """Interception with the modules of --modules DIR (decoders, say) beside the usual ones."""
 
@@ -98,4 +122,4 @@ class Modules(Soth):
                     write(f"{self.dir}/conf.d/{name}", f.read())
 
 
-ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, Modules]
+ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseGrpc, Stream, StreamBare, Modules]

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/sink_file.c modules/sink_file/line.c modules/sink_file/segment.c */
+/* build: modules/sink_file/sink_file.c modules/sink_file/index.c modules/sink_file/line.c modules/sink_file/parts.c modules/sink_file/segment.c modules/sink_file/whole.c */
 /* sink_file in trouble: what a crash left, disks that are full, files that were moved away, paths that are no files. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The index of an event log: one file of rows for all segments. Two instances share it for a moment, at a reload. */
+#ifndef SINK_FILE_INDEX_H
+#define SINK_FILE_INDEX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define INDEX_ENDING ".index.tsv"
+
+struct index {
+    int fd; /* -1: none */
+    uint64_t size;
+    size_t begun; /* see whole_append */
+    int locked;   /* against mending by whoever opens it next */
+};
+
+/* Opens it, or opens it anew after somebody may have moved it away. What is open stays open when that fails. 0, or -SOTH_EIO with errno
+ * set; the same below. */
+int index_open(struct index *index, const char *log);
+int index_append(struct index *index, const char *p, size_t n);
+
+#endif

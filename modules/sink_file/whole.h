@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Files of whole lines: what is appended is there whole or not at all, and what a crash left behind the last line is put aside. A file
+ * that is written to is locked, so that nobody mends it meanwhile.
+ */
+#ifndef SINK_FILE_WHOLE_H
+#define SINK_FILE_WHOLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* For appending, made when it is not there; with further open flags. A descriptor, or -1 with errno set. */
+int whole_open(const char *name, int flags, uint64_t *size);
+int whole_is_same(int a, int b); /* two descriptors, one file */
+/* A failed write leaves no half line: what it wrote is taken back. Where that is not possible - a pipe, a file that only grows, one that
+ * somebody else has written to - *begun remembers it, and the next attempt, with the same bytes in front, goes on behind it. 0, or
+ * -SOTH_EIO with errno set. */
+int whole_append(int fd, uint64_t *size, size_t *begun, const char *p, size_t n);
+/* What a crash left behind the last line of `file` goes to `aside` (NULL: is dropped). Returns how many bytes that were; negative: it stays
+ * where it is, since nothing is thrown away that was not kept. */
+int64_t whole_mend(const char *file, const char *aside);
+
+#endif
