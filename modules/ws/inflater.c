@@ -13,11 +13,10 @@ struct inflater {
     z_stream z;
 };
 
-static struct inflater *made(unsigned bits)
+static struct inflater *made(void)
 {
     struct inflater *inflater = calloc(1, sizeof *inflater);
-    /* zlib's own deflate may look back 512 bytes where 256 were agreed on */
-    if (inflater && inflateInit2(&inflater->z, bits > 9 ? -(int)bits : -9) != Z_OK) {
+    if (inflater && inflateInit2(&inflater->z, -15) != Z_OK) {
         free(inflater);
         return NULL;
     }
@@ -34,13 +33,13 @@ static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_p
         z->next_out = out;
         z->avail_out = PIECE;
         int r = inflate(z, Z_SYNC_FLUSH);
+        int wish = z->avail_out < PIECE ? put(arg, out, PIECE - z->avail_out) : 0; /* also what came before an error */
+        if (wish < 0)
+            return wish;
         if (r == Z_MEM_ERROR)
             return -SOTH_ENOMEM;
         if (r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END)
             return -SOTH_EINVALID;
-        int wish = z->avail_out < PIECE ? put(arg, out, PIECE - z->avail_out) : 0;
-        if (wish < 0)
-            return wish;
         if (r == Z_STREAM_END && inflateReset(z) != Z_OK) /* a sender may end the stream and begin another (RFC 7692 7.2.3.4) */
             return -SOTH_EINVALID;
         if (r == Z_BUF_ERROR && z->avail_out == PIECE)
@@ -49,10 +48,10 @@ static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_p
     return 0;
 }
 
-int inflater_take(struct inflater **at, unsigned bits, bool fresh, const uint8_t *p, size_t n, bool end, inflater_put *put, void *arg)
+int inflater_take(struct inflater **at, bool fresh, const uint8_t *p, size_t n, bool end, inflater_put *put, void *arg)
 {
     static const uint8_t tail[] = {0, 0, 0xff, 0xff};
-    if (!*at && !(*at = made(bits)))
+    if (!*at && !(*at = made()))
         return -SOTH_ENOMEM;
     int r = 0;
     while (n > 0 && r == 0) {

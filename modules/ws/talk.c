@@ -98,11 +98,12 @@ static int message_take(struct talk *talk, unsigned direction, const uint8_t *p,
         return content(talk, m, p, n);
     struct inflating in = {talk, m};
     bool fresh = talk->extension.fresh[direction];
-    int r = inflater_take(&side->inflater, talk->extension.window[direction], fresh, p, n, end, inflated, &in);
+    int r = inflater_take(&side->inflater, fresh, p, n, end, inflated, &in);
     if (r != -SOTH_EINVALID)
         return r;
     m->violation = "invalid_deflate";
     m->readable = false;
+    bytes_free(&m->data);
     inflater_free(side->inflater);
     side->inflater = NULL;
     side->lost = !fresh;
