@@ -87,7 +87,7 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
     struct place *place = run->way->line[i];
     struct lane *lane = &place->lane[run->direction];
     for (;;) {
-        if (!touched(c))
+        if (!touched(c) && !(r < 0 && place->decoder->module->stage == SOTH_STAGE_CONTENT)) /* what it could not decode is for nobody */
             cursor_pass_all(c);
         lane->in += c->taken;
         lane->out += c->made;

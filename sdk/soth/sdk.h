@@ -425,8 +425,8 @@ struct soth_host {
     /* SOTH_PROTO_WS, ...: of what decoders emit from here on in this exchange, and of stream_closed if it is the flow's last one. */
     void (*protocol)(struct soth_flow *flow, uint32_t protocol);
 
-    /* request and response hooks, rewrite; hdr_get also in a decoder's match and open: the head's fields, in the order of the message, names compared without case. Framing, connection
-     * and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
+    /* request and response hooks, rewrite; hdr_get also in match and open: the head's fields, in the order of the message, names compared without
+     * case. Framing, connection and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
     struct soth_span (*hdr_get)(struct soth_flow *flow, const char *name, uint32_t nth);
     int (*hdr_set)(struct soth_flow *flow, const char *name, struct soth_span value); /* replaces all of that name, or adds */
     int (*hdr_add)(struct soth_flow *flow, const char *name, struct soth_span value);

@@ -93,12 +93,12 @@ void th_match(struct flow *flow, struct head *head, struct head *request, uint32
     th_guard_return(mark);
     if (r < 0 || r > SOTH_WATCH_BOTH)
         th_fault(host, "match returned %d", r);
-    if (r <= SOTH_WATCH_NO || r > SOTH_WATCH_BOTH || (flow->is_over && !was_open)) {
-        flow->head = NULL;
-        return;
-    }
-    open_it(flow);
+    bool wants = r == SOTH_WATCH_BODY || r == SOTH_WATCH_BOTH;
+    if (wants && (!flow->is_over || was_open))
+        open_it(flow);
     flow->head = NULL;
+    if (!wants || (flow->is_over && !was_open))
+        return;
     flow->watches[direction] = true;
     if (r == SOTH_WATCH_BOTH && (direction == SOTH_TO_SERVER || status == 101))
         flow->watches[0] = flow->watches[1] = true;
