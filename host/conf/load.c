@@ -208,6 +208,7 @@ static void place_files(struct settings_file *f)
 {
     struct settings *s = &f->settings;
     size_t n = s->modules_dir.n;
+    s->document = f->root;
     if (*s->conf_d)
         s->conf_d_given = f->root;
     else

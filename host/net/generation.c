@@ -91,8 +91,14 @@ static bool open_trust(struct opening *o)
         .skip_verify = s->upstream_tls_insecure_skip_verify,
         .session_cache = SESSION_CACHE,
         .use_system_store = 1,
+        .profile = s->tls_profile,
+        .min_rsa_bits = (uint32_t)s->min_rsa_bits,
+        .lanes = o->shared->workers,
     };
-    struct trust_config any = {.skip_verify = 1, .session_cache = SESSION_CACHE};
+    struct trust_config any = config;
+    any.skip_verify = 1;
+    any.use_system_store = 0; /* nobody is asked */
+    any.extra_ca_file = NULL;
     o->generation->trust = trust_new(&config, o->err, o->err_size);
     o->generation->trust_any = o->generation->trust ? trust_new(&any, o->err, o->err_size) : NULL;
     if (!o->generation->trust || !o->generation->trust_any)

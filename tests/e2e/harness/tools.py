@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -52,6 +53,15 @@ def node_with_proxies():
         if node and os.path.exists(node) and int(run([node, "--version"]).stdout.decode()[1:].split(".")[0]) >= 24:
             return node
     missing("no Node here reads proxy variables for fetch, 24 does (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
+def go_program(source, out):
+    """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
+    cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
+    run([need("go"), "build", "-o", out, "."], timeout=300, cwd=source,
+        env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
+                      HOME=os.environ.get("HOME", cache)))
+    return out
 
 
 def node_modules():
