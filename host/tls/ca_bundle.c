@@ -43,7 +43,9 @@ static int name_files(struct ca_bundle *b, const struct authority_config *config
 
 char *ca_system_roots(const char *root, size_t *n)
 {
-    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    /* the files themselves before links to them: below another root those may lead out of it */
+    static const char *const places[] = {"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+                                         "/var/lib/ca-certificates/ca-bundle.pem", "/etc/ssl/certs/ca-certificates.crt",
                                          "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char path[4096], why[256], *text;

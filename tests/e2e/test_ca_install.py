@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""`soth-mitm ca install`, `uninstall` and `status`: the layouts of four distributions in scratch roots, this system's own tool in a mount
+"""`soth-mitm ca install`, `uninstall` and `status`: the layouts of five distributions in scratch roots, this system's own tool in a mount
 namespace, browsers' databases, the JDK's store."""
 import os
 import pathlib
@@ -18,7 +18,8 @@ LAYOUTS = {
     "debian": ("usr/local/share/ca-certificates", "etc/ssl/certs/ca-certificates.crt", "usr/sbin/update-ca-certificates", "", []),
     "alpine": ("usr/local/share/ca-certificates", "etc/ssl/certs/ca-certificates.crt", "usr/sbin/update-ca-certificates", "", ["etc/alpine-release"]),
     "fedora": ("etc/pki/ca-trust/source/anchors", "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "usr/bin/update-ca-trust", " extract", []),
-    "arch": ("etc/ca-certificates/trust-source/anchors", "etc/ssl/certs/ca-certificates.crt", "usr/bin/update-ca-trust", "", []),
+    "arch": ("etc/ca-certificates/trust-source/anchors", "etc/ca-certificates/extracted/tls-ca-bundle.pem", "usr/bin/update-ca-trust", "", []),
+    "suse": ("etc/pki/trust/anchors", "var/lib/ca-certificates/ca-bundle.pem", "usr/sbin/update-ca-certificates", "", []),
 }
 
 
@@ -35,7 +36,7 @@ def scratch(folder, layout, code=0):
     root = folder / f"root-{layout}"
     for path in (*files, bundle, tool):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-    if layout in ("fedora", "arch"):  # the others make it with the first certificate
+    if layout in ("fedora", "arch", "suse"):  # the others make it with the first certificate
         (root / anchors).mkdir(parents=True)
     else:
         (root / anchors).parent.mkdir(parents=True)

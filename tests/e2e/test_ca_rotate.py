@@ -3,6 +3,7 @@
 import hashlib
 import re
 import ssl
+import threading
 
 import pytest
 from cryptography import x509
@@ -82,6 +83,39 @@ def test_both_are_given_to_clients(proxy, origin):
     assert "previous:" in shown and "trusted to" in shown
     command(p, "rotate", "--drop-old")
     assert len(certificates(command(p, "export").stdout)) == 1 and old not in certificates(bundle.read_bytes())
+
+
+def test_no_handshake_fails_over_rotations(proxy, origin):
+    """Clients that come all the time, each with the trust.pem of its moment, while the CA is rotated three times."""
+    server, p = origin(tls=True), proxy(workers=2)
+    command(p, "env")
+    trust = p.ca_path.parent / "trust.pem"
+    stop, failures, seen = threading.Event(), [], set()
+
+    def come(number):
+        while not stop.is_set():
+            try:
+                seen.add(fresh(p, server, trust, f"{chr(97 + number)}.origin.test"))
+            except Exception as error:  # whatever it is, it is what this is about
+                failures.append(repr(error))
+                return
+
+    threads = [threading.Thread(target=come, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    signers = []
+    for prepared in (False, True, False):
+        if prepared:
+            command(p, "rotate", "--prepare")
+            p.hangup()
+        command(p, "rotate")
+        p.hangup()
+        signers.append(key_id(current(p)))
+        until(lambda: failures or signers[-1] in seen, 10, "a client that is shown the new one")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures and set(signers) <= seen
 
 
 def test_java_store_has_both(proxy):

@@ -76,14 +76,17 @@ def test_the_page_and_its_links(proxy, resolver):
 
 def test_over_tls(proxy):
     p = proxy()
-    assert run([need("curl"), "-sS", "-x", p.url, "--cacert", p.ca_path, "https://soth.mitm/cert.pem"]).stdout == p.ca_path.read_bytes()
     with p.https("soth.mitm", 443) as client:
         assert client.ask("GET", "/cert.pem", "soth.mitm").body == p.ca_path.read_bytes()
         assert client.ask("HEAD", "/cert.der", "soth.mitm").status == 200
     events = p.closed_as("mitm_http_completed")
     assert [e.kind for e in events] == ["connect_received", "connect_decision", "tls_handshake_started", "tls_handshake_succeeded",
-                                        "request_headers", "response_headers", "stream_closed"]
-    p.wait_closed(2)
+                                        "request_headers", "response_headers", "request_headers", "response_headers", "stream_closed"]
+    curl = [need("curl"), "-sS", "-x", p.url, "--cacert", p.ca_path]  # of HTTP/2 where there is that
+    assert run([*curl, "https://soth.mitm/cert.pem"]).stdout == p.ca_path.read_bytes()
+    assert run([*curl, "https://soth.mitm/"]).stdout.endswith(b"</html>\n")
+    assert b" 404" in run([*curl, "-I", "https://soth.mitm/none"]).stdout
+    p.wait_closed(4)
 
 
 def test_from_nothing_to_trust(proxy, origin, tmp_path):

@@ -46,15 +46,6 @@ def run(args, timeout=60, check=True, env=None, **kwargs):
     return done
 
 
-def go_program(source, out):
-    """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
-    cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
-    run([need("go"), "build", "-o", out, "."], timeout=300, cwd=source,
-        env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
-                      HOME=os.environ.get("HOME", cache)))
-    return out
-
-
 def node_with_proxies():
     """A Node whose fetch reads proxy variables: 24 and later. That of tests/e2e/node, or the machine's."""
     place = os.environ.get("SOTH_E2E_NODE_MODULES") or os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "node", "node_modules")
@@ -62,6 +53,15 @@ def node_with_proxies():
         if node and os.path.exists(node) and int(run([node, "--version"]).stdout.decode()[1:].split(".")[0]) >= 24:
             return node
     missing("no Node here reads proxy variables for fetch, 24 does (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
+def go_program(source, out):
+    """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
+    cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
+    run([need("go"), "build", "-o", out, "."], timeout=300, cwd=source,
+        env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
+                      HOME=os.environ.get("HOME", cache)))
+    return out
 
 
 def node_modules():
