@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 #define SILENCE_MS 300 /* then the origin may have something to say */
 
@@ -136,8 +136,7 @@ static void cleartext_ready(struct flow *flow, struct effects *fx)
         return;
     }
     flow->origin_tls = false;
-    http_begin(flow, fx);
-    http_first_bytes(flow, fx);
+    http_cleartext(flow, fx);
 }
 
 static void look_at_hello(struct flow *flow, struct effects *fx)
@@ -174,6 +173,7 @@ static void look(struct flow *flow, struct effects *fx)
         look_at_hello(flow, fx);
         break;
     case GUESS_HTTP1:
+    case GUESS_HTTP2:
         if (must_be_tls)
             hello_broken(flow, fx, "cleartext HTTP on a TLS listener");
         else
@@ -293,7 +293,7 @@ static void reverse_judge(struct flow *flow, struct effects *fx)
     else if (d == DECISION_GO && up->tls)
         tls_origin_begin(flow, fx);
     else
-        http_begin(flow, fx);
+        http_cleartext(flow, fx);
 }
 
 const struct stage stage_peek = {

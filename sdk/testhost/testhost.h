@@ -61,7 +61,8 @@ struct testhost_case {
     const struct testhost_step *steps;
     size_t step_count;
     const char *trailers[2]; /* "Name: value" lines by direction; NULL: none */
-    /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window") and "detached" where it left.
+    /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window", what
+     * `fail` was told, with " close" behind it) and "detached" or "done" where it left.
      * NULL: any, but always the same. */
     const char *events;
     struct testhost_bytes out[2]; /* what must be relayed (TRANSFORM), what later stages must see (TAP); p NULL: any, but always the same */
