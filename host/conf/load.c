@@ -11,6 +11,8 @@
 #include "host/conf/options_later.h"
 #include "host/conf/place.h"
 
+#define DAY_MS (24u * 3600 * 1000)
+
 struct settings_file {
     struct settings settings;
     struct conf_file *file;
@@ -198,6 +200,8 @@ static void check_rules(struct settings_file *f)
         wrong(f, "upstream_client_auth_mode", "needs certificates: upstream_client_certs: [{host_pattern: NAME, cert_path: FILE, key_path: FILE}]");
     if (!s->upstream_client_auth_mode && s->upstream_client_certs.n)
         wrong(f, "upstream_client_certs", "are shown to nobody: set upstream_client_auth_mode to if_requested or required");
+    if (s->ca.rotate_after && s->ca.rotate_after < DAY_MS)
+        wrong(f, "ca.rotate_after", "is less than a day, expected is 0 (never) or 24h and more, as 2160h");
     check_texts(f);
     s->allow = cidr_list(f, "allow_clients", &s->allow_clients, &s->allow_count);
     s->deny = cidr_list(f, "deny_upstreams", &s->deny_upstreams, &s->deny_count);
@@ -228,6 +232,7 @@ static void place_files(struct settings_file *f)
 {
     struct settings *s = &f->settings;
     size_t n = s->modules_dir.n;
+    s->document = f->root;
     if (*s->conf_d)
         s->conf_d_given = f->root;
     else

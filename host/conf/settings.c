@@ -22,10 +22,13 @@ static const struct soth_opt listen_options[] = {
 static const struct soth_opt ca_options[] = {
     SOTH_OPT_PATH(struct settings_ca, cert_path, 0, "CA certificate in PEM; made at the first start when neither file is there"),
     SOTH_OPT_PATH(struct settings_ca, key_path, 0, "CA private key in PEM, readable by its owner only"),
+    SOTH_OPT_PATH(struct settings_ca, key_passphrase_file, 0, "its first line opens the key; a new key is encrypted with it"),
     {"common_name", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, common_name), "soth-mitm CA", 1, 64, NULL, NULL, 0,
      "of a new CA; a CA on disk keeps the subject it has"},
     {"organization", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, organization), "soth-mitm", 1, 64, NULL, NULL, 0, "of a new CA"},
     SOTH_OPT_INT(struct settings_ca, leaf_cache_capacity, "1024", 0, 1000000, "leaf certificates kept ready, 0 = none"),
+    SOTH_OPT_DURATION(struct settings_ca, rotate_after, "0", 0, HOURS(24 * 3650),
+                      "age at which a successor takes the CA's place (docs/trust.md), 0 = never, else 24h or more"),
     SOTH_OPT_INT(struct settings_ca, leaf_days, "30", 3, 30, "validity of a leaf, two days of backdating included"),
     SOTH_OPT_END,
 };
@@ -59,9 +62,13 @@ const struct soth_opt settings_options[] = {
     {"conf_d", SOTH_OPT_T_PATH, 0, offsetof(S, conf_d), "", 0, 0, NULL, NULL, 0,
      "directory of the files that enable modules; default conf.d beside this file, if it is there"},
     SOTH_OPT_MAP(S, ca, ca_options, "the certificate authority that signs leaves"),
+    SOTH_OPT_BOOL(S, http2_enabled, "true", "false: clients are not offered HTTP/2, and it is not taken from them"),
+    SOTH_OPT_SIZE(S, http2_max_header_list_size, "65536", 1024, 1048576, "limit of the fields of one HTTP/2 head, as RFC 7541 4.1 counts"),
     SOTH_OPT_ENUM(S, connect_parse_mode, "strict|lenient", "strict", "how CONNECT targets are read"),
     SOTH_OPT_BOOL(S, strict_header_mode, "true", "false: repair what RFC 9112 allows to repair in responses"),
     SOTH_OPT_SIZE(S, max_http_head_bytes, "65536", 1024, 1048576, "limit of a request or response head"),
+    SOTH_OPT_ENUM(S, upstream_http2, "mirror|always|never", "mirror",
+                  "mirror: origins are offered HTTP/2 when the client offers it; always: also for other clients; never"),
     SOTH_OPT_ENUM(S, downstream_cert_profile, "modern|compat", "modern", "leaves with ECDSA P-256 or RSA-2048 keys"),
     SOTH_OPT_PATH(S, upstream_ca_file, 0, "CA certificates in PEM, trusted for origins besides the system's"),
     SOTH_OPT_BOOL(S, upstream_tls_insecure_skip_verify, "false", "true: certificates of origins are not verified"),
@@ -78,6 +85,9 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_LIST(S, upstream_client_certs, client_cert_options, struct settings_client_cert, "certificates for origins that ask for one, the first that matches"),
     SOTH_OPT_ENUM(S, revocation_policy_mode, "off|passive_observe|enforce_staple", "passive_observe",
                   "OCSP responses stapled by origins: not asked for; told of in events; or required to be there and good"),
+    SOTH_OPT_ENUM(S, tls_learning, "off|observe|bypass", "observe",
+                  "what policy_tls_learning does with hosts whose clients refuse our certificates: nothing, count and tell, or tunnel them for a while"),
+    SOTH_OPT_DURATION(S, tls_bypass_ttl, "15m", 1000, HOURS(24 * 30), "how long such a host is tunnelled"),
     SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
     SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
     SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
@@ -88,6 +98,7 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_STRINGS(S, deny_upstreams, "[169.254.0.0/16, \"fe80::/10\"]", "networks that are never connected to"),
     SOTH_OPT_STRINGS(S, redact_headers, "[]", "fields whose values never get into events, besides Authorization, Cookie, X-Api-Key and their like"),
     SOTH_OPT_INT(S, max_concurrent_flows, "16384", 1, 10000000, "client connections at once; one more is answered 503"),
+    SOTH_OPT_INT(S, http2_max_concurrent_streams, "128", 1, 100000, "streams that one HTTP/2 client may have open"),
     SOTH_OPT_DURATION(S, upstream_connect_timeout, "10s", 10, HOURS(1), "limit of connecting to an origin"),
     SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),
     SOTH_OPT_DURATION(S, idle_timeout, "10m", 100, HOURS(24), "a connection on which nothing moves is ended"),
@@ -100,8 +111,6 @@ const struct soth_opt settings_options[] = {
 
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
-    "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after", "http2_enabled", "http2_max_header_list_size",
-    "http3_passthrough", "upstream_http2", "tls_learning", "tls_bypass_ttl", "route_mode",
-    "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "http2_max_concurrent_streams", "max_in_flight_bytes",
+    "listen[].client_ca_file", "http3_passthrough", "route_mode", "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };

@@ -47,7 +47,7 @@ static void limit_to_tls12(struct session *s, const struct authority *authority,
 {
     size_t key_size;
     struct soth_span der = leaf_der(leaf);
-    const uint8_t *key = private_key_traditional(authority->leaf_key, &key_size);
+    const uint8_t *key = private_key_traditional(authority->issuer->leaf_key, &key_size);
     WOLFSSL_CTX *old = wolfSSL_CTX_new(wolfTLSv1_2_server_method());
     assert_non_null(old);
     assert_int_equal(wolfSSL_CTX_use_certificate_buffer(old, (const uint8_t *)der.p, (long)der.n, WOLFSSL_FILETYPE_ASN1), WOLFSSL_SUCCESS);

@@ -168,7 +168,7 @@ static void small_key(void **state)
     (void)state;
     struct private_key *key = private_key_parse(small_rsa, strlen(small_rsa), &fault);
     assert_non_null(key);
-    assert_int_equal(cert_make_leaf(world.authority->key, &world.authority->cert, key, soth_span("a.test"), &valid, &cert), 0);
+    assert_int_equal(cert_make_leaf(world.authority->issuer->key, &world.authority->issuer->cert, key, soth_span("a.test"), &valid, &cert), 0);
     const uint8_t *der = private_key_traditional(key, &n);
     pair_open(&pair, &world, &usual);
     assert_int_equal(wolfSSL_SetMinRsaKey_Sz(pair.server->tls, 1024), WOLFSSL_SUCCESS);
