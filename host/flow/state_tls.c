@@ -73,11 +73,12 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
     struct tls_failure failure;
     char detail[64];
     session_failure(flow->origin.tls, &failure);
-    if (session_should_retry(flow->origin.tls) && !flow->tls_retry) {
-        flow->tls_retry = true;
-        flow->staple = (uint8_t)session_staple(flow->origin.tls);
-        if (flow->staple < STAPLE_REVOKED)
-            flow->staple = 0;
+    bool staple = session_staple(flow->origin.tls) >= STAPLE_REVOKED; /* each reason once: both may come, one after the other */
+    if (session_should_retry(flow->origin.tls) && !(staple ? flow->staple != STAPLE_UNASKED : flow->tls_retry)) {
+        if (staple)
+            flow->staple = (uint8_t)session_staple(flow->origin.tls);
+        else
+            flow->tls_retry = true;
         leg_reset_origin(flow, fx);
         flow_dial(flow, fx);
         flow_arm(flow, flow_dial_timeout(flow));

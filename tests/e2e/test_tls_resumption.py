@@ -62,13 +62,14 @@ def test_a_ticket_of_another_name_is_none(proxy, origin, tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_ticket_outlives_a_reload_but_not_the_process(proxy, origin, tmp_path, version):
-    server, p = origin(tls=True), proxy(folder=tmp_path / "p")
+    server, p = origin(tls=True), proxy()
     s_client(p, "origin.test", server.port, version, tmp_path, "-sess_out", tmp_path / "s")
     p.reload()
     assert "Reused, TLS" in s_client(p, "origin.test", server.port, version, tmp_path, "-sess_in", tmp_path / "s")
     p.stop()
-    p.start()
-    assert "New, TLS" in s_client(p, "origin.test", server.port, version, tmp_path, "-sess_in", tmp_path / "s")
+    other = proxy(ca={"cert_path": str(p.ca_path), "key_path": str(p.ca_key)})
+    other.ca_path = p.ca_path
+    assert "New, TLS" in s_client(other, "origin.test", server.port, version, tmp_path, "-sess_in", tmp_path / "s")
 
 
 def test_a_ticket_of_another_profile_is_none(proxy, origin, tmp_path):
