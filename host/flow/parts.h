@@ -81,6 +81,7 @@ struct exchange {
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
+    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
     enum framing request_framing;

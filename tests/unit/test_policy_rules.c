@@ -500,7 +500,7 @@ static void mistakes_are_named(void **state)
          "rules[0].ja4: 'q13*' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
         {"rules: [{id: a, action: block, ja4: t13d1516h2_8DAAF6152771_e5627efa2ab1}]",
          "rules[0].ja4: 't13d1516h2_8DAAF6152771_e5627efa2ab1' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
-        {"rules: [{id: a, action: block, path: /, ja4: \"*\"}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method or path; write two rules\n"},
+        {"rules: [{id: a, action: block, path: /, ja4: \"*\"}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method, path or grpc_*; write two rules\n"},
         {"rules: [{id: a, action: block, method: [GET, post]}]",
          "rules[0].method: 'post' would match nothing: methods have a case, this one is sent in capitals\n"},
         {"rules: [{id: a, action: block, method: \"GET /\"}]", "rules[0].method: 'GET /' is not a request method\n"},
