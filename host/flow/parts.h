@@ -136,6 +136,7 @@ struct mux {
     bool wants_origin;       /* a stream waits for a connection that nobody has begun to make */
     bool failed;             /* it could not be made: those who wait are answered with `refusal` */
     bool parting;            /* the client was told that no further streams are taken */
+    bool dismissed;          /* it has said that it opens none */
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;
