@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 """gRPC through CONNECT with grpc-go: grpcurl in front of a server in Python. HTTPS_PROXY is honoured by Go for any name but localhost."""
 import json
-import os
-import shutil
 
 import pytest
 
 from harness.grpc_peers import GrpcServer
-from harness.tools import clean_env, missing, run
+from harness.tools import clean_env, lane_tool, run
 
 PROTO = """syntax = "proto3";
 package test;
@@ -21,12 +19,6 @@ service Echo {
 """
 
 
-def grpcurl_path():
-    """scripts/setup --lanes puts it into build/tools."""
-    here = os.path.join(os.path.dirname(__file__), "..", "..", "build", "tools", "grpcurl")
-    return os.environ.get("SOTH_E2E_GRPCURL") or shutil.which("grpcurl") or (here if os.path.exists(here) else missing("grpcurl is not installed (scripts/setup --lanes)"))
-
-
 @pytest.fixture(scope="module")
 def server(authority):
     one = GrpcServer(authority.leaf("origin.test"))
@@ -37,7 +29,7 @@ def server(authority):
 @pytest.fixture
 def call(proxy, server, tmp_path):
     (tmp_path / "echo.proto").write_text(PROTO)
-    tool = grpcurl_path()
+    tool = lane_tool("grpcurl")
 
     def start(method, data, *args, check=True, **settings):
         p = proxy(extra_modules=[{"module": "grpc"}], **settings)

@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: MPL-2.0
 """h2spec, all of its cases, against a reverse listener with TLS: in front of an HTTP/1.1 origin, and through the relay to an HTTP/2 origin. What
 may fail is listed in h2spec-exceptions.txt with its reason; a case that is listed and passes fails the test, too."""
-import os
 import pathlib
 import re
-import shutil
 import xml.etree.ElementTree as xml
 
 import pytest
 
 from harness.h2 import H2Origin
-from harness.tools import missing, run
+from harness.tools import lane_tool, run
 
 HERE = pathlib.Path(__file__).parent
-
-
-def tool():
-    here = HERE / ".." / ".." / "build" / "tools" / "h2spec"
-    return os.environ.get("SOTH_E2E_H2SPEC") or shutil.which("h2spec") or (here if here.exists() else missing("h2spec is not installed (scripts/setup --lanes)"))
 
 
 def exceptions(kind):
@@ -39,7 +32,7 @@ def results(report):
 
 @pytest.mark.parametrize("kind", ["h1", "h2"])
 def test_h2spec(proxy, authority, tmp_path, kind):
-    program = tool()
+    program = lane_tool("h2spec")
     chain, key = authority.leaf("localhost", "127.0.0.1")
     origin = H2Origin(authority.leaf("origin.test") if kind == "h2" else None, http1=kind == "h1")
     try:
