@@ -11,6 +11,7 @@
 #include "host/flow/exchange.h"
 #include "host/flow/onboarding.h"
 #include "host/flow/stream.h"
+#include "host/http/grpc.h"
 
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
@@ -120,6 +121,7 @@ static void begin(struct flow *flow, const struct message *msg)
     ex->client_minor = msg->minor;
     ex->close_client = !msg->keep_alive || flow->is_stream; /* a stream carries one exchange */
     ex->head_method = soth_span_is(msg->method, "HEAD");
+    ex->grpc_type = grpc_answer_type(msg);
     ex->wants_upgrade = msg->wants_upgrade;
     ex->expects = msg->expect_continue;
     ex->request = PART_BODY;

@@ -81,6 +81,7 @@ struct exchange {
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
+    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
     enum framing request_framing;
@@ -136,6 +137,7 @@ struct mux {
     bool wants_origin;       /* a stream waits for a connection that nobody has begun to make */
     bool failed;             /* it could not be made: those who wait are answered with `refusal` */
     bool parting;            /* the client was told that no further streams are taken */
+    bool dismissed;          /* it has said that it opens none */
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;

@@ -79,6 +79,10 @@ static void end_if_done(struct flow *flow, struct effects *fx)
         return;
     if (flow->refusal.status && flow->asked)
         flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+    else if (flow->mux->dismissed && flow->asked)
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    else if (flow->mux->dismissed)
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
     else if (flow->mux->parting && !flow->mux->grace)
         flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }

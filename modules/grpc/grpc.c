@@ -172,7 +172,7 @@ static int match_request(struct grpc *g, struct soth_flow *flow, const struct so
     int by_path = kind == CALL_NONE && path_is_listed(g, message->target);
     if (message->coded || (kind == CALL_NONE && !by_path) || (kind > CALL_GRPC && !g->grpc_web))
         return SOTH_WATCH_NO;
-    call_names(message->target, &service, &method);
+    path_call(message->target, &service, &method);
     seen.kind = by_path ? CALL_GRPC : kind;
     seen.by_path = (uint8_t)by_path;
     set_name(&seen.service, service);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/match/path.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
 /* needs: CODING */
 /* The pure parts of the module grpc: framing (tests/golden/grpc/frames.md), base64 and trailers of gRPC-Web, which heads are calls and whose. */
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 #include "modules/grpc/call.h"
 #include "modules/grpc/frames.h"
 #include "modules/grpc/web.h"
+#include "modules/match/path.h"
 
 /* ---- framing ---- */
 
@@ -180,7 +181,7 @@ static void whose_calls(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         struct soth_span service, method;
-        call_names(soth_span(targets[i].target), &service, &method);
+        path_call(soth_span(targets[i].target), &service, &method);
         assert_int_equal(service.p != NULL, targets[i].service != NULL);
         assert_int_equal(method.p != NULL, targets[i].method != NULL);
         assert_true(!service.p || soth_span_is(service, targets[i].service));

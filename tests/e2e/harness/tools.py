@@ -71,3 +71,14 @@ def node_modules():
         if place and os.path.isdir(os.path.join(place, "undici")):
             return place
     missing("undici is not installed (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
+def lane_tool(name):
+    """A program that only lanes install (scripts/setup --lanes, into build/tools); SOTH_LANE=1 says that this is one."""
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "build", "tools", name)
+    path = shutil.which(name) or (here if os.path.exists(here) else None)
+    if path:
+        return path
+    if os.environ.get("SOTH_LANE") == "1":
+        pytest.fail(f"{name} is not installed: scripts/setup --lanes")
+    pytest.skip(f"{name} is not installed (scripts/setup --lanes)")
