@@ -22,10 +22,13 @@ static const struct soth_opt listen_options[] = {
 static const struct soth_opt ca_options[] = {
     SOTH_OPT_PATH(struct settings_ca, cert_path, 0, "CA certificate in PEM; made at the first start when neither file is there"),
     SOTH_OPT_PATH(struct settings_ca, key_path, 0, "CA private key in PEM, readable by its owner only"),
+    SOTH_OPT_PATH(struct settings_ca, key_passphrase_file, 0, "its first line opens the key; a new key is encrypted with it"),
     {"common_name", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, common_name), "soth-mitm CA", 1, 64, NULL, NULL, 0,
      "of a new CA; a CA on disk keeps the subject it has"},
     {"organization", SOTH_OPT_T_STRING, 0, offsetof(struct settings_ca, organization), "soth-mitm", 1, 64, NULL, NULL, 0, "of a new CA"},
     SOTH_OPT_INT(struct settings_ca, leaf_cache_capacity, "1024", 0, 1000000, "leaf certificates kept ready, 0 = none"),
+    SOTH_OPT_DURATION(struct settings_ca, rotate_after, "0", 0, HOURS(24 * 3650),
+                      "age at which a successor takes the CA's place (docs/trust.md), 0 = never, else 24h or more"),
     SOTH_OPT_INT(struct settings_ca, leaf_days, "30", 3, 30, "validity of a leaf, two days of backdating included"),
     SOTH_OPT_END,
 };
@@ -63,6 +66,12 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_PATH(S, upstream_ca_file, 0, "CA certificates in PEM, trusted for origins besides the system's"),
     SOTH_OPT_BOOL(S, upstream_tls_insecure_skip_verify, "false", "true: certificates of origins are not verified"),
     SOTH_OPT_MAP(S, reverse_upstream, upstream_options, "the origin behind listeners of mode reverse"),
+    SOTH_OPT_ENUM(S, tls_profile, "strict|default|compat", "default",
+                  "what TLS we speak to clients and origins: strict is 1.3 alone; default 1.2 and 1.3, AEAD with forward secrecy; compat also CBC, static RSA, RSA-1024, SHA-1"),
+    SOTH_OPT_INT(S, min_rsa_bits, "0", 0, 4096, "shortest RSA key in an origin's chain, 0 = the profile's (2048; compat 1024)"),
+    SOTH_OPT_ENUM(S, tls_learning, "off|observe|bypass", "observe",
+                  "what policy_tls_learning does with hosts whose clients refuse our certificates: nothing, count and tell, or tunnel them for a while"),
+    SOTH_OPT_DURATION(S, tls_bypass_ttl, "15m", 1000, HOURS(24 * 30), "how long such a host is tunnelled"),
     SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
     SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
     SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
@@ -86,9 +95,6 @@ const struct soth_opt settings_options[] = {
 
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
-    "listen[].client_ca_file", "ca.key_passphrase_file", "ca.rotate_after",
-    "http3_passthrough", "tls_profile", "upstream_sni_mode", "min_rsa_bits", "crl_files", "allow_keylog",
-    "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "tls_learning", "tls_bypass_ttl", "route_mode",
-    "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
+    "listen[].client_ca_file", "http3_passthrough", "upstream_sni_mode", "crl_files", "allow_keylog", "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "route_mode", "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };

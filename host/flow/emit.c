@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "host/event/lesson.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
 
@@ -128,10 +129,21 @@ static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
+static struct soth_attr ja3_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja3", side == SIDE_CLIENT && flow->hello ? flow->hello->ja3 : NULL);
+}
+
+static struct soth_attr ja4_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja4", side == SIDE_CLIENT && flow->hello ? flow->hello->ja4 : NULL);
+}
+
 /* A connection that a stream has made for itself is its connection's all the same. */
 void emit_tls_started(struct flow *flow, enum side side)
 {
-    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ja3_attr(flow, side), ja4_attr(flow, side),
+                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
@@ -144,6 +156,8 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
         WORD_OR_ABSENT("cipher", info.cipher),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         WORD_OR_ABSENT("negotiated_alpn", info.alpn),
         ATTR_WORD("peer", peer_name(side)),
         ATTR_BOOL("resumed", info.resumed),
@@ -153,12 +167,14 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
 }
 
-static void signal_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert)
+/* The failure as policies with a signal hook get it. false: there is none. */
+static bool ask_learners(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert,
+                         struct soth_signal *signal)
 {
     if (!(flow->env->hooks & SOTH_HOOK_SIGNAL))
-        return;
-    flow->env->signal(flow->env->policy, &(struct soth_signal){
-        .size = sizeof(struct soth_signal),
+        return false;
+    *signal = (struct soth_signal){
+        .size = sizeof *signal,
         .authoritative = 1,
         .flow_id = flow->source.flow_id,
         .peer = peer_name(side),
@@ -170,7 +186,21 @@ static void signal_tls_failed(struct flow *flow, enum side side, const struct tl
         .client = flow->source.client_addr,
         .alert = alert >= 0 ? (uint32_t)alert : UINT32_MAX,
         .port = flow->target.port,
-    });
+        .raw_error = soth_span(failure->raw),
+        .identity = soth_span("soth-mitm"),
+        .detail = soth_span(failure->detail),
+        .verify_code = (uint32_t)(failure->facts.verify_code < 0 ? -failure->facts.verify_code : failure->facts.verify_code),
+        .lesson = signal->lesson,
+    };
+    flow->env->signal(flow->env->policy, signal);
+    return signal->lesson->reason_code != NULL;
+}
+
+static void emit_audit(struct flow *flow, const struct soth_signal *signal)
+{
+    struct soth_attr attrs[LESSON_ATTRS];
+    lesson_audit(signal, attrs);
+    bus_emit(flow->env->bus, &flow->source, SOTH_EV_TLS_LEARNING_AUDIT, attrs, COUNT(attrs));
 }
 
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure)
@@ -181,10 +211,15 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
     const struct tls_facts *f = &failure->facts;
     int alert = f->alert_rx >= 0 ? f->alert_rx : f->alert_tx;
     const char *reason = tls_reason_name(failure->reason);
+    struct soth_lesson lesson = {.size = sizeof lesson};
+    struct soth_signal signal = {.lesson = &lesson};
+    bool taught = ask_learners(flow, side, failure, host, alert, &signal);
     struct soth_attr attrs[] = {
         alpn_attr(flow, side),
         WORD_OR_ABSENT("detail", failure->detail),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         ATTR_WORD("normalized_reason", reason),
         ATTR_WORD("peer", peer_name(side)),
         side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
@@ -201,11 +236,14 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         ATTR_NUMBER("tls_failure_reason_count", counts.reason),
         ATTR_WORD("tls_failure_source", "native_authoritative"),
         ATTR_NUMBER("tls_failure_source_count", counts.source),
+        WORD_OR_ABSENT("tls_learning_decision", taught ? lesson_decision(&lesson) : NULL),
+        WORD_OR_ABSENT("tls_learning_reason_code", lesson.reason_code),
         ATTR_WORD("tls_ops_provider", "soth-mitm"),
         NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
     };
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
-    signal_tls_failed(flow, side, failure, host, alert);
+    if (taught)
+        emit_audit(family_connection(flow), &signal);
 }
 
 static const char *version_text(const struct message *msg)

@@ -124,6 +124,8 @@ static void read_plaintext(struct flow *flow, struct effects *fx, enum side side
         }
         if (n == 0)
             leg_deliver_end(flow, fx, side, 0);
+        else if (n == -SOTH_ETLS && session_is_refused(tls) && flow->stage->tls_failed) /* late, but it is the handshake's failure */
+            flow->stage->tls_failed(flow, fx, side);
         else if (n == -SOTH_ETLS)
             leg_deliver_end(flow, fx, side, ENDED_WITHOUT_NOTIFY);
         return;

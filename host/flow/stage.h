@@ -140,6 +140,7 @@ void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS 
 void tls_origin_secured(struct flow *flow);                       /* reports success */
 /* false: another connection is being dialled, without the session that failed */
 bool tls_origin_failed(struct flow *flow, struct effects *fx);
+void tls_client_failed(struct flow *flow, struct effects *fx); /* ends the flow */
 void http_begin(struct flow *flow, struct effects *fx);
 void http_arm(struct flow *flow);    /* the deadline of where the exchange is now */
 void stream_begin(struct flow *flow); /* a stream's exchange, whose head waits in its strand */

@@ -270,7 +270,11 @@ static void http_secured(struct flow *flow, struct effects *fx, enum side side)
 
 static void http_tls_failed(struct flow *flow, struct effects *fx, enum side side)
 {
-    if (side != SIDE_ORIGIN || !tls_origin_failed(flow, fx))
+    if (side == SIDE_CLIENT) {
+        tls_client_failed(flow, fx);
+        return;
+    }
+    if (!tls_origin_failed(flow, fx) || !flow->exchange.active || flow->exchange.response != PART_HEAD) /* of a late refusal the next request is told */
         return;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};

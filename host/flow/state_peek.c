@@ -151,7 +151,10 @@ static void look_at_hello(struct flow *flow, struct effects *fx)
     }
     int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
     if (r == HELLO_DONE) {
-        hello_ready(flow, fx);
+        if (hello_fingerprint(buffer_data(&flow->held), flow->hello->bytes, flow->hello) < 0)
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        else
+            hello_ready(flow, fx);
     } else if (r == HELLO_MORE) {
         flow_read(flow, SIDE_CLIENT, true);
     } else {

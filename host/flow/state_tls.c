@@ -203,7 +203,8 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     struct leaf *leaf = pick_leaf(flow);
     struct soth_span alpn = soth_span(alpn_for_client(flow));
     if (leaf)
-        flow->client.tls = session_server_new(leaf, flow->env->tickets, flow->sni ? soth_span(flow->sni) : (struct soth_span){"", 0}, alpn);
+        flow->client.tls = session_server_new(leaf, flow->env->tickets, flow->sni ? soth_span(flow->sni) : (struct soth_span){"", 0}, alpn,
+                                              flow->env->settings->tls_profile);
     if (leaf != flow->fixed_leaf)
         leaf_put(leaf);
     if (!flow->client.tls) {
@@ -230,20 +231,20 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
     if (side != SIDE_CLIENT)
         return;
     emit_tls_succeeded(flow, SIDE_CLIENT, flow->cache_hit);
-    free(flow->hello);
-    flow->hello = NULL;
+    if (!(flow->env->hooks & (SOTH_HOOK_REQUEST | SOTH_HOOK_RESPONSE | SOTH_HOOK_FRAME))) { /* nobody asks for it again */
+        free(flow->hello);
+        flow->hello = NULL;
+    }
     if (alpn_is_h2(flow->client.tls))
         h2_begin(flow, fx);
     else
         http_begin(flow, fx);
 }
 
-static void client_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+void tls_client_failed(struct flow *flow, struct effects *fx)
 {
     struct tls_failure failure;
     char detail[64];
-    if (side != SIDE_CLIENT)
-        return;
     session_failure(flow->client.tls, &failure);
     emit_tls_failed(flow, SIDE_CLIENT, &failure);
     snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
@@ -251,10 +252,18 @@ static void client_tls_failed(struct flow *flow, struct effects *fx, enum side s
     flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
 }
 
+static void client_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (side == SIDE_CLIENT)
+        tls_client_failed(flow, fx);
+    else
+        (void)tls_origin_failed(flow, fx); /* the origin refused us late: the first request is told */
+}
+
 static void client_timer(struct flow *flow, struct effects *fx)
 {
     session_timed_out(flow->client.tls);
-    client_tls_failed(flow, fx, SIDE_CLIENT);
+    tls_client_failed(flow, fx);
 }
 
 /* An origin that speaks or leaves before it was asked anything is not used. */
