@@ -183,12 +183,21 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* A frame that has more than the length that was declared gives none of its bytes, however it is cut. (Of a padded one nghttp2 sees to it.) */
-static void check_length(struct h2 *h2)
+/*
+ * A DATA frame that goes beyond a window or the length that was declared gives none of its bytes, however it is cut. (The length of a padded
+ * one only nghttp2 knows.)
+ */
+static void check_data(struct h2 *h2)
 {
     int32_t id = (int32_t)((uint32_t)(h2->head[5] & 0x7f) << 24 | (uint32_t)h2->head[6] << 16 | (uint32_t)h2->head[7] << 8 | h2->head[8]);
-    struct h2_stream *stream = h2->head[3] == NGHTTP2_DATA && !(h2->head[4] & NGHTTP2_FLAG_PADDED) ? h2_stream_of(h2, id) : NULL;
-    if (stream && stream->head_done && !stream->heard_end && h2->frame_left > stream->left)
+    struct h2_stream *stream = h2_stream_of(h2, id);
+    if (h2->frame_left > (uint32_t)nghttp2_session_get_local_window_size(h2->session))
+        h2_fail_saying(h2, -SOTH_EINVALID, h2_code_fault(NGHTTP2_FLOW_CONTROL_ERROR), NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (!stream || !stream->head_done || stream->heard_end)
+        return;
+    else if ((int32_t)h2->frame_left > nghttp2_session_get_stream_local_window_size(h2->session, id))
+        h2_stream_fault(h2, id, h2_code_fault(NGHTTP2_FLOW_CONTROL_ERROR), NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (h2->frame_left > stream->left && !(h2->head[4] & NGHTTP2_FLAG_PADDED))
         h2_stream_fault(h2, id, "content_length_mismatch", NGHTTP2_PROTOCOL_ERROR);
 }
 
@@ -201,8 +210,9 @@ static ssize_t read_head(struct h2 *h2, const uint8_t *p, size_t n)
     if (h2->head_have < FRAME_HEAD)
         return (ssize_t)part;
     h2->frame_left = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-    check_length(h2);
-    if (h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0 || read_part(h2, h2->head, FRAME_HEAD) < 0)
+    if (h2->head[3] == NGHTTP2_DATA)
+        check_data(h2);
+    if (h2->error || h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0 || read_part(h2, h2->head, FRAME_HEAD) < 0)
         return h2->error;
     return (ssize_t)part;
 }
