@@ -190,6 +190,11 @@ static void free_kin(struct driver *d, unsigned which)
 
 void driver_fini(struct driver *d)
 {
+    for (unsigned i = 0; i < d->spare_count; i++) {
+        flow_spare_free(d->spares[i].origin);
+        end_fini(&d->spares[i].end);
+    }
+    d->spare_count = 0;
     for (unsigned i = 0; i < d->kin_count; i++) {
         free_kin(d, i);
         buffer_fini(&d->kin[i].told);
@@ -288,6 +293,8 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
     d->sent += n;
 }
 
+static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end);
+
 static void run(struct driver *d, const struct effects *fx)
 {
     if (fx->close_origin) {
@@ -297,6 +304,8 @@ static void run(struct driver *d, const struct effects *fx)
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
         transmit(d, side, fx);
+    if (fx->spare_origin)
+        keep_spare(d, d->flow, &d->end[SIDE_ORIGIN]);
     promise(d, !(fx->close && (fx->dial || fx->shut[SIDE_CLIENT] || fx->shut[SIDE_ORIGIN])), "closed, and more is asked for");
     if (fx->close) {
         d->closed = true;
@@ -353,6 +362,28 @@ static void adopt(struct driver *d, struct flow *flow)
     flow_adopt(flow, d->kin_count + 1, kin);
 }
 
+static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end)
+{
+    promise(d, end->open && !end->ended && d->spare_count < DRIVER_KIN, "a connection that is not there is left for others");
+    d->spares[d->spare_count].origin = flow_give_origin(flow);
+    d->spares[d->spare_count++].end = *end;
+    *end = (struct driver_end){.open = false};
+}
+
+static bool take_spare(struct driver *d, struct driver_kin *kin)
+{
+    for (unsigned i = 0; i < d->spare_count; i++) {
+        if (!flow_can_take(kin->flow, d->spares[i].origin))
+            continue;
+        flow_take_origin(kin->flow, d->spares[i].origin);
+        kin->origin = d->spares[i].end;
+        d->spares[i] = d->spares[--d->spare_count];
+        d->reused++;
+        return true;
+    }
+    return false;
+}
+
 static void run_kin(struct driver *d, struct driver_kin *kin, const struct effects *fx)
 {
     struct driver_end *end = &kin->origin;
@@ -367,8 +398,12 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
         keep_sent(&kin->told, fx, SIDE_ORIGIN);
         d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
     }
+    if (fx->spare_origin)
+        keep_spare(d, kin->flow, end);
     kin->closed = kin->closed || fx->close;
-    if (fx->dial) {
+    if (fx->dial && !end->open && take_spare(d, kin)) {
+        kin->reused = true;
+    } else if (fx->dial) {
         promise(d, !kin->dialing && !end->open, "a stream dialled while it has a connection");
         kin->dialing = true;
         d->dials++;
@@ -385,6 +420,10 @@ static bool step_kin(struct driver *d, unsigned which, struct input input)
     run_kin(d, kin, &fx);
     buffer_fini(&out[0]);
     buffer_fini(&out[1]);
+    if (kin->reused) {
+        kin->reused = false;
+        return step_kin(d, which, (struct input){.type = INPUT_REUSED});
+    }
     promise(d, kin->closed || flow_deadline(kin->flow) != 0, "a stream without a deadline");
     if (kin->closed)
         free_kin(d, which);
@@ -494,7 +533,7 @@ static bool step_main(struct driver *d, struct input input)
         free_flow(d);
     peer_turn(d, SIDE_CLIENT);
     peer_turn(d, SIDE_ORIGIN);
-    promise(d, !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
+    promise(d, d->kin_count || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
     return true;
 }
 

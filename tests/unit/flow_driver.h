@@ -36,7 +36,7 @@ struct driver_policy {
 struct driver_kin {
     struct flow *flow; /* NULL after it closed */
     struct driver_end origin;
-    bool dialing, closed;
+    bool dialing, closed, reused;
     struct watch watch;
     struct buffer told; /* everything its own origins were sent without TLS */
 };
@@ -55,6 +55,8 @@ struct driver {
     struct driver_end end[2];
     struct driver_kin kin[DRIVER_KIN]; /* in the order in which they were opened; their flow_id is the place and 2 */
     unsigned kin_count;
+    struct { struct flow_spare *origin; struct driver_end end; } spares[DRIVER_KIN]; /* connections that streams have left for others */
+    unsigned spare_count, reused;
     bool blocked[2]; /* that side's socket takes nothing: it is all kept */
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */

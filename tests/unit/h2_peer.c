@@ -63,6 +63,8 @@ static void hear(struct h2_peer *p, const struct h2_event *e)
     switch (e->type) {
     case H2_HEAD:
     case H2_INTERIM:
+        if (!p->is_client && p->heard_count < sizeof p->heard / sizeof *p->heard)
+            p->heard[p->heard_count++] = e->stream;
         if (p->is_client)
             note(p, "%d %s %u", e->stream, e->type == H2_HEAD ? "head" : "interim", e->message->status);
         else

@@ -19,6 +19,8 @@ struct h2_peer {
     bool mute;           /* reads nothing at all */
     uint64_t body_bytes; /* got in all */
     size_t held;         /* not consumed yet */
+    int32_t heard[64];   /* streams whose head has come (origin), the first of them */
+    unsigned heard_count;
     int32_t last_body;   /* stream of the log's last line, when that is a body */
     struct buffer log;
 };

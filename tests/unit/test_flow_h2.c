@@ -440,6 +440,34 @@ static void targets_of_their_own(void **state)
     done();
 }
 
+/* What one stream has left the next one uses; two at once need two. */
+static void connections_of_http1_are_used_again(void **state)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    (void)state;
+    begin();
+    driver_accept(&d);
+    h2_peer_init(&client, &d, SIDE_CLIENT, -1, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        h2_peer_ask(&client, "GET", "/a", "a.test", "", true);
+        run();
+        assert_int_equal(d.kin[i].dialing, i == 0);
+        driver_kin_dialed(&d, i);
+        buffer_append(&d.kin[i].origin.inbox, answer, sizeof answer - 1);
+        run();
+    }
+    assert_string_equal(h2_peer_log(&client), "1 head 200 content-length=2\n1 body hi\n1 end\n3 head 200 content-length=2\n3 body hi\n3 end\n"
+                        "5 head 200 content-length=2\n5 body hi\n5 end\n7 head 200 content-length=2\n7 body hi\n7 end\n");
+    assert_int_equal(d.dials, 1);
+    assert_int_equal(d.reused, 3);
+    h2_peer_ask(&client, "GET", "/b", "a.test", "", true);
+    h2_peer_ask(&client, "GET", "/c", "a.test", "", true);
+    h2_peer_ask(&client, "GET", "/d", "b.test", "", true);
+    run();
+    assert_int_equal(d.dials, 3);
+    done();
+}
+
 /* ---- ends ---- */
 
 static void the_client_leaves(void **state)
@@ -535,6 +563,7 @@ int main(void)
         cmocka_unit_test(a_client_of_http1),
         cmocka_unit_test(an_upgrade_needs_http1),
         cmocka_unit_test(targets_of_their_own),
+        cmocka_unit_test(connections_of_http1_are_used_again),
         cmocka_unit_test(the_client_leaves),
         cmocka_unit_test(a_drain),
         cmocka_unit_test(a_flood),
