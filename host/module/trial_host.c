@@ -184,6 +184,13 @@ static int trial_fail(void *self, struct soth_flow *flow, const char *code, uint
     return SOTH_FAIL;
 }
 
+/* There is no soth-mitm.yaml. */
+static int trial_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self, (void)key, (void)value;
+    return -SOTH_ENOENT;
+}
+
 const struct soth_host trial_host = {
     .size = sizeof trial_host, .abi_minor = SOTH_ABI_MINOR,
     .log = trial_log, .cfg_err = trial_cfg_err, .monotonic_ns = trial_monotonic_ns, .name = trial_name,
@@ -193,4 +200,5 @@ const struct soth_host trial_host = {
     .emit = trial_emit, .wanted = trial_wanted, .protocol = trial_protocol,
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
+    .setting = trial_setting,
 };
