@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import json
+import pathlib
 import subprocess
 import threading
 import zlib
@@ -76,20 +77,23 @@ def test_chat_completions_of_a_python_origin_to_httpx(proxy, coding):
     assert [e.at("data_len") for e in told(p, 4)][-1] == "6"
 
 
+@pytest.mark.parametrize("version", ["h1", "h2c"])
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
-def test_chat_completions_of_a_node_origin_to_curl(proxy, coding):
-    import pathlib
+def test_chat_completions_of_a_node_origin_to_curl(proxy, coding, version):
     script = pathlib.Path(__file__).parent / "node" / "sse_origin.cjs"
-    node = subprocess.Popen([need("node"), script, coding], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_env())
+    node = subprocess.Popen([need("node"), script, coding, version], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_env())
+    how = ["--proxytunnel", "--http2-prior-knowledge"] if version == "h2c" else []
     try:
         port = int(node.stdout.readline())
         p = proxy(extra_modules=DECODERS)
-        curl = subprocess.Popen([need("curl"), "-sN", "--compressed", "--proxy", p.url, "-d", "{}", f"http://origin.test:{port}/v1/chat/completions"],
+        curl = subprocess.Popen([need("curl"), "-sN", "--compressed", *how, "--proxy", p.url, "-d", "{}", f"http://origin.test:{port}/v1/chat/completions"],
                                 stdout=subprocess.PIPE, env=clean_env())
         for number in range(1, 4):
             node.stdin.write(b"\n")
             node.stdin.flush()
-            assert told(p, number)[-1].at("data_line_count") == "1"
+            event = told(p, number)[-1]
+            assert (event.at("data_line_count"), event["protocol"]) == ("1", "sse")
+            assert (event.at("http2_stream_id") is None) == (version == "h1")
             line = curl.stdout.readline() if coding != "br" else None  # not every curl has br
             assert line is None or json.loads(line[len(b"data: "):])["choices"][0]["delta"]["content"] == f"word {number - 1} é"
             if line is not None:
@@ -99,6 +103,7 @@ def test_chat_completions_of_a_node_origin_to_curl(proxy, coding):
         assert told(p, 4)[-1].at("data_len") == "6"
         p.wait_closed()
         assert p.log.find("decoder_stage_failed") == []
+        assert [e["protocol"] for e in p.log.find("stream_closed") if e.flow == event.flow] == ["sse"]
     finally:
         node.kill()
         node.wait()

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
-// An origin like those of chat completions: node sse_origin.cjs [gzip|br|identity]. Prints its port; each line on standard input lets one event go,
+// An origin like those of chat completions: node sse_origin.cjs [gzip|br|identity] [h2c]. Prints its port; each line on standard input lets one event go,
 // the end of it ends the stream.
 'use strict';
 const http = require('http');
+const http2 = require('http2');
 const zlib = require('zlib');
 const readline = require('readline');
 
 const coding = process.argv[2] || 'identity';
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-const server = http.createServer(async (request, response) => {
+const server = (process.argv[3] === 'h2c' ? http2 : http).createServer(async (request, response) => {
   for await (const part of request) part.toString();
   const encoder = coding === 'gzip' ? zlib.createGzip() : coding === 'br' ? zlib.createBrotliCompress() : null;
   const head = { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' };
