@@ -58,9 +58,9 @@ def watching(proxy):
     return start
 
 
-def echo(socket):
-    for message in socket:
-        socket.send(message)
+def echo(peer):
+    for message in peer:
+        peer.send(message)
 
 
 def client(p, port, tls=True, **kwargs):
@@ -117,10 +117,10 @@ def test_compressed(watching, serving):
 def test_a_client_that_goes_without_a_word(watching, serving):
     gone = threading.Event()
 
-    def handler(socket):
+    def handler(peer):
         with pytest.raises(ConnectionClosed):
-            socket.recv()
-            socket.recv()
+            peer.recv()
+            peer.recv()
         gone.set()
 
     server, p = serving(handler, tls=False), watching()
@@ -132,6 +132,51 @@ def test_a_client_that_goes_without_a_word(watching, serving):
     turn = told(p, "ws_turn_completed")
     assert [(e.at("flush_reason"), e.at("client_frame_count"), e.at("server_frame_count")) for e in turn] == [("eof", "1", "0")]
     assert told(p, "ws_closed")[0].at("violation") == "eof_without_close"
+
+
+def test_a_client_that_breaks_off(watching, origin):
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        wire.send(frame(0x81, wire.exactly(9)[6:]))
+        wire.rest()
+        return False
+
+    server, p = origin(routes={"/talk": upgrade}), watching()
+    raw = p.client().connect(f"origin.test:{server.port}")
+    assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+    raw.send(frame(0x81, b"one", b"\0\0\0\0"))
+    assert raw.exactly(5) == frame(0x81, b"one")
+    raw.reset()
+    p.closed_as("client_aborted", "ws")
+    assert [e.at("flush_reason") for e in told(p, "ws_turn_completed")] == ["error"]
+    assert told(p, "ws_closed")[0].at("violation") == "cut_without_close"
+
+
+def test_floods(watching, origin):
+    """Pings without end: observation ends and says why, the bytes go on; with on_overflow: close nothing goes on."""
+    ping = frame(0x89, b"", b"abcd")
+    for on_overflow in ("detach", "close"):
+        over, got = threading.Event(), []
+
+        def upgrade(wire, _request, over=over, got=got):
+            wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            try:
+                while len(got) < 300:
+                    got.append(wire.exactly(6))
+            finally:
+                over.set()
+            return False
+
+        server, p = origin(routes={"/talk": upgrade}), watching(config={"max_small_frames": 100, "on_overflow": on_overflow})
+        with p.client().connect(f"origin.test:{server.port}") as raw:
+            assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+            raw.send(ping * 300)
+            assert over.wait(scaled(10))
+        failed = p.wait_event("decoder_stage_failed")
+        assert (failed.at("failure_code"), failed.at("action")) == ("frame_flood", "detached" if on_overflow == "detach" else "closed")
+        assert (len(got) == 300) == (on_overflow == "detach")
+        p.wait_closed()
+        assert len(told(p, "ws_frame")) == 100 and told(p, "ws_closed")[0].at("violation") == "frame_flood"
 
 
 # ---- policies that judge frames
@@ -155,11 +200,11 @@ class Closes:
         self.got, self.code, self.reason, self.over = [], None, None, threading.Event()
         self.answer = answer
 
-    def __call__(self, socket):
+    def __call__(self, peer):
         try:
             while True:
-                self.got.append(socket.recv())
-                socket.send(self.answer or self.got[-1])
+                self.got.append(peer.recv())
+                peer.send(self.answer or self.got[-1])
         except ConnectionClosed as closed:
             if closed.rcvd:
                 self.code, self.reason = closed.rcvd.code, closed.rcvd.reason
