@@ -10,6 +10,7 @@
 #include "host/conf/cidr.h"
 #include "host/conf/options_later.h"
 #include "host/conf/place.h"
+#include "host/http/mask.h"
 
 struct settings_file {
     struct settings settings;
@@ -172,6 +173,13 @@ static void check_texts(struct settings_file *f)
         snprintf(key, sizeof key, "redact_headers[%zu]", i);
         if (!is_token(s->redact_headers.v[i]))
             wrong(f, key, "'%s' is not the name of a field, as X-Internal-Key", s->redact_headers.v[i]);
+    }
+    for (size_t i = 0; i < s->redact_keys.n; i++) {
+        char key[32];
+        size_t n = strlen(s->redact_keys.v[i]);
+        snprintf(key, sizeof key, "redact_keys[%zu]", i);
+        if (n == 0 || n > MASK_KEY_MOST || strpbrk(s->redact_keys.v[i], "\"\n\r"))
+            wrong(f, key, "'%s' is no key, expected are 1 to %u bytes without quotes and line ends, as api_key", s->redact_keys.v[i], MASK_KEY_MOST);
     }
     if (*s->reverse_upstream.host && !is_host(s->reverse_upstream.host))
         wrong(f, "reverse_upstream.host", "'%s' is not a host, expected is a name (xn-- for other scripts) or an address alone", s->reverse_upstream.host);

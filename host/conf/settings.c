@@ -68,6 +68,7 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_STRINGS(S, allow_clients, "[127.0.0.0/8, \"::1\"]", "networks whose clients are served"),
     SOTH_OPT_STRINGS(S, deny_upstreams, "[169.254.0.0/16, \"fe80::/10\"]", "networks that are never connected to"),
     SOTH_OPT_STRINGS(S, redact_headers, "[]", "fields whose values never get into events, besides Authorization, Cookie, X-Api-Key and their like"),
+    SOTH_OPT_STRINGS(S, redact_keys, "[]", "keys of JSON and forms whose values become asterisks in captured bodies, queries and messages"),
     SOTH_OPT_INT(S, max_concurrent_flows, "16384", 1, 10000000, "client connections at once; one more is answered 503"),
     SOTH_OPT_DURATION(S, upstream_connect_timeout, "10s", 10, HOURS(1), "limit of connecting to an origin"),
     SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),

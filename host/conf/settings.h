@@ -76,6 +76,7 @@ struct settings {
     struct soth_strings allow_clients;
     struct soth_strings deny_upstreams;
     struct soth_strings redact_headers;
+    struct soth_strings redact_keys;
     int64_t max_concurrent_flows;
     uint64_t upstream_connect_timeout;
     uint64_t tls_handshake_timeout;

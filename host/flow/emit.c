@@ -3,6 +3,7 @@
  * The events of a flow: each function fills one kind of events.def from the flow and publishes it, after the state machine allowed it.
  * Attributes are in the order of their names. Nothing else in this room builds events.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/flow/payload.h"
@@ -328,6 +329,27 @@ void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdi
     emit(flow, kind, attrs, COUNT(attrs));
 }
 
+/* Content that a module publishes, without the values of redact_keys: copied. NULL: there is no such content, or (then it is left out) no memory. */
+static char *mask_content(const struct flow *flow, struct soth_attr *attrs, size_t n)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < n; i++)
+        size += attrs[i].type & SOTH_ATTR_PAYLOAD ? attrs[i].text.n : 0;
+    char *copy = size > 0 ? malloc(size) : NULL, *at = copy;
+    for (size_t i = 0; size > 0 && i < n; i++) {
+        struct soth_span *text = &attrs[i].text;
+        if (!(attrs[i].type & SOTH_ATTR_PAYLOAD))
+            continue;
+        if (copy && text->n > 0) {
+            memcpy(at, text->p, text->n);
+            payload_mask(flow, at, text->n);
+        }
+        text->p = copy ? at : NULL;
+        at += copy ? text->n : 0;
+    }
+    return copy;
+}
+
 /* What a module publishes; exchange_no is added where there is one. */
 void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n)
 {
@@ -336,12 +358,14 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
     with[n] = exchange_attr(flow);
+    char *masked = flow->env->settings->redact_keys.n > 0 && bus_captures(flow->env->bus, kind) ? mask_content(flow, with, n) : NULL;
     const uint16_t transport = flow->source.protocol;
     if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
         illegal(flow);
     flow->source.protocol = view->protocol ? view->protocol : transport;
     bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
     flow->source.protocol = transport;
+    free(masked);
 }
 
 void emit_stream_closed(struct flow *flow)

@@ -40,6 +40,8 @@ void exchange_fini(struct exchange *ex)
         free(ex->trailers[i]);
         ex->trailers[i] = NULL;
     }
+    free(ex->masks);
+    ex->masks = NULL;
     exchange_drop_outgoing(ex);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);

@@ -83,6 +83,7 @@ struct exchange {
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
