@@ -184,6 +184,13 @@ static int trial_fail(void *self, struct soth_flow *flow, const char *code, uint
     return SOTH_FAIL;
 }
 
+/* There is no soth-mitm.yaml. */
+static int trial_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self, (void)key, (void)value;
+    return -SOTH_ENOENT;
+}
+
 static uint64_t trial_unix_ms(const struct soth_flow *flow)
 {
     (void)flow;
@@ -210,5 +217,6 @@ const struct soth_host trial_host = {
     .emit = trial_emit, .wanted = trial_wanted, .protocol = trial_protocol,
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
+    .setting = trial_setting,
     .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject,
 };

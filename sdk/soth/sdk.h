@@ -318,6 +318,13 @@ struct soth_decision {
     struct soth_span override_pattern;
 };
 
+/* What a policy makes of a signal, for the events tls_handshake_failed and tls_learning_audit. */
+struct soth_lesson {
+    uint32_t size;
+    uint32_t applied;        /* tls_learning_decision: 1 applied, 0 ignored */
+    const char *reason_code; /* tls_learning_reason_code, static; NULL: no opinion */
+};
+
 /* A TLS failure, seen by the host itself or by a source, for policies with a signal hook. Words as in the event tls_handshake_failed. */
 struct soth_signal {
     uint32_t size;
@@ -327,6 +334,9 @@ struct soth_signal {
     const char *source, *provider, *rejected_ca; /* tls_failure_source, tls_ops_provider, peer_rejected_ca */
     struct soth_span host, client;
     uint32_t alert, port; /* alert UINT32_MAX: none */
+    struct soth_span raw_error, identity, detail; /* raw_provider_error, provider_identity, detail */
+    uint32_t verify_code, reserved; /* tls_verify_code, 0: none */
+    struct soth_lesson *lesson; /* NULL, or for the hook to fill: the first policy with an opinion is told of. Sources leave it */
 };
 
 /* ---- decoders ------------------------------------------------------------------------------------------------- */
@@ -442,10 +452,14 @@ struct soth_host {
      * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
-    int (*signal)(void *self, const struct soth_signal *signal);   /* sources, any thread: copied, given to the policies */
+    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed. source is mitmproxy_authoritative or hudsucker_inferred,
+     * which is never authoritative, reason a word of contract section 6: else -SOTH_EINVALID. */
+    int (*signal)(void *self, const struct soth_signal *signal);
     /* Decoders, data and trailers: the traffic cannot be read, and that is not the module's fault: it does not count for switching the instance
      * off. code: the failure_code, a word of at most 23 bytes. Return what it returns. */
     int (*fail)(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
+    /* A number, duration (ms), size, boolean or word (its place among the words) of soth-mitm.yaml, by its key. SOTH_OK or -SOTH_ENOENT. */
+    int (*setting)(void *self, const char *key, uint64_t *value);
     uint64_t (*unix_ms)(const struct soth_flow *flow); /* the wall clock, as in the flow's events of this moment */
     /* Decoders, close: the conversation ended as its protocol wants it (why NULL), or why it did not: a static word, told by stream_closed. */
     void (*ended)(struct soth_flow *flow, const char *why);
@@ -517,7 +531,7 @@ struct soth_module {
     int (*rewrite)(void *self, struct soth_flow *flow, const struct soth_message *message);
     /* A pause ended without resume: its deadline passed or its flow is gone. The token is dead. */
     void (*cancel)(void *self, struct soth_token token);
-    void (*signal)(void *self, const struct soth_signal *signal); /* on the flow's worker or the source's thread */
+    void (*signal)(void *self, const struct soth_signal *signal); /* on the flow's worker or the source's thread; before the event is told */
 
     /* Decoders. */
     uint32_t mode;       /* SOTH_TAP, SOTH_TRANSFORM */

@@ -198,6 +198,35 @@ static int on_signal(void *self, const struct soth_signal *signal)
     return SOTH_OK;
 }
 
+#define SETTINGS_MOST 16u
+static struct setting {
+    const char *key;
+    uint64_t value;
+} settings[SETTINGS_MOST];
+static unsigned setting_count;
+
+static int on_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self;
+    for (unsigned i = 0; i < setting_count; i++)
+        if (strcmp(settings[i].key, key) == 0) {
+            *value = settings[i].value;
+            return SOTH_OK;
+        }
+    return -SOTH_ENOENT;
+}
+
+void testhost_setting(const char *key, uint64_t value)
+{
+    unsigned i = 0;
+    while (i < setting_count && strcmp(settings[i].key, key) != 0)
+        i++;
+    if (i == SETTINGS_MOST)
+        abort();
+    settings[i] = (struct setting){key, value};
+    setting_count = i < setting_count ? setting_count : i + 1;
+}
+
 const char *testhost_signals(const struct testhost *host)
 {
     return th_text_of(&host->signals);
@@ -289,6 +318,7 @@ const struct soth_host th_api = {
     .frame = th_frame,
     .timer = th_timer,
     .signal = on_signal,
+    .setting = on_setting,
     .unix_ms = on_unix_ms,
     .ended = on_ended,
     .inject = th_inject,

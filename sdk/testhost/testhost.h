@@ -29,6 +29,9 @@ struct testhost *testhost_new(const struct soth_module *module, const char *cons
 /* Calls stop, worker_fini and destroy. Returns the number of mistakes found, what was left behind included. NULL is legal: 1. */
 unsigned testhost_free(struct testhost *host);
 
+/* What soth_host.setting answers, in all hosts from here on; key is a literal. Without: -SOTH_ENOENT. */
+void testhost_setting(const char *key, uint64_t value);
+
 void *testhost_self(struct testhost *host);
 unsigned testhost_faults(const struct testhost *host);          /* so far */
 uint64_t testhost_count(struct testhost *host, const char *name); /* of a counter or gauge, all labels together */
