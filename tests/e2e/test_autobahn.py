@@ -38,7 +38,7 @@ def test_the_fuzzing_client(proxy, tmp_path, echo_server, record_property):
     both = Comparison(lambda wanted: fuzz_server(tmp_path, f"ws://127.0.0.1:{echo_server}", wanted),
                       lambda wanted: fuzz_server(tmp_path, f"ws://127.0.0.1:{p.port}", wanted), cases())
     record_property("row", ("Autobahn", f"fuzzing client, {both}"))
-    assert len(both.first[0]) > 100 and not both.apart(), both.complaint()
+    assert both.first[0] and not both.apart(), both.complaint()
     assert len(p.log.find("ws_opened")) >= len(both.first[1])
     assert not p.log.find("module_fault")
     left = {e.at("failure_code") for e in p.log.find("decoder_stage_failed")}
@@ -78,5 +78,5 @@ def test_the_fuzzing_server(proxy, tmp_path, record_property):
 
     both = Comparison(asked(None), asked(p.url), cases())
     record_property("row", ("Autobahn", f"fuzzing server, {both}"))
-    assert len(both.first[0]) > 100 and not both.apart(), both.complaint()
+    assert both.first[0] and not both.apart(), both.complaint()
     assert not p.log.find("module_fault")
