@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """WebSockets through the proxy, with the clients and servers that people use: what they say arrives, and frames, messages and turns are events."""
+import json
+import os
+import pathlib
 import threading
 import time
 
@@ -9,7 +12,12 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from harness.modules import build_module, module_metric
-from harness.timing import scaled
+from harness.origin import reply
+from harness.timing import scaled, until
+from harness.tools import clean_env, missing, need, node_modules, run
+from test_chromium import trust
+
+HERE = pathlib.Path(__file__).parent
 
 WS = {"module": "ws"}
 
@@ -50,9 +58,9 @@ def watching(proxy):
     return start
 
 
-def echo(socket):
-    for message in socket:
-        socket.send(message)
+def echo(peer):
+    for message in peer:
+        peer.send(message)
 
 
 def client(p, port, tls=True, **kwargs):
@@ -109,10 +117,10 @@ def test_compressed(watching, serving):
 def test_a_client_that_goes_without_a_word(watching, serving):
     gone = threading.Event()
 
-    def handler(socket):
+    def handler(peer):
         with pytest.raises(ConnectionClosed):
-            socket.recv()
-            socket.recv()
+            peer.recv()
+            peer.recv()
         gone.set()
 
     server, p = serving(handler, tls=False), watching()
@@ -124,6 +132,51 @@ def test_a_client_that_goes_without_a_word(watching, serving):
     turn = told(p, "ws_turn_completed")
     assert [(e.at("flush_reason"), e.at("client_frame_count"), e.at("server_frame_count")) for e in turn] == [("eof", "1", "0")]
     assert told(p, "ws_closed")[0].at("violation") == "eof_without_close"
+
+
+def test_a_client_that_breaks_off(watching, origin):
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        wire.send(frame(0x81, wire.exactly(9)[6:]))
+        wire.rest()
+        return False
+
+    server, p = origin(routes={"/talk": upgrade}), watching()
+    raw = p.client().connect(f"origin.test:{server.port}")
+    assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+    raw.send(frame(0x81, b"one", b"\0\0\0\0"))
+    assert raw.exactly(5) == frame(0x81, b"one")
+    raw.reset()
+    p.closed_as("client_aborted", "ws")
+    assert [e.at("flush_reason") for e in told(p, "ws_turn_completed")] == ["error"]
+    assert told(p, "ws_closed")[0].at("violation") == "cut_without_close"
+
+
+def test_floods(watching, origin):
+    """Pings without end: observation ends and says why, the bytes go on; with on_overflow: close nothing goes on."""
+    ping = frame(0x89, b"", b"abcd")
+    for on_overflow in ("detach", "close"):
+        over, got = threading.Event(), []
+
+        def upgrade(wire, _request, over=over, got=got):
+            wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            try:
+                while len(got) < 300:
+                    got.append(wire.exactly(6))
+            finally:
+                over.set()
+            return False
+
+        server, p = origin(routes={"/talk": upgrade}), watching(config={"max_small_frames": 100, "on_overflow": on_overflow})
+        with p.client().connect(f"origin.test:{server.port}") as raw:
+            assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+            raw.send(ping * 300)
+            assert over.wait(scaled(10))
+        failed = p.wait_event("decoder_stage_failed")
+        assert (failed.at("failure_code"), failed.at("action")) == ("frame_flood", "detached" if on_overflow == "detach" else "closed")
+        assert (len(got) == 300) == (on_overflow == "detach")
+        p.wait_closed()
+        assert len(told(p, "ws_frame")) == 100 and told(p, "ws_closed")[0].at("violation") == "frame_flood"
 
 
 # ---- policies that judge frames
@@ -147,11 +200,11 @@ class Closes:
         self.got, self.code, self.reason, self.over = [], None, None, threading.Event()
         self.answer = answer
 
-    def __call__(self, socket):
+    def __call__(self, peer):
         try:
             while True:
-                self.got.append(socket.recv())
-                socket.send(self.answer or self.got[-1])
+                self.got.append(peer.recv())
+                peer.send(self.answer or self.got[-1])
         except ConnectionClosed as closed:
             if closed.rcvd:
                 self.code, self.reason = closed.rcvd.code, closed.rcvd.reason
@@ -336,3 +389,98 @@ def test_turns_are_where_the_table_has_them(watching, origin, record_property, n
     assert [e.at("turn_id") for e in started] == [e.at("turn_id") for e in told(p, "ws_turn_completed")]
     numbers = [(int(e.at("first_frame_no")), int(e.at("last_frame_no"))) for e in told(p, "ws_turn_completed")]
     assert all(a[1] < b[0] for a, b in zip(numbers, numbers[1:])) and all(first <= last for first, last in numbers)
+
+
+# ---- other people's clients
+
+@pytest.mark.parametrize("kind", ["ws", "undici"])
+def test_node(watching, serving, kind):
+    server, p = serving(echo, subprotocols=["chat.v1"]), watching()
+    env = clean_env(NODE_PATH=node_modules(), NODE_EXTRA_CA_CERTS=p.ca_path, HTTPS_PROXY=p.url)
+    if not os.path.isdir(os.path.join(node_modules(), "ws")):
+        missing("ws is not installed (npm ci --prefix tests/e2e/node)")
+    done = run([need("node"), HERE / "node" / "websocket.cjs", kind, f"wss://origin.test:{server.port}/chat"], env=env)
+    said = json.loads(done.stdout)
+    assert said["came"] == ["hello", "ä€😀", 100000, ""] and said["protocol"] == "chat.v1" and said["code"] == 1000
+    p.closed_as("websocket_completed")
+    texts = [e.at("opcode_label") for e in told(p, "ws_message")]
+    assert texts == ["text"] * 8 and not [e for e in told(p, "ws_frame", "ws_message", "ws_closed") if e.at("violation")]
+    assert (told(p, "ws_closed")[0].at("close_code"), told(p, "ws_closed")[0].at("close_reason")) == ("1000", "enough")
+
+
+PAGE = b"""<!doctype html><meta charset=utf-8><title>waiting</title><body><img src=/wait><script>
+const ws = new WebSocket('wss://origin.test:' + location.hash.slice(1) + '/chat');
+const words = ['one', 'two', 'x'.repeat(70000)];
+let n = 0;
+ws.onopen = () => ws.send(words[0]);
+ws.onmessage = (e) => { if (e.data === words[n]) n++; if (n < words.length) ws.send(words[n]); else ws.close(4001, 'done'); };
+ws.onclose = (e) => fetch('/done?' + n + '-' + e.code + '-' + e.wasClean);
+</script></body>"""
+
+
+@pytest.mark.slow
+def test_chromium(watching, serving, origin, tmp_path):
+    server, ended = serving(echo), threading.Event()
+    result = []
+
+    def done_with(wire, request):
+        result.append(request.head.target)
+        ended.set()
+        wire.send(reply())
+
+    def wait(wire, _request):  # the page is not loaded, and not dumped, before it has told how it ended
+        ended.wait(scaled(20))
+        wire.send(reply())
+
+    page = origin(tls=True, routes={"/": lambda wire, _: wire.send(reply(body=PAGE, fields=[("Content-Type", "text/html")])), "/done": done_with,
+                                    "/wait": wait})
+    p = watching(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
+    trust(tmp_path, p.ca_path)
+    done = run([need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>", "--disable-background-networking",
+                "--disable-component-update", "--no-first-run", "--disable-sync", "--dump-dom",
+                f"https://origin.test:{page.port}/#{server.port}"], timeout=90, check=False,
+               env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    assert result == ["/done?3-4001-true"], done.stdout[-800:] + done.stderr[-800:]
+    closed = p.wait_event("ws_closed")
+    assert (closed.at("close_code"), closed.at("close_reason"), closed.at("violation")) == ("4001", "done", None)
+    assert [e.at("inflated_len") for e in told(p, "ws_message")] == ["3", "3", "3", "3", "70000", "70000"]
+
+
+# ---- whatever frames look like
+
+def frame(first, payload=b"", mask=None, length=None):
+    size = bytes([(0x80 if mask else 0) | len(payload)]) if length is None else length
+    return bytes([first]) + size + (mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload)) if mask else payload)
+
+
+STRANGE = [  # from the client; the server says the same without a mask
+    ("reserved_bits", frame(0xf1, b"a", b"abcd")), ("reserved_opcode", frame(0x83, b"a", b"abcd")), ("unmasked_client_frame", frame(0x81, b"a")),
+    ("length_not_minimal", frame(0x81, b"a", b"abcd", b"\xff\0\0\0\0\0\0\0\1")), ("control_fragmented", frame(0x09, b"a", b"abcd")),
+    ("unexpected_continuation", frame(0x80, b"a", b"abcd")), ("close_code", frame(0x88, b"\x03\xed", b"abcd")), ("after_close", frame(0x81, b"late", b"abcd")),
+]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_broken_rules_are_told_and_every_byte_passes(watching, judging, origin, judged):
+    over, held = threading.Event(), []
+
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n")
+        held.append(wire)
+        over.wait(30)
+        return False
+
+    server, p = origin(routes={"/talk": upgrade}), judging() if judged else watching()
+    with p.client().connect(f"origin.test:{server.port}") as raw:
+        assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+        until(lambda: held, 10, "the upgrade")
+        for _, strange in STRANGE:
+            raw.send(strange)
+            assert held[0].exactly(len(strange)) == strange
+        held[0].send(frame(0x82, b"b", b"abcd"))
+        assert raw.exactly(7) == frame(0x82, b"b", b"abcd")
+        over.set()
+    p.closed_as("websocket_error", "reserved_bits")
+    violations = [e.at("violation") for e in told(p, "ws_frame")]
+    assert violations == [name for name, _ in STRANGE] + ["masked_server_frame"]
