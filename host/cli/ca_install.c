@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * `soth-mitm ca install`, `uninstall` and `status`: which stores, and of which certificates. The stores themselves are in store_*.c. Needs no key of
- * the CA: on another machine, --cert FILE has what `ca export` wrote.
+ * the CA: on another machine, --cert FILE has what `ca export` wrote. To uninstall needs no CA at all: ours are known by their names.
  */
 #include <stdio.h>
 #include <string.h>
@@ -62,7 +62,8 @@ static int walk(const struct order *order, struct store_order *s)
     int r = 0;
     for (size_t i = 0; i < STORES; i++) {
         s->asked = is_named(order, stores[i].name);
-        if (!s->asked && (order->count > 0 || !stores[i].unasked))
+        bool elsewhere = *order->root && stores[i].run != store_system; /* browsers of this user are none of that system's */
+        if (!s->asked && (order->count > 0 || !stores[i].unasked || elsewhere))
             continue;
         int here = stores[i].run(s);
         r = r ? r : here;
@@ -81,16 +82,17 @@ static int run(const struct cli *cli, enum store_action action)
     int r = parse(cli, action, &order);
     if (r != 0)
         return r;
-    if (!order.cert)
+    bool look = !order.cert && action != STORE_UNINSTALL; /* what there is of ours goes, also when the CA itself is gone */
+    if (look)
         r = ca_look(&ca, cli);
-    else if (authority_certificates_of(order.cert, &given, err, sizeof err) < 0)
+    else if (order.cert && authority_certificates_of(order.cert, &given, err, sizeof err) < 0)
         r = ca_failed(err);
     if (r == 0) {
         struct store_order s = {action, order.dry_run, false, order.root, order.cert ? &given : &ca.certificates, 0, 0};
         r = walk(&order, &s);
     }
     ca_certificates_free(&given);
-    if (!order.cert)
+    if (look)
         ca_close(&ca);
     return r;
 }

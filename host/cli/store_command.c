@@ -24,10 +24,21 @@ void store_mark(const struct ca_certificate *c, char mark[17])
     mark[n] = '\0';
 }
 
-bool store_is_ours(const char *line, const char *prefix, char name[64])
+static bool is_meant(const struct store_order *order, const char *mark)
+{
+    char own[STORE_MARK + 1];
+    for (size_t i = 0; i < order->certificates->n; i++) {
+        store_mark(&order->certificates->v[i], own);
+        if (memcmp(own, mark, STORE_MARK) == 0)
+            return true;
+    }
+    return order->certificates->n == 0;
+}
+
+bool store_goes(const struct store_order *order, const char *line, const char *prefix, char name[64])
 {
     size_t n = strlen(prefix);
-    if (strncmp(line, prefix, n) != 0 || strspn(line + n, "0123456789abcdef") != STORE_MARK)
+    if (strncmp(line, prefix, n) != 0 || strspn(line + n, "0123456789abcdef") != STORE_MARK || !is_meant(order, line + n))
         return false;
     memcpy(name, line, n + STORE_MARK);
     name[n + STORE_MARK] = '\0';

@@ -31,7 +31,6 @@ static int failed(int r)
     return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
 }
 
-/* Those of earlier authorities, too. */
 static int remove_ours(const struct store_order *order, const char *keytool)
 {
     const char *const argv[] = {keytool, "-list", "-cacerts", "-storepass", CA_JAVA_PASSWORD, NULL};
@@ -39,7 +38,7 @@ static int remove_ours(const struct store_order *order, const char *keytool)
     bool any = false;
     int r = store_run(order, argv, &list);
     for (char *line = list ? strtok_r(list, "\n", &rest) : NULL; line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
-        if (!store_is_ours(line, "soth-mitm-", alias))
+        if (!store_goes(order, line, "soth-mitm-", alias))
             continue;
         const char *const del[] = {keytool, "-delete", "-cacerts", "-storepass", CA_JAVA_PASSWORD, "-alias", alias, NULL};
         any = true;

@@ -76,7 +76,6 @@ static int failed(const char *database, int r)
     return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
 }
 
-/* Those of earlier authorities, too. */
 static int remove_ours(const struct nss *nss, const char *database)
 {
     const char *const argv[] = {nss->certutil, "-L", "-d", database, NULL};
@@ -84,7 +83,7 @@ static int remove_ours(const struct nss *nss, const char *database)
     bool any = false;
     int r = store_run(nss->order, argv, &list);
     for (char *line = list ? strtok_r(list, "\n", &rest) : NULL; line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
-        if (!store_is_ours(line, "soth-mitm ", name))
+        if (!store_goes(nss->order, line, "soth-mitm ", name))
             continue;
         const char *const del[] = {nss->certutil, "-D", "-d", database, "-n", name, NULL};
         any = true;

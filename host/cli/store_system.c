@@ -18,8 +18,6 @@
 #include "host/status.h"
 #include "host/tls/material.h"
 
-#include <fnmatch.h>
-
 /* The first whose directory is there. */
 static const struct layout {
     const char *name, *anchors, *tool, *option;
@@ -132,14 +130,13 @@ static int install(struct store_order *order, const struct layout *l, const char
     return r ? r : run_tool(order, l);
 }
 
-/* Ours are known by their name, those of earlier authorities too. */
 static int remove_all(const struct store_order *order, const char *directory, bool *changed)
 {
     DIR *all = opendir(directory);
     int r = 0;
     for (struct dirent *entry; all && r == 0 && (entry = readdir(all));) {
-        char path[4096];
-        if (fnmatch("soth-mitm-????????????????.crt", entry->d_name, 0) != 0 ||
+        char path[4096], name[64];
+        if (!store_goes(order, entry->d_name, "soth-mitm-", name) || strcmp(entry->d_name + strlen(name), ".crt") != 0 ||
             (size_t)snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= sizeof path)
             continue;
         *changed = true;

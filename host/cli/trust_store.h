@@ -18,7 +18,7 @@ struct store_order {
     bool dry_run;
     bool asked;       /* the store was named: that it is not there is an error */
     const char *root; /* "" = this system */
-    const struct ca_certificates *certificates;
+    const struct ca_certificates *certificates; /* to uninstall: none = all of ours, those of earlier authorities too */
     unsigned trusted, untrusted; /* status: counted */
 };
 
@@ -31,8 +31,8 @@ int store_java(struct store_order *order);
 
 #define STORE_MARK 16 /* digits of the SHA-256 at the end of each of our names */
 void store_mark(const struct ca_certificate *certificate, char mark[STORE_MARK + 1]);
-/* A name of ours at the front of a line: prefix and mark, put into name (64 bytes). */
-bool store_is_ours(const char *line, const char *prefix, char name[64]);
+/* A name of ours at the front of a line, prefix and mark, of one that is to go: put into name. */
+bool store_goes(const struct store_order *order, const char *line, const char *prefix, char name[64]);
 /* Prints what is to be done, and how, as one line: "run: ...", "would run: ...". */
 void store_say(const struct store_order *order, const char *format, ...) SOTH_PRINTF(2, 3);
 /* The whole path of a program in $PATH or where system programs are, below root; malloc'd, NULL = not there. */

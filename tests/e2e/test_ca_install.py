@@ -131,6 +131,24 @@ def test_a_certificate_from_elsewhere(made, tmp_path):
     assert "trusted      system (fedora)" in chrooted(made, "status", *args)
 
 
+def test_uninstall_without_a_ca(made, tmp_path):
+    """Of two authorities one goes by its certificate, what is left by its name, though no CA is here any more."""
+    root = scratch(tmp_path, "debian")
+    place = root / LAYOUTS["debian"][0]
+    command(made, "export", "--out", tmp_path / "first.pem")
+    chrooted(made, "install", "--root", root)
+    command(made, "rotate", "--drop-old")
+    chrooted(made, "install", "--root", root)
+    (place / "soth-mitm-other.crt").write_text("of somebody else\n")
+    (place / "soth-mitm-0123456789abcdef.pem").write_text("of somebody else\n")
+    assert len(list(place.iterdir())) == 4
+    chrooted(made, "uninstall", "--root", root, "--cert", tmp_path / "first.pem")
+    assert {p.name for p in place.iterdir()} == {f"soth-mitm-{mark(current(made))}.crt", "soth-mitm-other.crt", "soth-mitm-0123456789abcdef.pem"}
+    made.ca_key.unlink(), made.ca_path.unlink()
+    chrooted(made, "uninstall", "--root", root)
+    assert {p.name for p in place.iterdir()} == {"soth-mitm-other.crt", "soth-mitm-0123456789abcdef.pem"}
+
+
 def test_a_tool_that_fails(made, tmp_path):
     root = scratch(tmp_path, "debian", code=3)
     env = ["--root", root, "system"]

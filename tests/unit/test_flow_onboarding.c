@@ -150,6 +150,24 @@ static void inside_tls_with_another_host(void **state)
     rig_fini(&d);
 }
 
+/* For any other host the origin is dialled then, it may have something to say. */
+static void silence_dials_nobody(void **state)
+{
+    static const char *const hosts[] = {"soth.mitm", "a.test"};
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct driver d;
+        char text[128];
+        rig_init(&d);
+        driver_accept(&d);
+        snprintf(text, sizeof text, "CONNECT %s:443 HTTP/1.1\r\nHost: %s:443\r\n\r\n", hosts[i], hosts[i]);
+        rig_say(&d, SIDE_CLIENT, text);
+        rig_deadline(&d, 300);
+        assert_int_equal(d.dials, i);
+        rig_fini(&d);
+    }
+}
+
 static void blocked(void **state)
 {
     struct driver d;
@@ -224,6 +242,7 @@ int main(void)
         cmocka_unit_test(head_has_no_body),
         cmocka_unit_test(inside_tls),
         cmocka_unit_test(inside_tls_with_another_host),
+        cmocka_unit_test(silence_dials_nobody),
         cmocka_unit_test(blocked),
         cmocka_unit_test(a_client_that_is_not_served),
         cmocka_unit_test(no_other_name),
