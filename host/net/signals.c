@@ -49,7 +49,8 @@ void signals_heard(void *arg, const struct soth_signal *signal)
         return;
     }
     struct tls_failure_counts counts = {0};
-    tls_failure_stats_add(shared->failures, signal->host, reason_of(signal->reason), now_ns(), &counts);
+    enum tls_source source = strcmp(signal->source, "mitmproxy_authoritative") == 0 ? TLS_SOURCE_MITMPROXY : TLS_SOURCE_HUDSUCKER;
+    tls_failure_stats_add_from(shared->failures, source, signal->host, reason_of(signal->reason), now_ns(), &counts);
     bool down = strcmp(signal->peer, "downstream") == 0, taught = signal->lesson->reason_code != NULL;
     uint16_t port = port_of(signal);
     struct soth_attr attrs[] = {

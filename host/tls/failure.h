@@ -56,5 +56,9 @@ void tls_failure_stats_free(struct tls_failure_stats *stats);
 /* Counts one failure and returns the counters after it. host_rolling covers the last 300 s of monotonic_ns. */
 void tls_failure_stats_add(struct tls_failure_stats *stats, struct soth_span host, enum tls_reason reason, uint64_t monotonic_ns,
                            struct tls_failure_counts *out);
+/* The same of a failure that somebody else has seen. */
+enum tls_source { TLS_SOURCE_NATIVE, TLS_SOURCE_MITMPROXY, TLS_SOURCE_HUDSUCKER, TLS_SOURCE_COUNT };
+void tls_failure_stats_add_from(struct tls_failure_stats *stats, enum tls_source source, struct soth_span host, enum tls_reason reason,
+                                uint64_t monotonic_ns, struct tls_failure_counts *out);
 
 #endif

@@ -29,7 +29,7 @@ struct tls_failure_stats {
     struct host_count **buckets;
     size_t bucket_count, count, capacity;
     struct host_count *newest, *oldest;
-    uint64_t reasons[TLS_REASON_OTHER + 1];
+    uint64_t reasons[TLS_REASON_OTHER + 1], sources[TLS_SOURCE_COUNT];
     uint64_t global;
 };
 
@@ -136,12 +136,18 @@ static uint64_t count_rolling(struct host_count *h, uint64_t slice)
 void tls_failure_stats_add(struct tls_failure_stats *stats, struct soth_span host, enum tls_reason reason, uint64_t monotonic_ns,
                            struct tls_failure_counts *out)
 {
+    tls_failure_stats_add_from(stats, TLS_SOURCE_NATIVE, host, reason, monotonic_ns, out);
+}
+
+void tls_failure_stats_add_from(struct tls_failure_stats *stats, enum tls_source source, struct soth_span host, enum tls_reason reason,
+                                uint64_t monotonic_ns, struct tls_failure_counts *out)
+{
     if (reason > TLS_REASON_OTHER)
         reason = TLS_REASON_OTHER;
     pthread_mutex_lock(&stats->lock);
     struct host_count *h = host_of(stats, host);
     out->global = ++stats->global;
-    out->source = stats->global; /* all we count ourselves comes from one source */
+    out->source = ++stats->sources[source < TLS_SOURCE_COUNT ? source : TLS_SOURCE_HUDSUCKER];
     out->reason = ++stats->reasons[reason];
     out->host = h ? ++h->count : 0;
     out->host_rolling = h ? count_rolling(h, monotonic_ns / SLICE_NS) : 0;

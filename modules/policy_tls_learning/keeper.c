@@ -137,6 +137,7 @@ static int load(struct learning *self)
                         (unsigned long long)ended);
     atomic_store(&self->memory->active, store->active.count);
     atomic_store(&self->restored, (unsigned)store->active.count);
+    keeper_gauges(self);
     return SOTH_OK;
 }
 

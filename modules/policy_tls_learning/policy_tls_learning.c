@@ -167,7 +167,7 @@ static enum reason count_it(struct learning *self, struct store_entry *e, uint64
 static enum reason learn(struct learning *self, const struct soth_signal *s)
 {
     struct memory *m = self->memory;
-    struct store_entry *evicted = NULL, *copy = NULL;
+    struct store_entry *evicted = NULL;
     uint64_t now = self->host->monotonic_ns();
     enum reason reason = REASON_NO_MEMORY;
     keeper_expire(self, now);
@@ -175,16 +175,13 @@ static enum reason learn(struct learning *self, const struct soth_signal *s)
     struct store_entry *e = store_get(&m->store, s->host, client_of(self, s->client), (size_t)self->max_hosts, &evicted);
     if (e)
         reason = count_it(self, e, s->flow_id, now);
-    if (reason == REASON_THRESHOLD_REACHED && (copy = malloc(sizeof *e + e->host_len + e->client_len)))
-        memcpy(copy, e, sizeof *e + e->host_len + e->client_len);
+    if (reason == REASON_THRESHOLD_REACHED)
+        keeper_tell(self, SOTH_EV_TLS_BYPASS_ACTIVATED, e, "peer_rejected_ca");
     keeper_gauges(self);
     pthread_mutex_unlock(&m->lock);
     if (evicted && evicted->expires_ns)
         keeper_tell(self, SOTH_EV_TLS_BYPASS_EXPIRED, evicted, "evicted");
-    if (copy)
-        keeper_tell(self, SOTH_EV_TLS_BYPASS_ACTIVATED, copy, "peer_rejected_ca");
     free(evicted);
-    free(copy);
     return reason;
 }
 

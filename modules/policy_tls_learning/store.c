@@ -167,6 +167,8 @@ void store_activate(struct store *store, struct store_entry *e, uint64_t now_ns,
     e->ttl_ms = ttl_ms;
     e->failures = 0;
     put_first(&store->active, e);
+    if (store->earliest_ns == 0 || e->expires_ns < store->earliest_ns)
+        store->earliest_ns = e->expires_ns;
 }
 
 int store_is_active(struct store *store, struct store_entry *e, uint64_t now_ns)
@@ -179,17 +181,21 @@ int store_is_active(struct store *store, struct store_entry *e, uint64_t now_ns)
 
 struct store_entry *store_expired(struct store *store, uint64_t now_ns)
 {
-    for (struct store_entry *e = store->active.oldest; e; e = e->newer)
-        if (now_ns >= e->expires_ns)
+    if (store->earliest_ns == 0 || now_ns < store->earliest_ns)
+        return NULL;
+    store->earliest_ns = 0;
+    for (struct store_entry *e = store->active.oldest; e; e = e->newer) {
+        if (now_ns >= e->expires_ns) {
+            store->earliest_ns = now_ns; /* the others are looked at next time */
             return detach(store, e);
+        }
+        if (store->earliest_ns == 0 || e->expires_ns < store->earliest_ns)
+            store->earliest_ns = e->expires_ns;
+    }
     return NULL;
 }
 
 uint64_t store_next_expiry(const struct store *store)
 {
-    uint64_t next = 0;
-    for (const struct store_entry *e = store->active.oldest; e; e = e->newer)
-        if (next == 0 || e->expires_ns < next)
-            next = e->expires_ns;
-    return next;
+    return store->active.count ? store->earliest_ns : 0;
 }

@@ -35,6 +35,7 @@ struct store {
     struct store_entry **buckets;
     size_t bucket_count;
     struct store_list counting, active;
+    uint64_t earliest_ns; /* none of those that are tunnelled ends before; 0 = none is */
 };
 
 int store_init(struct store *store); /* 0 or -SOTH_ENOMEM */
@@ -55,7 +56,7 @@ void store_activate(struct store *store, struct store_entry *entry, uint64_t now
 int store_is_active(struct store *store, struct store_entry *entry, uint64_t now_ns);
 /* One whose time is over, taken out, the caller's to free; NULL: there is none. */
 struct store_entry *store_expired(struct store *store, uint64_t now_ns);
-/* When the next one is over; 0 = none is tunnelled. */
+/* When store_expired is to be asked next; 0 = none is tunnelled. */
 uint64_t store_next_expiry(const struct store *store);
 size_t store_size(const struct store *store);
 

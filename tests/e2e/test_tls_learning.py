@@ -196,6 +196,41 @@ def test_a_tunnel_for_one_name_is_none_for_another(learner, origin, authority):
     assert p.wait_closed(2)[-1].at("reason_detail") == "authority_mismatch"
 
 
+def test_a_target_that_is_an_address(learner, origin, authority):
+    """Its name is in the hello alone: once something is bypassed, the decision waits for it."""
+    server, p = origin(tls=True), learner({"threshold": 1})
+    works = []
+    for n, name in enumerate(("origin.test", "origin.test", None), 1):
+        with p.client().connect(f"127.0.0.1:{server.port}") as client:
+            context = trust(authority.path)
+            try:
+                client.start_tls(context, name or "127.0.0.1")
+                works.append(client.ask("GET", "/hello", "origin.test").status)
+            except ssl.SSLCertVerificationError:
+                works.append(None)
+        p.wait_closed(n)
+    assert works == [None, 200, None], "the address itself was never learnt"
+    assert [(e.at("action"), e.at("reason")) for e in p.log.find("connect_decision")][1] == ("tunnel", "tls_bypass")
+    assert p.log.find("tls_bypass_activated")[0].at("host") == "origin.test"
+    assert lessons(p) == [("applied", "threshold_reached"), ("ignored", "host_not_listed")]
+
+
+def test_behind_a_reverse_listener(learner, origin, authority):
+    server = origin(tls=True)
+    p = learner({"threshold": 2}, listen=[{"addr": "127.0.0.1", "port": 0, "mode": "reverse", "tls": True}],
+                reverse_upstream={"host": "origin.test", "port": server.port, "tls": True})
+    works = []
+    for n in range(1, 5):
+        with p.client() as client:
+            try:
+                client.start_tls(trust(authority.path), "origin.test")
+                works.append(client.ask("GET", "/hello", "origin.test").status)
+            except ssl.SSLCertVerificationError:
+                works.append(None)
+        p.wait_closed(n)
+    assert works == [None, None, 200, 200]
+
+
 def test_what_teaches_nothing(learner, origin, authority, stranger, resolver):
     """A CONNECT that is tried again and again, names that do not resolve, ports that nobody listens on, origins that are silent or bad."""
     silent = socket.create_server(("127.0.0.1", 0))

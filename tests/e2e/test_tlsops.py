@@ -120,6 +120,8 @@ def test_what_is_inferred_teaches_nothing(source, place):
     failed = p.log.find("tls_handshake_failed")
     assert [(e.at("tls_failure_source"), e.at("tls_ops_provider"), e.at("source_confidence")) for e in failed] == [
         ("hudsucker_inferred", "hudsucker", "inferred")] * 2 + [("mitmproxy_authoritative", "mitmproxy", "inferred")]
+    assert [e.at("tls_failure_source_count") for e in failed] == ["1", "2", "1"], "each source is counted by itself"
+    assert [e.at("tls_failure_global_count") for e in failed] == ["1", "2", "3"]
     assert not p.log.find("tls_bypass_activated")
 
 

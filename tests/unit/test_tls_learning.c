@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "modules/policy_tls_learning/store.h"
 #include "policy_host.h"
 
 #define MINUTE (UINT64_C(60) * 1000000000u)
@@ -321,6 +322,38 @@ static void the_table_is_bounded(void **state)
     assert_string_equal(CONNECT("1.a.test"), "tunnel tls_bypass");
 }
 
+static uint64_t ms(uint64_t n)
+{
+    return n * 1000000;
+}
+
+/* Whatever order they began and were used in. */
+static void the_store_ends_them_in_time(void **state)
+{
+    static const uint64_t ttl[] = {30, 10, 20, 40, 10};
+    struct store store;
+    struct store_entry *evicted;
+    size_t over = 0;
+    (void)state;
+    assert_int_equal(store_init(&store), SOTH_OK);
+    assert_int_equal(store_next_expiry(&store), 0);
+    for (size_t i = 0; i < 5; i++) {
+        const char host[] = {(char)('a' + i), 0};
+        store_activate(&store, store_get(&store, soth_span(host), soth_span(""), 10, &evicted), ms(1000), ttl[i]);
+    }
+    assert_true(store_is_active(&store, store_find(&store, soth_span("b"), soth_span("")), ms(1005)));
+    assert_null(store_expired(&store, ms(1009)));
+    assert_int_equal(store_next_expiry(&store), ms(1010));
+    static const size_t wanted[] = {2, 3, 4, 5};
+    for (uint64_t k = 1; k <= 4; k++) {
+        for (struct store_entry *e; (e = store_expired(&store, ms(1000 + 10 * k))); over++)
+            free(e);
+        assert_int_equal(over, wanted[k - 1]);
+        assert_int_equal(store_next_expiry(&store), k < 4 ? ms(1000 + 10 * (k + 1)) : 0);
+    }
+    store_fini(&store);
+}
+
 /* ---- reloads and restarts ---- */
 
 static int open_next(uint64_t mode, const char *config)
@@ -501,7 +534,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(learns_from_certain_refusals_alone), TEST(bypasses_that_host_for_that_client), TEST(addresses_of_clients), TEST(names_in_the_hello),
         TEST(connections_at_the_same_time_are_one_attempt), TEST(an_hour_without_one_ends_the_count), TEST(ends_in_time), TEST(the_end_is_told_by_itself),
-        TEST(observe_changes_nothing), TEST(off_takes_part_in_nothing), TEST(the_table_is_bounded), TEST(a_reload_forgets_nothing),
+        TEST(observe_changes_nothing), TEST(off_takes_part_in_nothing), TEST(the_table_is_bounded), TEST(the_store_ends_them_in_time), TEST(a_reload_forgets_nothing),
         TEST(a_restart_forgets_nothing_with_a_state_file), TEST(garbage_is_kept_aside), TEST(a_state_that_others_may_write_is_not_believed),
         TEST(a_bypass_of_the_past_is_over), TEST(mistakes_are_named), cmocka_unit_test(the_codes_are_documented),
     };
