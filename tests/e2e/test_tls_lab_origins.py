@@ -20,7 +20,7 @@ def pki(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(shared, pki):
-    return shared(upstream_ca_file=str(pki.roots), tls_handshake_timeout=f"{int(scaled(1000))}ms")
+    return shared(upstream_ca_file=str(pki.roots), tls_handshake_timeout=f"{int(scaled(2500))}ms")
 
 
 def visit(p, server, host):
