@@ -34,6 +34,7 @@ static void classify(const uint8_t *p)
         .eof = p[7] & 1,
         .timeout = p[7] >> 1 & 1,
         .is_server = p[7] >> 2 & 1,
+        .spoke_tls = p[7] >> 3 & 1,
     };
     memset(&out, 0xa5, sizeof out);
     tls_failure_classify(&facts, &out);

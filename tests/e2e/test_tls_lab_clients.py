@@ -20,7 +20,7 @@ VERSIONS = ("1.2", "1.3")
 
 @pytest.fixture(scope="module")
 def lab(shared):
-    return shared(tls_handshake_timeout=f"{int(scaled(1500))}ms")
+    return shared(tls_handshake_timeout=f"{int(scaled(2500))}ms")
 
 
 @pytest.fixture(scope="module")

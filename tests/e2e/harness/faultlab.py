@@ -2,7 +2,6 @@
 """Origins that fail their TLS handshake in one way each: at which step, and how. What is expected of each stands beside it."""
 import socket
 import ssl
-import time
 from dataclasses import dataclass
 
 from .wire import Cut
@@ -138,7 +137,8 @@ def record_size(data):
 def at_step(step, end, context):
     """A handler for Origin: comes as far as `step`, then does ENDS[end]."""
     def handler(wire):
-        if step == "at_once":
+        if step == "at_once":  # without reading a byte, but when one has come: earlier, a reset may still be the dial's failure
+            wire.sock.recv(1, socket.MSG_PEEK)
             ENDS[end](wire)
             return
         if step == "after_hello":
@@ -177,7 +177,3 @@ def server_context(files, version=None, ciphers=None, alpn=("http/1.1",), curve=
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
-
-
-def settle():
-    time.sleep(0.05)
