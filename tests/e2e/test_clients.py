@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Clients that people use beside curl: Python requests and httpx, Node, Go, wget, git. Each trusts only the proxy's CA."""
 import hashlib
-import os
 import pathlib
 import subprocess
 
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 from harness.origin import pattern, pattern_sha256
-from harness.tools import clean_env, need, node_modules, run
+from harness.tools import clean_env, go_build, need, node_modules, run
 
 HERE = pathlib.Path(__file__).parent
 
@@ -86,11 +85,7 @@ def test_node_https_with_its_own_connect(proxy, origin):
 
 @pytest.fixture(scope="session")
 def go_client(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("go")
-    run([need("go"), "build", "-o", folder / "client", "."], timeout=300, cwd=HERE / "go",
-        env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0",
-                      GOCACHE=os.environ.get("GOCACHE", folder / "cache"), HOME=os.environ.get("HOME", str(folder))))
-    return folder / "client"
+    return go_build(HERE / "go", tmp_path_factory.mktemp("go") / "client")
 
 
 @pytest.mark.parametrize("tls", [False, True])

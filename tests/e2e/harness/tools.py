@@ -45,6 +45,15 @@ def run(args, timeout=60, check=True, env=None, **kwargs):
     return done
 
 
+def go_build(source, target):
+    """The program of that folder. The standard library is compiled once for all: cold, and beside other work, it takes minutes."""
+    cache = os.environ.get("GOCACHE") or os.path.expanduser("~/.cache/soth-mitm-e2e-go")
+    run([need("go"), "build", "-o", target, "."], timeout=900, cwd=source,
+        env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
+                      HOME=os.path.expanduser("~")))
+    return target
+
+
 def node_modules():
     """The folder that holds undici."""
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
