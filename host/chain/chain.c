@@ -42,14 +42,30 @@ static enum chain_result take_part(struct chain *chain, size_t i)
     return fault_failed(chain, place, 2, "open", fault_code(r));
 }
 
+/* Will the i-th see the message's bytes without their content coding? TRANSFORMs work on what is relayed. */
+static bool is_decoded(const struct chain *chain, size_t i, unsigned direction)
+{
+    const struct decoder *decoders = chain ? chain->env->decoders : NULL;
+    if (!chain || decoders[i].module->mode == SOTH_TRANSFORM || decoders[i].module->stage == SOTH_STAGE_CONTENT)
+        return false;
+    for (size_t k = 0; k < i; k++) {
+        const struct soth_module *module = decoders[k].module;
+        const struct place *place = chain->places[k];
+        if (module->stage == SOTH_STAGE_CONTENT && module->mode == SOTH_TAP && place && !place->gone && (place->watches >> direction) & 1)
+            return true;
+    }
+    return false;
+}
+
 /* One decoder is asked about one head. */
-static enum chain_result ask_one(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, size_t i, const struct soth_message *message)
+static enum chain_result ask_one(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, size_t i, struct soth_message *message)
 {
     struct decoder *decoder = &env->decoders[i];
     struct place *place = *chain ? (*chain)->places[i] : NULL;
     bool out = env->is_out(decoder);
     if ((flow->detached >> (decoder->position & 63)) & 1 || (place && place->gone) || (out && !decoder->closed))
         return CHAIN_GO;
+    message->coded = message->coded && !is_decoded(*chain, i, message->direction);
     int r = call_match(env, flow, place, decoder, message);
     if (r < 0 || r > SOTH_WATCH_BOTH) {
         if (place)
@@ -125,8 +141,11 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
     enum chain_result result = *chain && (*chain)->broken ? CHAIN_BROKEN : CHAIN_GO;
     if (env->count > 0 && *chain && message->status == 101)
         switch_protocols(*chain);
-    for (size_t i = 0; i < env->count && result == CHAIN_GO; i++)
-        result = ask_one(chain, env, flow, i, message);
+    struct soth_message known = *message;
+    for (size_t i = 0; i < env->count && result == CHAIN_GO; i++) {
+        known.coded = message->coded;
+        result = ask_one(chain, env, flow, i, &known);
+    }
     if (!*chain || result != CHAIN_GO)
         return result;
     /* a direction whose bytes may have begun stays as it is */
@@ -143,6 +162,20 @@ bool chain_transforms(const struct chain *chain, unsigned direction)
         if (!way->line[i]->gone)
             return true;
     return false;
+}
+
+bool chain_decoded(const struct chain *chain, unsigned direction, uint64_t *bytes)
+{
+    const struct way *way = chain ? &chain->ways[direction] : NULL;
+    bool found = false;
+    for (unsigned i = way ? way->transforms : 0; way && i < way->count; i++) {
+        const struct lane *lane = &way->line[i]->lane[direction];
+        if (way->line[i]->decoder->module->stage != SOTH_STAGE_CONTENT || !lane->changed)
+            continue;
+        *bytes = lane->out;
+        found = true;
+    }
+    return found;
 }
 
 enum chain_result chain_trailers(struct chain *chain, unsigned direction, const struct soth_message *trailers)

@@ -56,6 +56,9 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
 /* May the bytes of this direction (SOTH_TO_SERVER, SOTH_TO_CLIENT) come out changed, so that a length announced before is wrong? */
 bool chain_transforms(const struct chain *chain, unsigned direction);
 
+/* Was a content coding taken away for those who look on? Then *bytes is how many came out of it so far. */
+bool chain_decoded(const struct chain *chain, unsigned direction, uint64_t *bytes);
+
 /* Bytes of a body in their order; `end`: nothing follows them (call with n == 0 when that is known later). */
 enum chain_result chain_data(struct chain *chain, unsigned direction, const void *p, size_t n, bool end, struct relay *relay);
 /* The fields of a trailer section, after the last bytes and before the end is given. Never waits: GO or BROKEN. */
@@ -91,5 +94,8 @@ size_t cursor_drop(struct soth_cursor *cursor, size_t n);
 size_t cursor_put(struct soth_cursor *cursor, struct soth_span bytes);
 int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *frame);
 int chain_set_timer(void *self, struct soth_flow *flow, uint32_t ms);
+int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
+/* Does a policy judge the frames of the decoder whose hook runs? */
+bool chain_is_judged(const struct soth_flow *flow);
 
 #endif

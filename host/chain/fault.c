@@ -79,11 +79,12 @@ enum chain_result fault_failed(struct chain *chain, struct place *place, unsigne
 {
     struct decoder *decoder = place->decoder;
     char text[24];
-    bool closed = decoder->closed || has_changed(place);
-    code_text(text, code);
+    bool closed = decoder->closed || place->closes || has_changed(place), own = !place->reason[0];
+    code_text(text, own ? code : place->reason);
     place->failed = true;
     atomic_fetch_add_explicit(&decoder->counts.failures, 1, memory_order_relaxed);
-    chain->env->failed(decoder, hook, text);
+    if (own)
+        chain->env->failed(decoder, hook, text);
     tell(chain->flow, decoder, direction < 2 ? &place->lane[direction] : NULL, text, closed);
     if (closed)
         return fault_break(chain, decoder, text);
@@ -104,6 +105,23 @@ enum chain_result fault_refused(struct chain **chain, const struct chain_env *en
     if (chain_make(chain, env, flow))
         fault_break(*chain, decoder, text);
     return CHAIN_BROKEN;
+}
+
+int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t flags)
+{
+    (void)self;
+    struct call *call = flow->chain;
+    if (!call || !call->chain || !call->place)
+        return -SOTH_EUNSUPPORTED;
+    snprintf(call->place->reason, sizeof call->place->reason, "%s", code && *code ? code : "unknown");
+    call->place->closes = (flags & SOTH_FAIL_CLOSE) != 0;
+    return SOTH_FAIL;
+}
+
+enum chain_result fault_undecoded(struct chain *chain, struct place *place, unsigned direction)
+{
+    snprintf(place->reason, sizeof place->reason, "undecoded");
+    return fault_failed(chain, place, direction, "data", "undecoded");
 }
 
 void fault_contract(struct chain *chain, struct decoder *decoder, const char *hook, const char *what)

@@ -153,6 +153,12 @@ int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *fra
     return SOTH_CONTINUE;
 }
 
+bool chain_is_judged(const struct soth_flow *flow)
+{
+    const struct call *call = flow->chain;
+    return call && call->chain && call->place && gate_applies(call->chain, call->place);
+}
+
 enum chain_result frame_settle(struct run *run, struct place *place)
 {
     struct lane *lane = &place->lane[run->direction];

@@ -56,6 +56,8 @@ struct place {
     bool gone;            /* detached or failed: its bytes pass */
     bool failed;
     uint8_t watches;      /* bit per direction */
+    char reason[24];      /* why it says that it fails: the traffic's fault, not its own. "" = it did not say */
+    bool closes;          /* and that its exchange must not go on */
     uint64_t timer_ns;    /* 0 = none */
     uint64_t calls, counted_calls, counted_in, counted_out;
     struct lane lane[2];
@@ -174,6 +176,8 @@ enum chain_result fault_failed(struct chain *chain, struct place *place, unsigne
 /* The same before it had a place; *chain may be NULL. */
 enum chain_result fault_refused(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, struct decoder *decoder,
                                 const char *hook, const char *code);
+/* It sees no further bytes: the one that decoded them for it has failed. */
+enum chain_result fault_undecoded(struct chain *chain, struct place *place, unsigned direction);
 void fault_contract(struct chain *chain, struct decoder *decoder, const char *hook, const char *what);
 enum chain_result fault_break(struct chain *chain, const struct decoder *decoder, const char *code);
 /* It leaves before the exchange is over. */

@@ -18,10 +18,10 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     bool waits = lane->ask.hook != 0 && !fault;
     if (cursor_blocked(c))
         return CHAIN_BROKEN;
-    if (fault || r < 0 || (!waits && r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_PAUSE && r != SOTH_BUSY))
+    if (fault || r < 0 || (!waits && r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_DONE && r != SOTH_PAUSE && r != SOTH_BUSY))
         return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
-    if (r == SOTH_DETACH)
-        fault_detach(chain, place, true);
+    if (r == SOTH_DETACH || r == SOTH_DONE)
+        fault_detach(chain, place, r == SOTH_DETACH);
     else if (!waits && r != SOTH_CONTINUE)
         fault_contract(chain, place->decoder, "data", "only looks on, but wants bytes to wait: it is not waited for");
     return waits && !place->gone ? CHAIN_WAIT : CHAIN_GO;
@@ -40,13 +40,35 @@ static enum chain_result pass_on(struct run *run, unsigned i, const struct curso
     return result;
 }
 
+/* Does nobody see what the i-th makes? */
+static inline bool is_blind(const struct way *way, unsigned i)
+{
+    while (++i < way->count)
+        if (!way->line[i]->gone)
+            return false;
+    return true;
+}
+
+/* The i-th decoded for those behind it and cannot go on: the bytes that follow would mean nothing to them. */
+static enum chain_result leave_undecoded(struct run *run, unsigned i)
+{
+    struct way *way = run->way;
+    if (!way->line[i]->failed || way->line[i]->decoder->module->stage != SOTH_STAGE_CONTENT)
+        return CHAIN_GO;
+    while (++i < way->count)
+        if (!way->line[i]->gone && fault_undecoded(run->chain, way->line[i], run->direction) == CHAIN_BROKEN)
+            return CHAIN_BROKEN;
+    return CHAIN_GO;
+}
+
 /* The i-th, whose place and lane these are, is called once. */
 static inline __attribute__((always_inline)) int call_once(struct run *run, unsigned i, struct call *call, struct place *place, struct lane *lane,
                                                            const uint8_t *p, size_t n, bool end)
 {
     struct cursor *c = call->cursor;
-    cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0));
-    c->blind = i + 1 == run->way->count;
+    bool blind = is_blind(run->way, i);
+    cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0) | (blind ? SOTH_CUR_UNSEEN : 0));
+    c->blind = blind;
     c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
     lane->resumed = false;
     return call_data(call, place, NULL);
@@ -65,7 +87,7 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
     struct place *place = run->way->line[i];
     struct lane *lane = &place->lane[run->direction];
     for (;;) {
-        if (!touched(c))
+        if (!touched(c) && !(r < 0 && place->decoder->module->stage == SOTH_STAGE_CONTENT)) /* what it could not decode is for nobody */
             cursor_pass_all(c);
         lane->in += c->taken;
         lane->out += c->made;
@@ -82,6 +104,8 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
         bool work = n > 0 || lane->again || end != lane->ended;
         if (result == CHAIN_WAIT || next == CHAIN_WAIT)
             return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
+        if (place->gone && (n > 0 || !end) && leave_undecoded(run, i) == CHAIN_BROKEN)
+            return CHAIN_BROKEN;
         if (!work || place->gone)
             return work ? tap_feed(run, i, p, n, end) : CHAIN_GO;
         r = call_once(run, i, call, place, lane, p, n, end);

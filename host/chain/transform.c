@@ -137,10 +137,10 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     wait_end(chain, place, lane);
     if (!fault && r == SOTH_CONTINUE)
         fault = go_on(place, lane, offer);
-    if (fault || (r != SOTH_CONTINUE && r != SOTH_DETACH))
+    if (fault || (r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_DONE))
         return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
-    if (r == SOTH_DETACH)
-        fault_detach(chain, place, true);
+    if (r == SOTH_DETACH || r == SOTH_DONE)
+        fault_detach(chain, place, r == SOTH_DETACH);
     bool cramped = lane->cramped;
     lane->cramped = false;
     return cramped ? CHAIN_FULL : CHAIN_GO;

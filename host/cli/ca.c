@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `soth-mitm ca`: the authority that the configuration names is made and shown here; export and env have files of their own. */
+/* `soth-mitm ca`: the authority that the configuration names is made, shown and rotated here; the other forms have files of their own. */
 #include "host/cli/ca.h"
 
 #include <errno.h>
@@ -8,52 +8,57 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/log.h"
 #include "host/status.h"
 #include "host/tls/session.h"
 
-static int failed(const char *text)
+int ca_failed(const char *text)
 {
     log_at(SOTH_LOG_ERROR, "%s", text);
     return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
 }
 
-int ca_open(struct ca *ca, const struct cli *cli, unsigned flags)
+static int begin(struct ca *ca, const struct cli *cli)
 {
-    char err[512] = "";
     *ca = (struct ca){.file = settings_load(cli->config_path, stderr)};
     if (!ca->file)
         return exit_code(EXIT_CLASS_CONFIG_INVALID);
-    const struct settings_ca *s = &settings_get(ca->file)->ca;
-    ca->cert_path = *s->cert_path ? strdup(s->cert_path) : settings_default_ca("ca.pem");
-    ca->key_path = *s->key_path ? strdup(s->key_path) : settings_default_ca("ca-key.pem");
-    if (!ca->cert_path || !ca->key_path)
-        return failed("out of memory");
-    if (tls_library_init() < 0)
-        return failed("cannot initialise the TLS library");
-    if (!flags && access(ca->cert_path, F_OK) < 0 && access(ca->key_path, F_OK) < 0) {
-        log_at(SOTH_LOG_ERROR, "%s: there is no certificate authority yet; make one with `soth-mitm ca init`", ca->cert_path);
-        return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
-    }
-    const struct authority_config config = {
-        .cert_path = ca->cert_path,
-        .key_path = ca->key_path,
-        .common_name = s->common_name,
-        .organization = s->organization,
-        .leaf_days = (uint32_t)s->leaf_days,
-    };
-    ca->authority = authority_open(&config, flags, &ca->created, err, sizeof err);
-    return ca->authority ? 0 : failed(err);
+    if (ca_config_init(&ca->config, settings_get(ca->file)) < 0)
+        return ca_failed("out of memory");
+    return tls_library_init() < 0 ? ca_failed("cannot initialise the TLS library") : 0;
+}
+
+static int list(struct ca *ca)
+{
+    char err[512];
+    return authority_certificates(&ca->config.authority, time(NULL), &ca->certificates, err, sizeof err) < 0 ? ca_failed(err) : 0;
+}
+
+int ca_look(struct ca *ca, const struct cli *cli)
+{
+    int r = begin(ca, cli);
+    return r ? r : list(ca);
+}
+
+int ca_open(struct ca *ca, const struct cli *cli, unsigned flags)
+{
+    char err[512] = "";
+    int r = begin(ca, cli);
+    if (r)
+        return r;
+    ca->authority = authority_open(&ca->config.authority, flags, &ca->created, err, sizeof err);
+    return ca->authority ? list(ca) : ca_failed(err);
 }
 
 void ca_close(struct ca *ca)
 {
     authority_free(ca->authority);
+    ca_certificates_free(&ca->certificates);
+    ca_config_fini(&ca->config);
     settings_free(ca->file);
-    free(ca->cert_path);
-    free(ca->key_path);
     tls_library_fini();
 }
 
@@ -76,7 +81,7 @@ int ca_write_file(const char *path, int mode, const void *p, size_t n)
     size_t size = strlen(path) + sizeof ".XXXXXX";
     char *temporary = malloc(size);
     if (!temporary)
-        return failed("out of memory");
+        return ca_failed("out of memory");
     snprintf(temporary, size, "%s.XXXXXX", path);
     int fd = mkstemp(temporary); /* 0600 */
     bool ok = fd >= 0 && fchmod(fd, (mode_t)mode) == 0 && write_all(fd, p, n) == 0;
@@ -100,14 +105,22 @@ int ca_write_file(const char *path, int mode, const void *p, size_t n)
 
 static void show(const struct ca *ca)
 {
-    struct authority_info info;
-    authority_describe(ca->authority, &info);
-    printf("certificate  %s\n"
-           "subject      %s\n"
-           "sha-256      %s\n"
-           "valid from   %s\n"
-           "valid until  %s\n",
-           ca->cert_path, info.subject, info.sha256, info.not_before, info.not_after);
+    static const char *const roles[] = {"", "successor, prepared", "previous"};
+    for (size_t i = 0; i < ca->certificates.n; i++) {
+        const struct ca_certificate *c = &ca->certificates.v[i];
+        char from[32], until[32];
+        ca_time_text(c->not_before, from);
+        ca_time_text(c->role == CA_PREVIOUS ? c->trusted_until : c->not_after, until);
+        if (i == 0)
+            printf("certificate  %s\n", ca->config.cert_path);
+        else
+            printf("\n%s:\n", roles[c->role]);
+        printf("subject      %s\n"
+               "sha-256      %s\n"
+               "valid from   %s\n"
+               "%s  %s\n",
+               c->subject, c->sha256, from, c->role == CA_PREVIOUS ? "trusted to " : "valid until", until);
+    }
 }
 
 static int init_or_show(const struct cli *cli, bool init)
@@ -118,21 +131,68 @@ static int init_or_show(const struct cli *cli, bool init)
     int r = ca_open(&ca, cli, init ? AUTHORITY_CREATE : 0);
     if (r == 0) {
         if (init)
-            log_at(SOTH_LOG_INFO, ca.created ? "created %s and its key" : "%s is there already and stays as it is", ca.cert_path);
+            log_at(SOTH_LOG_INFO, ca.created ? "created %s and its key" : "%s is there already and stays as it is", ca.config.cert_path);
         show(&ca);
     }
     ca_close(&ca);
     return r;
 }
 
+/* What clients were given as files names both authorities from now on. */
+static void refresh(const struct ca *ca)
+{
+    char err[512];
+    if (ca_bundle_refresh(&ca->config.authority, time(NULL), err, sizeof err) < 0)
+        log_at(SOTH_LOG_WARN, "the bundles of `ca env` are not up to date: %s", err);
+}
+
+static int rotate(struct ca *ca, bool prepare, bool drop_old)
+{
+    char err[512];
+    int made = 0, r = prepare ? authority_prepare(&ca->config.authority, &made, err, sizeof err)
+                              : authority_rotate(&ca->config.authority, drop_old ? AUTHORITY_FORGET : 0, err, sizeof err);
+    if (r < 0)
+        return ca_failed(err);
+    refresh(ca);
+    if (list(ca) != 0)
+        return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    if (prepare)
+        log_at(SOTH_LOG_INFO, made ? "the successor is prepared: let clients trust it (ca env, ca export, ca install), then `soth-mitm ca rotate`"
+                                   : "a successor was prepared before and stays as it is");
+    else
+        log_at(SOTH_LOG_INFO, "the successor has taken the CA's place; a running proxy takes it at SIGHUP");
+    show(ca);
+    return 0;
+}
+
+int ca_rotate(const struct cli *cli)
+{
+    bool prepare = false, drop_old = false;
+    const struct cli_option options[] = {{"--prepare", NULL, &prepare}, {"--drop-old", NULL, &drop_old}, {NULL, NULL, NULL}};
+    struct ca ca;
+    if (cli_words(cli, 1, options, NULL, 0) < 0)
+        return EXIT_USAGE;
+    if (prepare && drop_old)
+        return cli_wrong(cli, "--drop-old goes with the rotation, not with --prepare");
+    int r = begin(&ca, cli);
+    if (r == 0)
+        r = rotate(&ca, prepare, drop_old);
+    ca_close(&ca);
+    return r;
+}
+
 int ca_command(const struct cli *cli)
 {
+    static const struct {
+        const char *name;
+        int (*run)(const struct cli *cli);
+    } forms[] = {{"export", ca_export}, {"env", ca_env},             {"rotate", ca_rotate},
+                 {"install", ca_install}, {"uninstall", ca_uninstall}, {"status", ca_status}};
     const char *what = cli->count > 0 ? cli->words[0] : "";
     if (strcmp(what, "init") == 0 || strcmp(what, "show") == 0)
         return init_or_show(cli, strcmp(what, "init") == 0);
-    if (strcmp(what, "export") == 0)
-        return ca_export(cli);
-    if (strcmp(what, "env") == 0)
-        return ca_env(cli);
-    return cli_wrong(cli, "expected is ca init, ca show, ca export or ca env");
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(what, forms[i].name) == 0)
+            return forms[i].run(cli);
+    return cli_wrong(cli, "expected is ca init, show, export, rotate, install, uninstall, status or env");
 }

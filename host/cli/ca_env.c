@@ -6,13 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 
 #include "host/cli/ca.h"
 #include "host/log.h"
 #include "host/status.h"
-
-#define JAVA_PASSWORD "changeit" /* of a store that holds one public certificate: Java will not open one without */
 
 enum source { PROXY, DIRECT, BUNDLE, CERTIFICATE, JAVA, ONE };
 static const struct {
@@ -35,69 +33,8 @@ static const struct {
 };
 
 struct environment {
-    const char *proxy;
-    char *bundle, *certificate, *java_store, *java;
+    const char *proxy, *bundle, *certificate, *java;
 };
-
-static void environment_fini(struct environment *e)
-{
-    free(e->bundle);
-    free(e->certificate);
-    free(e->java_store);
-    free(e->java);
-}
-
-/* A file beside the CA's certificate; malloc'd, absolute when the directory can be resolved. */
-static char *beside(const char *cert_path, const char *name)
-{
-    char *whole = realpath(cert_path, NULL), *out = NULL;
-    const char *path = whole ? whole : cert_path, *slash = strrchr(path, '/');
-    if (asprintf(&out, "%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name) < 0)
-        out = NULL;
-    free(whole);
-    return out;
-}
-
-/* The system's roots as one PEM text, malloc'd; NULL when there are none. */
-static char *system_roots(size_t *n)
-{
-    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
-                                         "/etc/ssl/cert.pem"};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        FILE *in = fopen(places[i], "re");
-        struct stat st;
-        if (!in)
-            continue;
-        char *text = fstat(fileno(in), &st) == 0 && st.st_size > 0 ? malloc((size_t)st.st_size) : NULL;
-        *n = text ? fread(text, 1, (size_t)st.st_size, in) : 0;
-        fclose(in);
-        if (*n > 0)
-            return text;
-        free(text);
-    }
-    log_at(SOTH_LOG_WARN, "the system's CA certificates are not where they usually are; the bundle holds our CA alone");
-    *n = 0;
-    return NULL;
-}
-
-static int write_bundle(const struct ca *ca, const char *path)
-{
-    size_t n;
-    char *roots = system_roots(&n), *own = authority_pem(ca->authority, 0);
-    size_t size = n + (own ? strlen(own) : 0) + 2;
-    char *all = own ? malloc(size) : NULL;
-    int r = exit_code(EXIT_CLASS_HOST_INIT_FAILED);
-    if (all) {
-        if (n)
-            memcpy(all, roots, n);
-        size_t total = n + (size_t)snprintf(all + n, size - n, "%s%s", n && roots[n - 1] != '\n' ? "\n" : "", own);
-        r = ca_write_file(path, 0644, all, total);
-    }
-    free(all);
-    free(own);
-    free(roots);
-    return r;
-}
 
 /* http://HOST:PORT into its parts; 0 or negative. */
 static int split_proxy(const char *url, char *host, size_t size, const char **port)
@@ -113,26 +50,21 @@ static int split_proxy(const char *url, char *host, size_t size, const char **po
     return 0;
 }
 
-/* What Java understands: the proxy by properties, and a trust store that takes the place of its own. */
-static int make_java(const struct ca *ca, struct environment *e)
+/* What Java understands: the proxy by properties, and a trust store that takes the place of its own. malloc'd, or NULL. */
+static char *java_options(const char *proxy, const char *store)
 {
-    char host[256];
+    char host[256], *out = NULL;
     const char *port;
-    uint8_t *store = NULL;
-    size_t n = 0;
-    if (authority_p12(ca->authority, 0, JAVA_PASSWORD, &store, &n) < 0)
-        return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
-    int r = ca_write_file(e->java_store, 0644, store, n);
-    free(store);
-    if (r != 0 || split_proxy(e->proxy, host, sizeof host, &port) < 0)
-        return r ? r : EXIT_USAGE;
-    size_t digits = strspn(port, "0123456789");
-    if (asprintf(&e->java,
-                 "-Dhttp.proxyHost=%s -Dhttp.proxyPort=%.*s -Dhttps.proxyHost=%s -Dhttps.proxyPort=%.*s -Djavax.net.ssl.trustStore=%s "
-                 "-Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=" JAVA_PASSWORD,
-                 host, (int)digits, port, host, (int)digits, port, e->java_store) < 0)
-        e->java = NULL;
-    return e->java ? 0 : exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    if (split_proxy(proxy, host, sizeof host, &port) < 0)
+        return NULL;
+    int digits = (int)strspn(port, "0123456789");
+    const char *quote = strpbrk(store, " \t") ? "\"" : ""; /* the JVM splits the variable at blanks outside of quotes */
+    if (asprintf(&out,
+                 "-Dhttp.proxyHost=%s -Dhttp.proxyPort=%.*s -Dhttps.proxyHost=%s -Dhttps.proxyPort=%.*s %s-Djavax.net.ssl.trustStore=%s%s "
+                 "-Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=" CA_JAVA_PASSWORD,
+                 host, digits, port, host, digits, port, quote, store, quote) < 0)
+        return NULL;
+    return out;
 }
 
 static const char *value_of(const struct environment *e, enum source source)
@@ -238,21 +170,19 @@ static bool usable_url(const char *url)
 
 static int print_for(const struct ca *ca, const char *proxy, const char *shell)
 {
-    struct environment e = {
-        .proxy = proxy,
-        .bundle = beside(ca->cert_path, "bundle.pem"),
-        .certificate = realpath(ca->cert_path, NULL),
-        .java_store = beside(ca->cert_path, "java-trust.p12"),
-    };
-    int r = exit_code(EXIT_CLASS_HOST_INIT_FAILED);
-    if (e.bundle && e.certificate && e.java_store)
-        r = write_bundle(ca, e.bundle);
-    if (r == 0)
-        r = make_java(ca, &e);
-    if (r == 0)
+    char err[512];
+    struct ca_bundle files;
+    if (ca_bundle_write(&ca->config.authority, time(NULL), &files, err, sizeof err) < 0)
+        return ca_failed(err);
+    if (!files.has_roots)
+        log_at(SOTH_LOG_WARN, "the system's CA certificates are not where they usually are; the bundle holds our CA alone");
+    char *java = java_options(proxy, files.java);
+    struct environment e = {proxy, files.bundle, files.trust, java};
+    if (java)
         print_environment(&e, shell);
-    environment_fini(&e);
-    return r;
+    free(java);
+    ca_bundle_free(&files);
+    return java ? 0 : ca_failed("out of memory");
 }
 
 int ca_env(const struct cli *cli)
@@ -266,7 +196,7 @@ int ca_env(const struct cli *cli)
     if (url && !usable_url(url))
         return cli_wrong(cli, "--proxy %s: expected is http://HOST:PORT", url);
     struct ca ca;
-    int r = ca_open(&ca, cli, 0);
+    int r = ca_look(&ca, cli);
     char *own = r == 0 && !url ? proxy_of(settings_get(ca.file)) : NULL;
     if (r == 0)
         r = url || own ? print_for(&ca, url ? url : own, shell) : exit_code(EXIT_CLASS_CONFIG_INVALID);

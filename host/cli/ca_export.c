@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * `soth-mitm ca export`: the CA certificate as PEM, DER or PKCS#12 to standard output or a file. The key leaves only with --with-key,
- * into a file only its owner can read.
+ * `soth-mitm ca export`: the CA certificate as PEM, DER or PKCS#12 to standard output or a file; as PEM, what else clients should trust around a
+ * rotation follows it. The key leaves only with --with-key, into a file only its owner can read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +67,7 @@ static int parse(const struct cli *cli, struct order *order)
 
 static bool make_pem(const struct ca *ca, const struct order *order, struct product *out)
 {
-    char *cert = authority_pem(ca->authority, 0), *key = order->with_key ? authority_pem(ca->authority, 1) : NULL;
+    char *cert = ca_certificates_pem(&ca->certificates), *key = order->with_key ? authority_pem(ca->authority, 1) : NULL;
     if (cert && (key || !order->with_key)) {
         size_t size = strlen(cert) + (key ? strlen(key) : 0) + 1;
         out->p = malloc(size);
@@ -83,16 +83,15 @@ static bool make_pem(const struct ca *ca, const struct order *order, struct prod
 
 static bool make(const struct ca *ca, const struct order *order, struct product *out)
 {
-    struct authority_info info;
+    const struct ca_certificate *current = &ca->certificates.v[0];
     uint8_t *p12 = NULL;
     switch (order->format) {
     case PEM:
         return make_pem(ca, order, out);
     case DER:
-        authority_describe(ca->authority, &info);
-        out->p = malloc(info.cert_der_size);
+        out->p = malloc(current->size);
         if (out->p)
-            memcpy(out->p, info.cert_der, out->n = info.cert_der_size);
+            memcpy(out->p, current->der, out->n = current->size);
         return out->p != NULL;
     default:
         if (authority_p12(ca->authority, order->with_key, order->password, &p12, &out->n) < 0)

@@ -17,6 +17,7 @@
 #include "host/module/crash.h"
 #include "host/module/watchdog.h"
 #include "host/net/server.h"
+#include "host/net/signals.h"
 #include "host/status.h"
 
 #define FLUSH_MS 10000     /* sinks may take this long at the end */
@@ -72,6 +73,8 @@ static bool open_shared(struct shared *shared)
     registry_shared_init(&shared->modules, shared->bus);
     shared->tickets = session_tickets_new();
     shared->failures = tls_failure_stats_new(FAILURE_HOSTS);
+    shared->modules.heard = signals_heard;
+    shared->modules.heard_arg = shared;
     shared->watchdog = shared->bus ? watchdog_new(shared->bus, HANG_MS) : NULL;
     return shared->tickets && shared->failures && shared->watchdog;
 }

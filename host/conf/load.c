@@ -11,6 +11,8 @@
 #include "host/conf/options_later.h"
 #include "host/conf/place.h"
 
+#define DAY_MS (24u * 3600 * 1000)
+
 struct settings_file {
     struct settings settings;
     struct conf_file *file;
@@ -194,6 +196,8 @@ static void check_rules(struct settings_file *f)
         check_listener(f, &listen[i], i);
     if (!*s->ca.cert_path != !*s->ca.key_path)
         wrong(f, *s->ca.key_path ? "ca.key_path" : "ca.cert_path", "cert_path and key_path go together");
+    if (s->ca.rotate_after && s->ca.rotate_after < DAY_MS)
+        wrong(f, "ca.rotate_after", "is less than a day, expected is 0 (never) or 24h and more, as 2160h");
     check_texts(f);
     s->allow = cidr_list(f, "allow_clients", &s->allow_clients, &s->allow_count);
     s->deny = cidr_list(f, "deny_upstreams", &s->deny_upstreams, &s->deny_count);
@@ -204,6 +208,7 @@ static void place_files(struct settings_file *f)
 {
     struct settings *s = &f->settings;
     size_t n = s->modules_dir.n;
+    s->document = f->root;
     if (*s->conf_d)
         s->conf_d_given = f->root;
     else

@@ -13,6 +13,8 @@ enum host_header { HOST_HEADER_KEEP, HOST_HEADER_UPSTREAM };
 enum parse_mode { PARSE_STRICT, PARSE_LENIENT };
 enum cert_profile { CERT_MODERN, CERT_COMPAT };
 enum mismatch { MISMATCH_BLOCK, MISMATCH_AUDIT, MISMATCH_ALLOW };
+enum tls_learning { LEARNING_OFF, LEARNING_OBSERVE, LEARNING_BYPASS };
+enum upstream_http2 { UPSTREAM_HTTP2_MIRROR, UPSTREAM_HTTP2_ALWAYS, UPSTREAM_HTTP2_NEVER };
 enum not_tls { NOT_TLS_TUNNEL, NOT_TLS_BLOCK };
 
 struct settings_listen {
@@ -28,10 +30,12 @@ struct settings_listen {
 struct settings_ca {
     const char *cert_path; /* "" = the default place */
     const char *key_path;
+    const char *key_passphrase_file; /* "" = keys are not encrypted */
     const char *common_name;
     const char *organization;
     int64_t leaf_cache_capacity; /* 0 = no cache */
     int64_t leaf_days;
+    uint64_t rotate_after; /* ms, 0 = never */
 };
 
 struct settings_upstream { /* reverse_upstream */
@@ -58,15 +62,24 @@ struct settings {
     int64_t workers;         /* 0 = one per core */
     struct soth_strings modules_dir;
     const char *conf_d;
+    const struct conf_node *document;     /* of soth-mitm.yaml, for messages */
     const struct conf_node *conf_d_given; /* the mapping that names conf_d, NULL: it is the default, which need not be there */
     struct settings_ca ca;
+    uint8_t http2_enabled;
+    uint64_t http2_max_header_list_size;
+    int64_t http2_max_concurrent_streams;
+    uint32_t upstream_http2;          /* enum upstream_http2 */
     uint32_t connect_parse_mode;      /* enum parse_mode */
     uint8_t strict_header_mode;
     uint64_t max_http_head_bytes;
+    uint32_t tls_profile;             /* enum tls_profile of tls/session.h */
+    int64_t min_rsa_bits;             /* 0 = the profile's */
     uint32_t downstream_cert_profile; /* enum cert_profile */
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;
     struct settings_upstream reverse_upstream;
+    uint32_t tls_learning;       /* enum tls_learning */
+    uint64_t tls_bypass_ttl;
     uint32_t authority_mismatch; /* enum mismatch */
     uint32_t not_tls;            /* enum not_tls */
     struct soth_strings resolvers;

@@ -57,6 +57,7 @@ static bool is_hosts_own(uint32_t kind)
     case SOTH_EV_TLS_HANDSHAKE_STARTED:
     case SOTH_EV_TLS_HANDSHAKE_SUCCEEDED:
     case SOTH_EV_TLS_HANDSHAKE_FAILED:
+    case SOTH_EV_TLS_LEARNING_AUDIT:
     case SOTH_EV_STREAM_CLOSED:
     case SOTH_EV_BUDGET_DENIED:
     case SOTH_EV_EVENTS_LOST:

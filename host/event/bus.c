@@ -85,6 +85,21 @@ void bus_emit_system(struct bus *bus, unsigned kind, const struct soth_attr *att
     pthread_mutex_unlock(&bus->lock);
 }
 
+void bus_emit_outside(struct bus *bus, struct soth_span client, struct soth_span host, uint16_t port, unsigned kind, const struct soth_attr *attrs,
+                      size_t n)
+{
+    static const struct soth_span nothing = {NULL, 0};
+    struct event_source *source = &bus->system_source;
+    pthread_mutex_lock(&bus->lock);
+    source->client_addr = client;
+    source->server_host = host;
+    source->server_port = port;
+    bus_system_event(bus, kind, attrs, n);
+    source->client_addr = source->server_host = nothing;
+    source->server_port = 0;
+    pthread_mutex_unlock(&bus->lock);
+}
+
 void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail)
 {
     struct soth_attr attrs[] = {ATTR_WORD("detail", detail), ATTR_WORD("hook", hook), ATTR_WORD("module", module)};

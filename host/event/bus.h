@@ -98,6 +98,9 @@ void bus_ack(struct bus *bus, const void *instance, uint64_t sequence_id);
 void bus_fault(struct bus *bus, const char *module, const char *hook, const char *detail);
 /* An event of the process (flow 0). From any thread. */
 void bus_emit_system(struct bus *bus, unsigned kind, const struct soth_attr *attrs, size_t n);
+/* The same about a connection of somebody else: with an address and a host, absent or not. port 0: none. */
+void bus_emit_outside(struct bus *bus, struct soth_span client, struct soth_span host, uint16_t port, unsigned kind, const struct soth_attr *attrs,
+                      size_t n);
 void bus_reopen(struct bus *bus); /* asks every sink's thread to reopen; async-safe against writers, not a signal handler */
 const char *bus_run_id(const struct bus *bus);
 

@@ -5,6 +5,7 @@
  * flow's verdict and, when refused, its refusal. Nothing is sent and nothing is dialled here.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "host/flow/stage.h"
 
@@ -22,12 +23,15 @@ static void connect_input(const struct flow *flow, struct soth_connect *connect,
     };
     if (!has_hello)
         return;
-    if (flow->hello && flow->hello->sni_len)
-        connect->sni = (struct soth_span){flow->hello->sni, flow->hello->sni_len};
-    else if (flow->sni) /* the hello is given back after the handshake */
+    const struct hello *hello = flow->parent ? flow->parent->hello : flow->hello; /* a stream has its connection's */
+    if (hello && hello->sni_len)
+        connect->sni = (struct soth_span){hello->sni, hello->sni_len};
+    else if (flow->sni)
         connect->sni = soth_span(flow->sni);
-    if (flow->hello && flow->hello->alpn_text[0])
-        connect->alpn = soth_span(flow->hello->alpn_text);
+    if (hello && hello->alpn_text[0])
+        connect->alpn = soth_span(hello->alpn_text);
+    if (hello && hello->ja4[0])
+        connect->ja4 = soth_span(hello->ja4);
 }
 
 static enum decision refuse(struct flow *flow, const char *reason, const char *error)
@@ -161,6 +165,13 @@ enum decision decide_identity(struct flow *flow, unsigned identity, struct soth_
 
 /* ---- messages ---- */
 
+static bool is_coded(struct soth_span content_encoding)
+{
+    static const char identity[] = "identity";
+    size_t n = sizeof identity - 1;
+    return content_encoding.n > 0 && (content_encoding.n != n || strncasecmp(content_encoding.p, identity, n) != 0);
+}
+
 void decide_describe(const struct flow *flow, const struct message *msg, struct soth_message *out, struct soth_connect *connect,
                      struct target *authority)
 {
@@ -172,10 +183,11 @@ void decide_describe(const struct flow *flow, const struct message *msg, struct 
         .connect = connect,
         .target_host = {flow->target.host, flow->target.host_len},
         .method = msg->method,
-        .scheme = soth_span(flow->client.tls ? "https" : "http"),
+        .scheme = soth_span(flow_is_secure(flow) ? "https" : "http"),
         .status = msg->status,
         .field_count = msg->field_count,
         .fields = msg->fields,
+        .coded = is_coded(msg->content_encoding),
     };
     if (msg->is_request && msg->host.p && target_parse(msg->host, true, flow->target.port, authority, &detail) == CONNECT_OK) {
         connect->host = (struct soth_span){authority->host, authority->host_len};

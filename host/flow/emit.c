@@ -5,8 +5,9 @@
  */
 #include <string.h>
 
+#include "host/event/lesson.h"
 #include "host/flow/payload.h"
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 #define MODULE_ATTRS_MOST EVENT_ATTRS_MOST
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -14,12 +15,25 @@
 #define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)
 #define NUMBER_IF(condition, name, value) ((condition) ? ATTR_NUMBER(name, value) : ABSENT)
 
+static void illegal(struct flow *flow)
+{
+    flow->env->counters->illegal_transitions++;
+    flow->state = FLOW_STREAM_CLOSING;
+}
+
+/* What of a body came out of its content coding since it was last asked; absent when nobody decodes it. */
+static struct soth_attr decoded_attr(struct flow *flow, enum side side)
+{
+    uint64_t *told = &flow->exchange.decoded[side], before = *told;
+    if (!chain_decoded(flow->exchange.chain, side == SIDE_CLIENT ? SOTH_TO_SERVER : SOTH_TO_CLIENT, told))
+        return ABSENT;
+    return ATTR_NUMBER("decoded_bytes", *told - before);
+}
+
 static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs, size_t n)
 {
-    if (!fsm_event(&flow->state, flow->source.protocol, kind)) {
-        flow->env->counters->illegal_transitions++;
-        flow->state = FLOW_STREAM_CLOSING;
-    }
+    if (!fsm_event(&flow->state, flow->source.protocol, kind))
+        illegal(flow);
     bus_emit(flow->env->bus, &flow->source, kind, attrs, n);
 }
 
@@ -34,7 +48,13 @@ static bool unwanted(struct flow *flow, unsigned kind)
 
 static struct soth_attr exchange_attr(const struct flow *flow)
 {
-    return NUMBER_IF(flow->exchange_no > 0 && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
+    return NUMBER_IF(flow->exchange_no > 0 && !flow->is_stream && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
+}
+
+/* Which of the connection's exchanges a message belongs to. */
+static struct soth_attr message_attr(const struct flow *flow)
+{
+    return flow->is_stream ? ATTR_NUMBER("http2_stream_id", flow->stream_id) : exchange_attr(flow);
 }
 
 void emit_connect_received(struct flow *flow)
@@ -105,14 +125,26 @@ static struct soth_attr sni_attr(const struct flow *flow)
 static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
 {
     if (side == SIDE_ORIGIN)
-        return WORD_OR_ABSENT("alpn_offered", tls_offers_alpn(flow) ? "http/1.1" : NULL);
+        return WORD_OR_ABSENT("alpn_offered", alpn_for_origin(flow)->text);
     return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
 }
 
+static struct soth_attr ja3_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja3", side == SIDE_CLIENT && flow->hello ? flow->hello->ja3 : NULL);
+}
+
+static struct soth_attr ja4_attr(const struct flow *flow, enum side side)
+{
+    return WORD_OR_ABSENT("ja4", side == SIDE_CLIENT && flow->hello ? flow->hello->ja4 : NULL);
+}
+
+/* A connection that a stream has made for itself is its connection's all the same. */
 void emit_tls_started(struct flow *flow, enum side side)
 {
-    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
+    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ja3_attr(flow, side), ja4_attr(flow, side),
+                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
 void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
@@ -124,21 +156,25 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
         WORD_OR_ABSENT("cipher", info.cipher),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         WORD_OR_ABSENT("negotiated_alpn", info.alpn),
         ATTR_WORD("peer", peer_name(side)),
         ATTR_BOOL("resumed", info.resumed),
         sni_attr(flow),
         WORD_OR_ABSENT("tls_version", info.version),
     };
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
 }
 
-static void signal_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert)
+/* The failure as policies with a signal hook get it. false: there is none. */
+static bool ask_learners(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert,
+                         struct soth_signal *signal)
 {
     if (!(flow->env->hooks & SOTH_HOOK_SIGNAL))
-        return;
-    flow->env->signal(flow->env->policy, &(struct soth_signal){
-        .size = sizeof(struct soth_signal),
+        return false;
+    *signal = (struct soth_signal){
+        .size = sizeof *signal,
         .authoritative = 1,
         .flow_id = flow->source.flow_id,
         .peer = peer_name(side),
@@ -150,7 +186,21 @@ static void signal_tls_failed(struct flow *flow, enum side side, const struct tl
         .client = flow->source.client_addr,
         .alert = alert >= 0 ? (uint32_t)alert : UINT32_MAX,
         .port = flow->target.port,
-    });
+        .raw_error = soth_span(failure->raw),
+        .identity = soth_span("soth-mitm"),
+        .detail = soth_span(failure->detail),
+        .verify_code = (uint32_t)(failure->facts.verify_code < 0 ? -failure->facts.verify_code : failure->facts.verify_code),
+        .lesson = signal->lesson,
+    };
+    flow->env->signal(flow->env->policy, signal);
+    return signal->lesson->reason_code != NULL;
+}
+
+static void emit_audit(struct flow *flow, const struct soth_signal *signal)
+{
+    struct soth_attr attrs[LESSON_ATTRS];
+    lesson_audit(signal, attrs);
+    bus_emit(flow->env->bus, &flow->source, SOTH_EV_TLS_LEARNING_AUDIT, attrs, COUNT(attrs));
 }
 
 void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure)
@@ -161,10 +211,15 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
     const struct tls_facts *f = &failure->facts;
     int alert = f->alert_rx >= 0 ? f->alert_rx : f->alert_tx;
     const char *reason = tls_reason_name(failure->reason);
+    struct soth_lesson lesson = {.size = sizeof lesson};
+    struct soth_signal signal = {.lesson = &lesson};
+    bool taught = ask_learners(flow, side, failure, host, alert, &signal);
     struct soth_attr attrs[] = {
         alpn_attr(flow, side),
         WORD_OR_ABSENT("detail", failure->detail),
         exchange_attr(flow),
+        ja3_attr(flow, side),
+        ja4_attr(flow, side),
         ATTR_WORD("normalized_reason", reason),
         ATTR_WORD("peer", peer_name(side)),
         side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
@@ -181,16 +236,19 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         ATTR_NUMBER("tls_failure_reason_count", counts.reason),
         ATTR_WORD("tls_failure_source", "native_authoritative"),
         ATTR_NUMBER("tls_failure_source_count", counts.source),
+        WORD_OR_ABSENT("tls_learning_decision", taught ? lesson_decision(&lesson) : NULL),
+        WORD_OR_ABSENT("tls_learning_reason_code", lesson.reason_code),
         ATTR_WORD("tls_ops_provider", "soth-mitm"),
         NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
     };
-    emit(flow, SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
-    signal_tls_failed(flow, side, failure, host, alert);
+    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
+    if (taught)
+        emit_audit(family_connection(flow), &signal);
 }
 
 static const char *version_text(const struct message *msg)
 {
-    return msg->minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
+    return msg->http2 ? "HTTP/2" : msg->minor == 0 ? "HTTP/1.0" : "HTTP/1.1";
 }
 
 static struct soth_attr optional_bytes(const char *name, size_t name_len, struct soth_span value)
@@ -215,11 +273,11 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
         BYTES_OR_ABSENT("authority", authority),
         length_attr(msg),
         BYTES_OR_ABSENT("content_type", msg->content_type),
-        exchange_attr(flow),
+        message_attr(flow),
         ATTR_NUMBER("header_bytes", msg->head_bytes),
         ATTR_NUMBER("header_count", msg->field_count),
         BYTES_OR_ABSENT("method", msg->method),
-        ATTR_WORD("scheme", flow->client.tls ? "https" : "http"),
+        ATTR_WORD("scheme", flow_is_secure(flow) ? "https" : "http"),
         BYTES_OR_ABSENT("target", payload_target(origin_form, &text)),
         ATTR_WORD("version", version_text(msg)),
         ABSENT, ABSENT, ABSENT,
@@ -238,7 +296,7 @@ void emit_response_headers(struct flow *flow, const struct message *msg, bool in
         BYTES_OR_ABSENT("content_encoding", msg->content_encoding),
         length_attr(msg),
         BYTES_OR_ABSENT("content_type", msg->content_type),
-        exchange_attr(flow),
+        message_attr(flow),
         ATTR_NUMBER("header_bytes", msg->head_bytes),
         ATTR_NUMBER("header_count", msg->field_count),
         interim ? ATTR_BOOL("interim", true) : ABSENT,
@@ -267,7 +325,7 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
             names[n++] = (char)(name.p[k] >= 'A' && name.p[k] <= 'Z' ? name.p[k] + 32 : name.p[k]);
     }
     struct soth_attr attrs[] = {
-        exchange_attr(flow),
+        message_attr(flow),
         n ? ATTR_BYTES("names", ((struct soth_span){names, n})) : ABSENT,
         ATTR_NUMBER("trailer_count", msg->field_count),
     };
@@ -281,9 +339,10 @@ static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct
     *at += bytes;
     if (unwanted(flow, kind))
         return;
-    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), exchange_attr(flow), ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
-    attrs[3].type |= SOTH_ATTR_PAYLOAD;
-    attrs[3].number = offset;
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), decoded_attr(flow, side), message_attr(flow), ATTR_NUMBER("offset", offset),
+                                ATTR_BYTES("payload", payload)};
+    attrs[4].type |= SOTH_ATTR_PAYLOAD;
+    attrs[4].number = offset;
     emit(flow, kind, attrs, COUNT(attrs));
 }
 
@@ -306,7 +365,7 @@ void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdi
         return;
     struct soth_attr attrs[] = {
         ATTR_WORD("action", verdict->action == SOTH_BLOCK ? "block" : "allow"),
-        exchange_attr(flow),
+        message_attr(flow),
         WORD_OR_ABSENT("policy_module", verdict->policy_module),
         WORD_OR_ABSENT("reason", verdict->reason),
         verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
@@ -321,11 +380,13 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     struct soth_attr with[MODULE_ATTRS_MOST + 1];
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
-    with[n] = exchange_attr(flow);
-    if (fsm_knows(kind))
-        emit(flow, kind, with, n + 1);
-    else
-        bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
+    with[n] = message_attr(flow);
+    const uint16_t transport = flow->source.protocol;
+    if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
+        illegal(flow);
+    flow->source.protocol = view->protocol ? view->protocol : transport;
+    bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
+    flow->source.protocol = transport;
 }
 
 void emit_stream_closed(struct flow *flow)
@@ -339,5 +400,7 @@ void emit_stream_closed(struct flow *flow)
         ATTR_WORD("reason_code", close_code_name(flow->close_code)),
         WORD_OR_ABSENT("reason_detail", flow->close_detail),
     };
+    if (flow->hooks.protocol) /* what its last exchange was */
+        flow->source.protocol = flow->hooks.protocol;
     emit(flow, SOTH_EV_STREAM_CLOSED, attrs, COUNT(attrs));
 }

@@ -22,7 +22,7 @@ static unsigned direction(enum side side)
 
 bool chained_stuck(const struct flow *flow, enum side side)
 {
-    return flow->exchange.stuck[side];
+    return flow->exchange.stuck[side] || flow->exchange.jam[side];
 }
 
 static bool is_upgraded(const struct flow *flow)
@@ -59,7 +59,9 @@ static struct relay relay_to(struct way_out *out)
 
 static void finish(struct flow *flow, struct effects *fx, enum side side)
 {
-    if (is_upgraded(flow))
+    if (flow->exchange.jam[side]) /* its last bytes wait for a window */
+        flow->exchange.ending[side] = true;
+    else if (is_upgraded(flow))
         upgraded_finish(flow, fx, side);
     else if (side == SIDE_CLIENT)
         exchange_request_finish(flow, fx);
@@ -102,7 +104,7 @@ static bool settle(struct flow *flow, struct effects *fx, enum side side, enum c
     struct exchange *ex = &flow->exchange;
     ex->stuck[side] = result == CHAIN_WAIT || result == CHAIN_FULL;
     ex->full[side] = result == CHAIN_FULL;
-    if (ex->stuck[side])
+    if (ex->stuck[side] && !flow->strand[side])
         flow_read(flow, side, false);
     if (result == CHAIN_BROKEN)
         broken(flow, fx);
@@ -216,6 +218,14 @@ void chained_go_on(struct flow *flow, struct effects *fx)
 {
     resume_side(flow, fx, SIDE_CLIENT);
     resume_side(flow, fx, SIDE_ORIGIN);
+    if (!flow->closing)
+        flow_deliver_held(flow, fx);
+}
+
+void chained_unjam(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (!flow->exchange.stuck[side])
+        free_side(flow, fx, side);
     if (!flow->closing)
         flow_deliver_held(flow, fx);
 }

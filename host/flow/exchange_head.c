@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
@@ -102,13 +104,14 @@ static void begin(struct flow *flow, const struct message *msg)
     *ex = (struct exchange){.active = true};
     ex->request_framing = msg->framing;
     ex->client_minor = msg->minor;
-    ex->close_client = !msg->keep_alive;
+    ex->close_client = !msg->keep_alive || flow->is_stream; /* a stream carries one exchange */
     ex->head_method = soth_span_is(msg->method, "HEAD");
     ex->wants_upgrade = msg->wants_upgrade;
     ex->expects = msg->expect_continue;
     ex->request = PART_BODY;
     ex->safe = msg->framing == FRAMING_NONE && (ex->head_method || soth_span_is(msg->method, "GET") || soth_span_is(msg->method, "OPTIONS"));
     flow->exchange_no++;
+    flow->hooks.protocol = 0;
     flow->asked = true;
     flow->env->counters->exchanges++;
 }
@@ -139,8 +142,28 @@ static void go_to(struct flow *flow, struct effects *fx, const struct target *ta
 }
 
 /* An absolute-form request carries its own target: received and decided like a CONNECT of its own. */
+/* The same over HTTP/2, where it comes in parts. */
+static bool stream_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
+{
+    const char *detail = NULL;
+    if (!soth_span_is(msg->scheme, "http")) {
+        exchange_bad_request(flow, fx, 400, soth_span_is(msg->method, "CONNECT") ? "connect_in_stream" : "https_without_connect");
+        return false;
+    }
+    enum connect_error error = target_parse(msg->host, true, 80, &head->target, &detail);
+    if (error != CONNECT_OK) {
+        exchange_bad_request(flow, fx, 400, connect_error_name(error));
+        return false;
+    }
+    head->origin_form = msg->target;
+    head->authority = head->host = exchange_authority_text(&head->target, 80, head->text, sizeof head->text);
+    return true;
+}
+
 static bool proxy_target(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
+    if (flow->is_stream)
+        return stream_target(flow, fx, msg, head);
     struct soth_span scheme;
     const char *detail = NULL;
     enum connect_error error = target_parse_absolute(msg->target, &head->target, &scheme, &head->origin_form, &detail);
@@ -224,6 +247,7 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
     remember(flow, msg, head);
     if (!chained_match(flow, fx, msg, head->origin_form))
         return;
+    ex->reframe = msg->http2 && msg->framing == FRAMING_CHUNKED; /* HTTP/1 has to be told that it comes in chunks */
     if (ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT)) {
         ex->reframe = true;
         ex->request_framing = FRAMING_CHUNKED;
@@ -280,8 +304,23 @@ static void request_again(struct flow *flow, struct effects *fx)
         http_first_bytes(flow, fx);
 }
 
+/* Two names for one host (RFC 9113 8.3.1). */
+static bool names_differ(const struct message *msg)
+{
+    for (uint32_t i = 0; msg->authority.p && i < msg->field_count; i++) {
+        const struct soth_span host = msg->fields[i].value;
+        if (msg->ids[i] == FIELD_HOST && (host.n != msg->authority.n || strncasecmp(host.p, msg->authority.p, host.n) != 0))
+            return true;
+    }
+    return false;
+}
+
 void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     begin(flow, msg);
+    if (names_differ(msg)) {
+        exchange_bad_request(flow, fx, 400, "host_is_not_authority");
+        return;
+    }
     exchange_request_judge(flow, fx, msg);
 }

@@ -8,18 +8,24 @@
 
 #include "host/flow/exchange.h"
 #include "host/flow/payload.h"
+#include "host/flow/stream.h"
 
 /* ---- the origin's connection ---- */
 
-static void send_head(struct flow *flow, struct effects *fx)
+/* false: it was given up. */
+static bool send_head(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
-    talk_request_head(flow, fx);
+    if (!talk_request_head(flow, fx))
+        return false;
+    struct leg *leg = flow->strand[SIDE_ORIGIN] ? &flow->strand[SIDE_ORIGIN]->line->origin : &flow->origin;
     ex->request_sent = true;
-    if (flow->origin.used)
+    if (leg->used)
         flow->env->counters->origin_reused++;
-    else
+    else if (!leg->h2)
         exchange_drop_outgoing(ex); /* a fresh connection is not stale: no retry */
+    leg->used = leg->used || leg->h2;
+    return true;
 }
 
 static void send_peeked(struct flow *flow, struct effects *fx);
@@ -35,10 +41,40 @@ static bool origin_ready(const struct flow *flow)
     return flow->origin.open && (!flow->origin_tls || flow->origin.secure);
 }
 
+/* The codec of its own connection to the origin; false: no memory. */
+static bool origin_codec(struct flow *flow)
+{
+    const uint32_t overrides = flow->verdict.overrides;
+    struct h1_limits limits = {.max_head_bytes = (uint32_t)flow->env->settings->max_http_head_bytes,
+                               .strict_responses = flow->env->settings->strict_header_mode};
+    if (!flow->origin.open || flow->origin.h1 || flow->origin.h2)
+        return true;
+    if (flow->origin_tls ? alpn_is_h2(flow->origin.tls) : flow->is_stream && stream_knows_h2(flow))
+        return mux_open(flow, SIDE_ORIGIN);
+    if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
+        limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
+    return (flow->origin.h1 = h1_new_response(&limits)) != NULL;
+}
+
+/* Only HTTP/1 can be upgraded. */
+static void leave_h2(struct flow *flow, struct effects *fx)
+{
+    if (!flow->exchange.wants_upgrade || flow->h1_only || flow->is_stream)
+        return;
+    flow->h1_only = true;
+    if (flow->origin.h2 || (flow->origin.open && alpn_is_h2(flow->origin.tls)))
+        leg_reset_origin(flow, fx);
+}
+
 void exchange_connect(struct flow *flow, struct effects *fx)
 {
     flow->exchange.request_sent = false;
     flow->tls_retry = false;
+    if (stream_shares(flow)) {
+        stream_connect(flow, fx);
+        return;
+    }
+    leave_h2(flow, fx);
     if (flow->dialing)
         return;
     if (origin_ready(flow))
@@ -51,19 +87,13 @@ void exchange_connect(struct flow *flow, struct effects *fx)
 
 void exchange_origin_ready(struct flow *flow, struct effects *fx)
 {
-    const uint32_t overrides = flow->verdict.overrides;
-    struct h1_limits limits = {.max_head_bytes = (uint32_t)flow->env->settings->max_http_head_bytes,
-                               .strict_responses = flow->env->settings->strict_header_mode};
-    if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
-        limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
-    flow_read(flow, SIDE_ORIGIN, true);
-    if (!flow->origin.h1 && !(flow->origin.h1 = h1_new_response(&limits))) {
+    flow_read(flow, SIDE_ORIGIN, flow->origin.open);
+    if (!origin_codec(flow)) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
-    if (!exchange_waits(flow))
+    if (!exchange_waits(flow) || !send_head(flow, fx))
         return;
-    send_head(flow, fx);
     if (flow->exchange.peek.complete || buffer_size(&flow->exchange.peek.bytes) > 0)
         send_peeked(flow, fx);
     exchange_resume(flow, fx);
@@ -72,10 +102,10 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
 /* ---- bytes of the client ---- */
 
 /* May the client's next bytes be taken now, or must they wait for the origin or for the response in hand? */
-static bool may_run(const struct flow *flow)
+bool exchange_takes_request(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
-    if (flow->go_on || ex->stuck[SIDE_CLIENT])
+    if (flow->go_on || chained_stuck(flow, SIDE_CLIENT))
         return false;
     if (!ex->active || ex->discard || ex->peek.need)
         return true;
@@ -104,9 +134,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    payload_body(flow, SIDE_CLIENT, data);
-    if (!ex->discard)
-        chained_data(flow, fx, SIDE_CLIENT, data);
+    payload_body(flow, fx, SIDE_CLIENT, data);
 }
 
 void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_span data)
@@ -220,15 +248,35 @@ static void hold(struct flow *flow, struct effects *fx, const uint8_t *p, size_t
 {
     if (n > 0 && flow_hold(flow, p, n) < 0)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-    else if (n > 0 && may_run(flow))
+    else if (n > 0 && exchange_takes_request(flow))
         exchange_resume(flow, fx);
+}
+
+void exchange_client_event(struct flow *flow, struct effects *fx, const struct h1_event *event)
+{
+    switch (event->type) {
+    case H1_HEAD:
+        exchange_request_head(flow, fx, event->message);
+        break;
+    case H1_BODY:
+        body(flow, fx, event->data);
+        break;
+    case H1_TRAILERS:
+        trailers(flow, fx, event->message);
+        break;
+    case H1_END:
+        request_end(flow, fx);
+        break;
+    case H1_NONE:
+        break;
+    }
 }
 
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
 {
     struct h1_event event;
     do {
-        if (buffer_size(&flow->held) > 0 || !may_run(flow)) {
+        if (buffer_size(&flow->held) > 0 || !exchange_takes_request(flow)) {
             hold(flow, fx, p, n);
             return;
         }
@@ -241,22 +289,9 @@ void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, si
         }
         p += used;
         n -= (size_t)used;
-        switch (event.type) {
-        case H1_HEAD:
-            exchange_request_head(flow, fx, event.message);
-            break;
-        case H1_BODY:
-            body(flow, fx, event.data);
-            break;
-        case H1_TRAILERS:
-            trailers(flow, fx, event.message);
-            break;
-        case H1_END:
-            request_end(flow, fx);
-            break;
-        case H1_NONE:
+        if (event.type == H1_NONE)
             return;
-        }
+        exchange_client_event(flow, fx, &event);
     } while (!flow->closing && flow->stage == &stage_http);
     if (!flow->closing && n > 0)
         flow->stage->data(flow, fx, SIDE_CLIENT, p, n);
@@ -264,6 +299,10 @@ void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, si
 
 void exchange_resume(struct flow *flow, struct effects *fx)
 {
+    if (flow->is_stream) {
+        strand_pump_side(flow, fx, SIDE_CLIENT);
+        return;
+    }
     struct buffer held = flow->held;
     bool has_end = flow->exchange.active && flow->exchange.request == PART_BODY; /* which needs no further byte */
     flow_read(flow, SIDE_CLIENT, !flow->client.ended);

@@ -3,8 +3,12 @@
  * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades, and
  * what happens when an exchange is over. A response's bytes leave in the step in which they came.
  */
+#include <errno.h>
+#include <stdio.h>
+
 #include "host/flow/exchange.h"
 #include "host/flow/payload.h"
+#include "host/flow/stream.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -93,7 +97,9 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
         msg = head_edit_message(ex->edit);
     if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
         return;
-    ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method && chained_changes(flow, SIDE_ORIGIN);
+    /* the length is ours to tell: a body that may become another one, or one that HTTP/2 framed */
+    ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method &&
+                       (chained_changes(flow, SIDE_ORIGIN) || (msg->http2 && msg->framing == FRAMING_CHUNKED));
     rewrite_plan_response(msg, &ex->plan);
     ex->response_begun = true;
     talk_response_head(flow, fx, msg);
@@ -148,7 +154,7 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
     struct verdict v;
     struct refusal why;
     ex->response = PART_BODY;
-    ex->origin_keeps = msg->keep_alive && msg->framing != FRAMING_UNTIL_CLOSE;
+    ex->origin_keeps = (msg->keep_alive || msg->http2) && msg->framing != FRAMING_UNTIL_CLOSE;
     exchange_drop_outgoing(ex);
     emit_response_headers(flow, msg, false);
     if (remap_response(flow, msg, &v) == DECISION_REFUSED) {
@@ -192,8 +198,7 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
         peek(flow, fx, data, false);
         return;
     }
-    payload_body(flow, SIDE_ORIGIN, data);
-    chained_data(flow, fx, SIDE_ORIGIN, data);
+    payload_body(flow, fx, SIDE_ORIGIN, data);
 }
 
 void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data)
@@ -269,9 +274,9 @@ void exchange_over(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
     bool more = ex->request != PART_DONE;
-    if (more && !ex->ends_early && !ex->discard && flow->origin.open)
+    if (more && !ex->ends_early && !ex->discard && talk_origin_listens(flow))
         return; /* the answer came first, the rest of the request still goes to the origin */
-    if (ex->plan.close || exchange_is_last(flow)) {
+    if (ex->plan.close || flow->is_stream || exchange_is_last(flow)) {
         fx->linger = more;
         chained_free(flow, !more);
         flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
@@ -280,6 +285,9 @@ void exchange_over(struct flow *flow, struct effects *fx)
     if (more)
         return;
     chained_free(flow, true);
+    if (flow->strand[SIDE_ORIGIN])
+        ex->origin_keeps = ex->origin_keeps && flow->origin.h2 && !h2_is_leaving(flow->origin.h2);
+    strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
     ex->active = false;
     ex->discard = false;
     exchange_fini(ex);
@@ -295,8 +303,7 @@ void exchange_over(struct flow *flow, struct effects *fx)
         http_no_more_requests(flow, fx);
 }
 
-/* One event of the origin; false: the origin's codec is gone or not in charge any more. */
-static bool take_event(struct flow *flow, struct effects *fx, const struct h1_event *event)
+bool exchange_origin_event(struct flow *flow, struct effects *fx, const struct h1_event *event)
 {
     struct h1 *codec = flow->origin.h1;
     switch (event->type) {
@@ -321,6 +328,10 @@ static bool take_event(struct flow *flow, struct effects *fx, const struct h1_ev
 void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
 {
     struct h1_event event;
+    if (flow->strand[SIDE_ORIGIN]) {
+        strand_pump_side(flow, fx, SIDE_ORIGIN);
+        return;
+    }
     for (;;) {
         bool answered = flow->exchange.active && flow->exchange.response == PART_DONE;
         if (!flow->exchange.active || answered || !flow->exchange.request_sent || !flow->origin.h1) {
@@ -330,7 +341,7 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
                 exchange_over(flow, fx);
             return;
         }
-        if (flow->go_on || flow->exchange.stuck[SIDE_ORIGIN]) {
+        if (flow->go_on || chained_stuck(flow, SIDE_ORIGIN)) {
             if (n > 0)
                 leg_deliver(flow, fx, SIDE_ORIGIN, p, n); /* held */
             return;
@@ -344,7 +355,7 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
         n -= (size_t)used;
         if (event.type == H1_END && n > 0 && flow->exchange.response == PART_BODY)
             flow->exchange.origin_keeps = false; /* it says more than it was asked: no answer to whatever comes next */
-        if (!take_event(flow, fx, &event))
+        if (!exchange_origin_event(flow, fx, &event))
             return;
         if (flow->exchange.upgraded) {
             upgraded_begin(flow, fx);
@@ -353,4 +364,55 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
             return;
         }
     }
+}
+
+bool exchange_takes_response(const struct flow *flow)
+{
+    const struct exchange *ex = &flow->exchange;
+    return !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN) && ex->active && ex->request_sent && ex->response != PART_DONE;
+}
+
+/* Nothing of the request has reached anybody: it may be sent again, once. */
+static bool may_send_again(const struct exchange *ex, const struct strand *strand)
+{
+    if (ex->retried || !ex->outgoing || ex->response_begun || ex->request_offset + ex->request_chunk > 0)
+        return false;
+    return strand->unprocessed || (strand->cause == H2_BY_LOSS && ex->safe);
+}
+
+void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct strand *strand)
+{
+    struct exchange *ex = &flow->exchange;
+    const bool by_peer = strand->cause == H2_BY_PEER, by_fault = strand->cause == H2_BY_FAULT;
+    const uint32_t code = strand->code;
+    char detail[64];
+    if (!ex->active || strand->cause == H2_BY_END)
+        return;
+    if (ex->response == PART_DONE) { /* it does not want the rest of the request */
+        exchange_over(flow, fx);
+        return;
+    }
+    if (may_send_again(ex, strand)) {
+        flow->env->counters->origin_retries++;
+        ex->retried = true;
+        strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
+        exchange_connect(flow, fx);
+        return;
+    }
+    snprintf(detail, sizeof detail, "%s%s", by_peer ? "origin_reset:" : "",
+             by_peer ? h2_code_name(code) : by_fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
+    if (by_peer && flow->is_stream) { /* its client knows best what that means */
+        flow->strand[SIDE_CLIENT]->reset_with = code == H2_NO_ERROR ? H2_INTERNAL_ERROR : code;
+        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, detail);
+        return;
+    }
+    exchange_origin_broken(flow, fx, by_fault ? "http_protocol_error" : "connection_terminated", detail);
+}
+
+void exchange_client_gone(struct flow *flow, struct effects *fx, const struct strand *strand)
+{
+    if (strand->cause == H2_BY_FAULT)
+        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, strand->fault);
+    else
+        leg_deliver_end(flow, fx, SIDE_CLIENT, ECONNRESET);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 static const char *const close_names[] = {
 #define CLOSE_CODE(NAME, text) [CLOSE_##NAME] = text,
@@ -56,6 +56,26 @@ struct flow *flow_new(struct flow_env *env, const struct flow_origin_of *what)
     return flow;
 }
 
+void flow_forget(struct flow *flow)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+        strand_drop(flow, side, H2_INTERNAL_ERROR);
+    family_leave(flow);
+    flow->env->counters->active--;
+    leg_fini(&flow->client);
+    leg_fini(&flow->origin);
+    buffer_fini(&flow->held);
+    buffer_fini(&flow->held_origin);
+    exchange_fini(&flow->exchange);
+    free(flow->mux);
+    free(flow->wish.path);
+    free(flow->named);
+    free(flow->pinned);
+    free(flow->hello);
+    free(flow->sni);
+    free(flow);
+}
+
 void flow_free(struct flow *flow)
 {
     if (!flow)
@@ -68,19 +88,8 @@ void flow_free(struct flow *flow)
     if (flow->close_code == CLOSE_NONE)
         flow->close_code = CLOSE_RELAY_EOF;
     emit_stream_closed(flow);
-    flow->env->counters->active--;
     flow->env->counters->closed[flow->close_code]++;
-    leg_fini(&flow->client);
-    leg_fini(&flow->origin);
-    buffer_fini(&flow->held);
-    buffer_fini(&flow->held_origin);
-    exchange_fini(&flow->exchange);
-    free(flow->wish.path);
-    free(flow->named);
-    free(flow->pinned);
-    free(flow->hello);
-    free(flow->sni);
-    free(flow);
+    flow_forget(flow);
 }
 
 void flow_arm(struct flow *flow, uint64_t timeout_ms)
@@ -223,6 +232,29 @@ int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
     return buffer_append(&flow->held, p, n);
 }
 
+/* A stream that has had its answer is not wanted any longer; any other end of it is a fault. */
+static void leave_streams(struct flow *flow, enum close_code code)
+{
+    const struct strand *client = flow->strand[SIDE_CLIENT];
+    bool gone = code == CLOSE_CLIENT_ABORTED || code == CLOSE_IDLE_WATCHDOG_TIMEOUT || code == CLOSE_SHUTDOWN_DRAIN;
+    if (client)
+        strand_drop(flow, SIDE_CLIENT, client->ended ? H2_NO_ERROR : gone ? H2_CANCEL : H2_INTERNAL_ERROR);
+    strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
+    family_orphan(flow);
+}
+
+/* The client of a connection of HTTP/2 is told that this is the end. */
+static void say_goodbye(struct flow *flow, struct effects *fx, enum close_code code)
+{
+    struct h2 *h2 = flow->client.h2;
+    if (!h2 || flow->closing)
+        return;
+    h2_goaway(h2, H2_GOAWAY_NOW, code == CLOSE_MITM_HTTP_ERROR || code == CLOSE_RELAY_ERROR ? H2_INTERNAL_ERROR : H2_NO_ERROR);
+    h2_output(h2, &flow->client.frames);
+    leg_write(flow, fx, SIDE_CLIENT, buffer_data(&flow->client.frames), buffer_size(&flow->client.frames));
+    buffer_clear(&flow->client.frames);
+}
+
 static void close_once(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
@@ -236,6 +268,7 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
         emit_body(flow, SIDE_ORIGIN);
     }
     chained_free(flow, code == CLOSE_RELAY_EOF);
+    leave_streams(flow, code);
     flow->closing = true;
     flow->go_on = NULL;
     flow->close_code = code;
@@ -254,6 +287,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 {
     if (flow->closing)
         return;
+    say_goodbye(flow, fx, code);
     fx->flush_origin = flow->exchange.request == PART_DONE;
     leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
@@ -275,6 +309,7 @@ void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const
     if (flow->closing)
         return;
     bool reset = cut_needs_reset(flow, code);
+    say_goodbye(flow, fx, code);
     close_once(flow, fx, code, detail);
     fx->abort = reset;
     leg_flush(flow, fx, SIDE_CLIENT); /* what was relayed before the cut still arrives */
@@ -287,6 +322,8 @@ void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code cod
 
 const struct stage stage_closing = {.phase = PHASE_IDLE};
 
+/* ---- inputs ---- */
+
 static void accepted(struct flow *flow, struct effects *fx)
 {
     flow_read(flow, SIDE_CLIENT, true);
@@ -294,6 +331,14 @@ static void accepted(struct flow *flow, struct effects *fx)
         reverse_begin(flow, fx);
     else
         connect_begin(flow, fx);
+}
+
+static void called(struct flow *flow, struct effects *fx)
+{
+    if (flow->is_stream && flow->stage == &stage_connect)
+        stream_begin(flow);
+    if (flow->stage->called)
+        flow->stage->called(flow, fx);
 }
 
 static void dispatch(struct flow *flow, const struct input *in, struct effects *fx)
@@ -328,6 +373,11 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         break;
     case INPUT_WRITABLE:
         chained_go_on(flow, fx);
+        if (flow->mux)
+            family_call_jammed(flow, in->side);
+        break;
+    case INPUT_CALLED:
+        called(flow, fx);
         break;
     case INPUT_HUNG_UP:
         flow_hung_up(flow, fx, in->side, in->error);
@@ -343,17 +393,52 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
     }
 }
 
+/* Streams of HTTP/2: what has come is taken, what is due is sent, for as long as one brings the other. */
+static void exchange_bytes(struct flow *flow, struct effects *fx)
+{
+    do {
+        strand_pump(flow, fx);
+        mux_flush(flow, fx);
+    } while (!flow->closing && strand_is_ready(flow));
+    if (!flow->closing && flow->strand[SIDE_CLIENT])
+        http_arm(flow);
+}
+
+/* Its streams end before it does; then it is called. */
+static void wait_for_streams(struct flow *flow, struct effects *fx)
+{
+    flow->mux->linger = fx->linger;
+    flow->mux->abort = fx->abort;
+    flow->mux->flush_origin = fx->flush_origin;
+    fx->close = fx->linger = fx->abort = fx->flush_origin = false;
+}
+
+static void end_with_streams(struct flow *flow, struct effects *fx)
+{
+    if (!flow->mux || flow->children)
+        return;
+    fx->close = true;
+    fx->linger = flow->mux->linger;
+    fx->abort = flow->mux->abort;
+    fx->flush_origin = flow->mux->flush_origin;
+}
+
 void flow_step(struct flow *flow, const struct input *input, struct effects *fx)
 {
-    if (flow->closing)
+    if (flow->closing) {
+        end_with_streams(flow, fx);
         return;
+    }
     leg_lend_output(flow, fx);
     dispatch(flow, input, fx);
+    exchange_bytes(flow, fx);
     if (flow->state == FLOW_STREAM_CLOSING) /* and not because it closes: an event came where the state machine allows none */
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "illegal_transition");
     if (flow->closing) {
         buffer_clear(&flow->env->staged[SIDE_CLIENT]);
         buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
+        if (flow->children)
+            wait_for_streams(flow, fx);
         return;
     }
     leg_flush(flow, fx, SIDE_CLIENT);
@@ -371,15 +456,36 @@ bool flow_wants(const struct flow *flow, enum side side)
 
 uint64_t flow_deadline(const struct flow *flow)
 {
-    uint64_t chain = chained_deadline(flow), own = flow->deadline_ns;
+    uint64_t chain = chained_deadline(flow), windows = flow->client.h2 && !flow->closing ? h2_deadline_ns(flow->client.h2) : 0;
+    uint64_t own = flow->deadline_ns;
     if (flow->go_on && flow->gone_ns && flow->gone_ns < own)
         own = flow->gone_ns;
+    if (windows && (windows < own || !own))
+        return windows;
     return chain && (chain < own || !own) ? chain : own;
 }
 
 bool flow_wants_room(const struct flow *flow, enum side side)
 {
-    return flow->exchange.full[side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT];
+    enum side from = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    bool h2 = flow->mux || flow->strand[SIDE_CLIENT] || flow->strand[SIDE_ORIGIN];
+    return (h2 && (flow->congested >> side) & 1) || (flow->exchange.full[from] && !flow->exchange.jam[from]);
+}
+
+void flow_congested(struct flow *flow, enum side side, bool congested)
+{
+    uint8_t bit = (uint8_t)(1u << side);
+    flow->congested = (uint8_t)(congested ? flow->congested | bit : flow->congested & ~bit);
+}
+
+bool flow_reads_alone(const struct flow *flow)
+{
+    return flow->mux != NULL;
+}
+
+bool flow_is_stream(const struct flow *flow)
+{
+    return flow->is_stream;
 }
 
 bool flow_moved(struct flow *flow, uint64_t when_ns)

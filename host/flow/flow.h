@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * One flow: a client connection from accept to stream_closed, with the origin connection it has at the moment. Sans-I/O: the
- * driver feeds inputs and runs effects (input.h). Single-threaded: a flow never leaves its worker.
+ * driver feeds inputs and runs effects (input.h). Single-threaded: a flow never leaves its worker. A stream of HTTP/2 is a flow, too: its
+ * parent has the client's connection.
  */
 #ifndef HOST_FLOW_FLOW_H
 #define HOST_FLOW_FLOW_H
@@ -52,6 +53,7 @@ struct flow_env {
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
+    struct flow *due_first, *due_last; /* of flow_take_due */
 };
 
 /* What is known of a connection when it is accepted; strings are copied. */
@@ -89,5 +91,18 @@ uint64_t flow_id(const struct flow *flow);
 bool flow_wants_room(const struct flow *flow, enum side side);
 /* A module keeps it waiting: nothing is read until INPUT_RESUMED or INPUT_TIMER. */
 bool flow_waits(const struct flow *flow);
+
+/*
+ * Streams. After every step the driver takes the flows that are due, until there are none, and steps each with INPUT_CALLED. One without an
+ * owner is new: it is adopted first, or freed. A connection with streams closes (effects.close) when the last of them was freed.
+ */
+struct flow *flow_take_due(struct flow_env *env);
+void *flow_owner(const struct flow *flow);
+void flow_adopt(struct flow *flow, uint64_t id, void *owner);
+bool flow_is_stream(const struct flow *flow);
+/* After what a step had for that side: does its socket keep some of it? */
+void flow_congested(struct flow *flow, enum side side, bool congested);
+/* HTTP/2 reads one side whatever the other does: each of its streams has windows of its own. */
+bool flow_reads_alone(const struct flow *flow);
 
 #endif

@@ -37,6 +37,7 @@ struct soth_flow {
     void *state;                 /* of the running decoder, for this exchange */
     void *chain;                 /* the running decoder's place (chain/) */
     uint64_t exchange_no;        /* 0 = none */
+    uint16_t protocol;           /* of the exchange's stream, as a decoder has told (SOTH_PROTO_SSE, ...); 0 = nobody has */
     /* Emits as the flow: counts an illegal transition, adds exchange_no. */
     void (*emit)(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
 };

@@ -24,6 +24,7 @@ enum input_type {
     INPUT_DIAL_FAILED, /* failure, detail */
     INPUT_TIMER,       /* the flow's deadline has passed */
     INPUT_WRITABLE,    /* side: it has taken everything, and flow_wants_room asked for that */
+    INPUT_CALLED,      /* flow_take_due named it: its connection or a stream of it has something for it */
     INPUT_RESUMED,     /* pause, arg: a module lets the flow go on */
     INPUT_HUNG_UP,     /* side, error: while flow_waits the peer ended its side (0), what it sent before may still be unread; or it broke the
                           connection (errno), of the origin's with nothing left to be read */

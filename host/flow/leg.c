@@ -6,7 +6,7 @@
  */
 #include <assert.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 #define RECORD_MAX 16384u /* plaintext of one TLS record, RFC 8446 5.1 */
 
@@ -70,7 +70,7 @@ void leg_lend_output(struct flow *flow, struct effects *fx)
 
 void leg_deliver(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
-    if (flow->go_on || chained_stuck(flow, side)) {
+    if ((flow->go_on || chained_stuck(flow, side)) && !leg_of(flow, side)->h2) {
         if (buffer_append(side == SIDE_CLIENT ? &flow->held : &flow->held_origin, p, n) < 0)
             leg_broken(flow, fx);
     } else if (flow->stage->data) {
@@ -83,7 +83,7 @@ void leg_deliver_end(struct flow *flow, struct effects *fx, enum side side, int 
     struct leg *leg = leg_of(flow, side);
     if (leg->ended && error <= 0)
         return;
-    if ((flow->go_on || chained_stuck(flow, side)) && error <= 0) { /* after what is held; a broken connection is told at once */
+    if ((flow->go_on || chained_stuck(flow, side)) && error <= 0 && !leg->h2) { /* after what is held; a broken connection is told at once */
         leg->end_held = true;
         leg->end_error = error;
         return;
@@ -124,6 +124,8 @@ static void read_plaintext(struct flow *flow, struct effects *fx, enum side side
         }
         if (n == 0)
             leg_deliver_end(flow, fx, side, 0);
+        else if (n == -SOTH_ETLS && session_is_refused(tls) && flow->stage->tls_failed) /* late, but it is the handshake's failure */
+            flow->stage->tls_failed(flow, fx, side);
         else if (n == -SOTH_ETLS)
             leg_deliver_end(flow, fx, side, ENDED_WITHOUT_NOTIFY);
         return;
@@ -175,17 +177,34 @@ void leg_fini(struct leg *leg)
 {
     session_free(leg->tls);
     h1_free(leg->h1);
+    h2_free(leg->h2);
+    buffer_fini(&leg->frames);
     *leg = (struct leg){0};
 }
 
 void leg_reset_origin(struct flow *flow, struct effects *fx)
 {
+    const struct strand *strand = flow->strand[SIDE_ORIGIN];
+    bool shared = strand && strand->line != flow && !flow->origin.open;
+    flow->waits_line = false;
+    strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
+    if (!shared)
+        leg_forget_origin(flow, fx);
+}
+
+void leg_forget_origin(struct flow *flow, struct effects *fx)
+{
     uint64_t bytes = flow->origin.bytes;
+    uint32_t h2_no = flow->origin.h2_no;
     buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
     buffer_clear(fx->out[SIDE_ORIGIN]);
+    mux_lost(flow, SIDE_ORIGIN);
+    if (flow->strand[SIDE_ORIGIN])
+        flow->strand[SIDE_ORIGIN]->line = NULL;
     fx->close_origin = true;
     leg_fini(&flow->origin);
     flow->origin.bytes = bytes;
+    flow->origin.h2_no = h2_no;
     flow->dialing = false;
     fx->dial = false;
     flow_read(flow, SIDE_ORIGIN, false);

@@ -10,6 +10,7 @@
 #include "host/flow/flow.h"
 #include "host/http/edit.h"
 #include "host/http/h1.h"
+#include "host/http/h2.h"
 #include "host/http/rewrite.h"
 #include "host/tls/hello.h"
 
@@ -32,6 +33,9 @@ const char *phase_name(enum phase phase);
 struct leg {
     struct session *tls; /* NULL: cleartext */
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
+    struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
+    uint32_t h2_no;      /* how many there have been on this leg */
+    struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */
     bool open;
     bool secure;         /* the TLS handshake is done */
     bool ended;          /* the peer will send nothing more */
@@ -83,6 +87,7 @@ struct exchange {
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
     struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
@@ -93,8 +98,46 @@ struct exchange {
     struct chain *chain;   /* decoders; NULL = none */
     bool stuck[2];         /* a decoder keeps this side's body waiting, */
     bool full[2];          /* for the other side to take what there is; */
+    bool jam[2];           /* what came from this side waits for the other's window; */
     bool ending[2];        /* its end was read meanwhile */
     struct peek peek;      /* the beginning of a body that a policy wants to see before it judges the head */
+};
+
+/* A peer of an exchange that is a stream of HTTP/2 (stream.c): what has come of it and waits, and what it has no window for. */
+#define STRAND_HEADS 8u
+struct strand {
+    struct flow *line;          /* whose connection carries it; NULL: that is gone */
+    uint32_t line_no;           /* h2_no of that */
+    int32_t id;                 /* 0 = it is closed */
+    struct message *heads[STRAND_HEADS]; /* of an origin several: interim ones, then the final one */
+    uint32_t head_count;
+    struct buffer body;         /* then this, */
+    struct message *trailers;   /* this, */
+    bool end;                   /* this, */
+    bool closed;                /* and this: why */
+    bool unprocessed;
+    enum h2_cause cause;
+    uint32_t code;
+    const char *fault;
+    bool pumping;               /* its events are being taken */
+    bool ended;                 /* our side of it is complete */
+    size_t owed;                /* body bytes that were taken; its window grows when the other peer has them */
+    struct buffer out;          /* for it, while its window is full */
+    uint32_t reset_with;        /* code of the reset, should there be one */
+};
+
+/* What the origin of an HTTP/2 connection speaks. */
+enum origin_kind { ORIGIN_UNKNOWN, ORIGIN_H1, ORIGIN_H2 };
+
+/* A connection of HTTP/2: what its streams have in common. */
+struct mux {
+    enum origin_kind kind;
+    bool wants_origin;       /* a stream waits for a connection that nobody has begun to make */
+    bool failed;             /* it could not be made: those who wait are answered with `refusal` */
+    bool parting;            /* the client was told that no further streams are taken */
+    bool grace;              /* parting: streams that are on their way are still taken */
+    bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
+    struct refusal refusal;
 };
 
 struct stage; /* see stage.h */
@@ -118,6 +161,18 @@ struct flow {
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;
+    struct flow *parent;       /* of a stream: its connection; NULL = this is a connection, or it has gone */
+    struct flow *children, *younger, *elder; /* streams, the newest first */
+    struct flow *due_next, *due_previous;    /* family.c */
+    struct mux *mux;           /* of a connection of HTTP/2 */
+    struct strand *strand[2];  /* peers that are streams of HTTP/2; NULL = HTTP/1 */
+    int32_t stream_id;         /* of the client's stream; 0 = this is a connection */
+    uint8_t congested;         /* bit per side: its socket takes no more at the moment */
+    bool is_due, is_stream;
+    bool own_origin;           /* a stream that does not share its connection's origin */
+    bool waits_line;           /* a stream whose request waits for its connection's origin */
+    bool expects_preface;      /* cleartext, and its first bytes are too few to tell HTTP/1 from HTTP/2 */
+    bool h1_only;              /* its origin is not to speak HTTP/2: an upgrade is wanted */
     struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
     struct hello *hello;       /* while it is needed: from peek to the client's handshake */
     struct buffer held;        /* client bytes not yet processed (bounded by two reads) */
@@ -144,5 +199,8 @@ struct flow {
     uint8_t read_then;         /* the same, for when the wait is over */
     char client_text[];
 };
+
+/* Does its client's connection use TLS? */
+static inline bool flow_is_secure(const struct flow *flow) { return (flow->parent ? flow->parent : flow)->client.tls != NULL; }
 
 #endif

@@ -9,7 +9,7 @@
 
 #define PIECE_MOST 16384u /* of an event: fits into the smallest queue that can be configured */
 
-void payload_capture(struct flow *flow, enum side side, struct soth_span data)
+static void capture(struct flow *flow, enum side side, struct soth_span data)
 {
     uint64_t wanted = flow->env->bus->payload;
     struct exchange *ex = &flow->exchange;
@@ -23,6 +23,15 @@ void payload_capture(struct flow *flow, enum side side, struct soth_span data)
         data.n -= piece.n;
     }
     *chunk += data.n;
+}
+
+void payload_capture(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
+{
+    uint64_t exchange_no = flow->exchange_no;
+    if (side == SIDE_ORIGIN || !flow->exchange.discard)
+        chained_data(flow, fx, side, data);
+    if (!flow->closing && flow->exchange_no == exchange_no)
+        capture(flow, side, data);
 }
 
 static struct soth_span span_of(const struct buffer *b)

@@ -6,20 +6,25 @@
 #ifndef HOST_FLOW_PAYLOAD_H
 #define HOST_FLOW_PAYLOAD_H
 
-#include "host/flow/parts.h"
+#include "host/flow/exchange.h"
 
-/* Bytes of a body are being relayed: emitted now with their content, or counted for emit_body. */
-void payload_capture(struct flow *flow, enum side side, struct soth_span data);
+/* Bytes of a body go on, through the decoders; then they are emitted with their content. */
+void payload_capture(struct flow *flow, struct effects *fx, enum side side, struct soth_span data);
 
-static inline void payload_body(struct flow *flow, enum side side, struct soth_span data)
+/* Bytes of a body go on. Where nobody wants their content they are counted for emit_body. */
+static inline void payload_body(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
-    if (bus_captures(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK))
-        payload_capture(flow, side, data);
-    else if (side == SIDE_CLIENT)
+    if (bus_captures(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK)) {
+        payload_capture(flow, fx, side, data);
+        return;
+    }
+    if (side == SIDE_CLIENT)
         ex->request_chunk += data.n;
     else
         ex->response_chunk += data.n;
+    if (side == SIDE_ORIGIN || !ex->discard)
+        chained_data(flow, fx, side, data);
 }
 
 /* Text that the attributes of one event point to, until the event is emitted. */

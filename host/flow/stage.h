@@ -18,6 +18,7 @@ struct stage {
     void (*tls_failed)(struct flow *flow, struct effects *fx, enum side side);
     void (*timer)(struct flow *flow, struct effects *fx);
     void (*drain)(struct flow *flow, struct effects *fx);
+    void (*called)(struct flow *flow, struct effects *fx); /* by its connection, or by one of its streams */
 };
 
 extern const struct stage stage_connect;     /* state_connect.c: the first head of a proxy connection */
@@ -28,11 +29,13 @@ extern const struct stage stage_tunnel;      /* state_tunnel.c: bytes both ways 
 extern const struct stage stage_tls_origin;  /* state_tls.c: dial and handshake with the origin */
 extern const struct stage stage_tls_client;  /* state_tls.c: handshake with the client */
 extern const struct stage stage_http;        /* state_http.c: exchanges */
+extern const struct stage stage_h2;          /* state_h2.c: a connection of HTTP/2, whose exchanges are streams */
 extern const struct stage stage_upgraded;    /* state_tunnel.c: bytes both ways through TLS, after 101 */
 extern const struct stage stage_closing;     /* flow.c: nothing is expected any more */
 
 /* flow.c */
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms);
+void flow_forget(struct flow *flow); /* frees it; nobody hears that it was there */
 void flow_arm(struct flow *flow, uint64_t timeout_ms);
 void flow_read(struct flow *flow, enum side side, bool on);
 void flow_dial(struct flow *flow, struct effects *fx);
@@ -63,6 +66,7 @@ void leg_transport_ended(struct flow *flow, struct effects *fx, enum side side, 
 void leg_finish(struct flow *flow, struct effects *fx, enum side side); /* close_notify */
 void leg_reset_origin(struct flow *flow, struct effects *fx);           /* forgets the origin connection, closes it */
 void leg_lend_output(struct flow *flow, struct effects *fx);
+void leg_forget_origin(struct flow *flow, struct effects *fx);          /* the same, but what has come of its stream stays */
 void leg_fini(struct leg *leg);
 static inline struct leg *leg_of(struct flow *flow, enum side side) { return side == SIDE_CLIENT ? &flow->client : &flow->origin; }
 
@@ -77,6 +81,7 @@ bool chained_resumed(struct flow *flow, struct effects *fx, uint64_t pause, uint
 uint64_t chained_deadline(const struct flow *flow); /* 0 = none */
 void chained_timer(struct flow *flow, struct effects *fx);
 void chained_go_on(struct flow *flow, struct effects *fx);
+void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* what came from that side can go on: the other has room */
 void chained_free(struct flow *flow, bool complete);
 
 /* emit.c */
@@ -140,9 +145,12 @@ void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS 
 void tls_origin_secured(struct flow *flow);                       /* reports success */
 /* false: another connection is being dialled, without the session that failed */
 bool tls_origin_failed(struct flow *flow, struct effects *fx);
-bool tls_offers_alpn(const struct flow *flow); /* do we offer the origin http/1.1 by ALPN? */
+void tls_client_failed(struct flow *flow, struct effects *fx); /* ends the flow */
 void http_begin(struct flow *flow, struct effects *fx);
+void http_arm(struct flow *flow);    /* the deadline of where the exchange is now */
+void stream_begin(struct flow *flow); /* a stream's exchange, whose head waits in its strand */
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
+void http_cleartext(struct flow *flow, struct effects *fx);   /* the first bytes are held: HTTP/1, or HTTP/2 with prior knowledge */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
 void upgraded_begin(struct flow *flow, struct effects *fx);
 void upgraded_finish(struct flow *flow, struct effects *fx, enum side side); /* everything of that side has been relayed */
@@ -151,6 +159,14 @@ bool exchange_waits(const struct flow *flow);   /* is there a request that no or
 bool exchange_is_last(const struct flow *flow); /* the client has ended its side and nothing of it is left to read */
 void exchange_client(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
 void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n);
+/* One event of a codec; the second returns false when the origin's codec is not in charge any more. */
+void exchange_client_event(struct flow *flow, struct effects *fx, const struct h1_event *event);
+bool exchange_origin_event(struct flow *flow, struct effects *fx, const struct h1_event *event);
+bool exchange_takes_request(const struct flow *flow);  /* may the client's next event be taken now? */
+bool exchange_takes_response(const struct flow *flow); /* and the origin's? */
+/* A peer that is a stream of HTTP/2 was reset, or lost with its connection. */
+void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct strand *strand);
+void exchange_client_gone(struct flow *flow, struct effects *fx, const struct strand *strand);
 void exchange_connect(struct flow *flow, struct effects *fx);      /* an origin connection for the request that waits */
 void exchange_origin_ready(struct flow *flow, struct effects *fx); /* dialled and, where wanted, secured */
 void exchange_resume(struct flow *flow, struct effects *fx);       /* client bytes that were held go on */

@@ -3,7 +3,7 @@
  * The first head of a proxy connection: CONNECT or an absolute-form request, or an error that is answered. Decides, and sends the
  * flow on: to its tunnel, to the peek after the 200, or to the HTTP exchange. Never dials before the decision.
  */
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 static void parse_failed(struct flow *flow, struct effects *fx, enum connect_error error, const char *detail)
 {
@@ -117,6 +117,16 @@ static void head_bytes(struct flow *flow, struct effects *fx, bool ended)
     struct connect_request request;
     enum connect_error error = CONNECT_OK;
     const char *detail = NULL;
+    int preface = flow->asked ? 0 : h2_begins(flow);
+    if (preface == 1) {
+        flow->proxy_requests = true;
+        h2_begin(flow, fx);
+        return;
+    }
+    if (preface == -SOTH_EAGAIN && !ended) {
+        flow_read(flow, SIDE_CLIENT, true);
+        return;
+    }
     enum connect_result r = connect_parse(buffer_data(&flow->held), buffer_size(&flow->held), ended, s->connect_parse_mode == PARSE_LENIENT,
                                           s->max_http_head_bytes, &request, &error, &detail);
     switch (r) {

@@ -3,7 +3,8 @@
  * The stage in which HTTP/1 exchanges run, one after the other, on a connection whose client side is ready. What belongs to one
  * exchange is in exchange_*.c; here are the ends of connections, dials, deadlines and the drain.
  */
-#include "host/flow/stage.h"
+#include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 #define LEFT_GRACE_MS 5000 /* a client that ended its side may still read: it has left when nothing has come for it so long */
 
@@ -16,7 +17,7 @@ static struct h1_limits limits(const struct flow *flow)
 /* One is over, and of the next nothing has come. */
 static bool between_exchanges(const struct flow *flow)
 {
-    return !flow->exchange.active && flow->asked && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0;
+    return !flow->is_stream && !flow->exchange.active && flow->asked && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0;
 }
 
 static enum phase phase_now(const struct flow *flow)
@@ -24,7 +25,7 @@ static enum phase phase_now(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     if (!ex->active)
         return between_exchanges(flow) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
-    if (exchange_waits(flow) && flow->dialing)
+    if (exchange_waits(flow) && (flow->dialing || flow->waits_line))
         return PHASE_DIAL;
     if (exchange_waits(flow) && flow->origin.tls && !flow->origin.secure)
         return PHASE_TLS_ORIGIN;
@@ -34,7 +35,7 @@ static enum phase phase_now(const struct flow *flow)
 }
 
 /* Deadlines by phase: heads have one from their first byte, waiting for a response from the end of the request, the rest is idle time. */
-static void arm(struct flow *flow)
+void http_arm(struct flow *flow)
 {
     const struct settings *s = flow->env->settings;
     enum phase now = phase_now(flow), before = flow->phase;
@@ -54,7 +55,7 @@ static void arm(struct flow *flow)
         break;
     case PHASE_DIAL:
         if (before != now)
-            flow_arm(flow, flow_dial_timeout(flow));
+            flow_arm(flow, flow->waits_line ? s->idle_timeout : flow_dial_timeout(flow)); /* the connection has a deadline of its own */
         break;
     case PHASE_TLS_ORIGIN:
         break; /* armed when the handshake began */
@@ -80,7 +81,14 @@ void http_begin(struct flow *flow, struct effects *fx)
     flow_read(flow, SIDE_CLIENT, true);
     if (flow->origin.open)
         flow_read(flow, SIDE_ORIGIN, true);
-    arm(flow);
+    http_arm(flow);
+}
+
+void stream_begin(struct flow *flow)
+{
+    flow->stage = &stage_http;
+    flow->phase = PHASE_CONNECT;
+    http_arm(flow);
 }
 
 void http_first_bytes(struct flow *flow, struct effects *fx)
@@ -88,18 +96,52 @@ void http_first_bytes(struct flow *flow, struct effects *fx)
     if (!flow->closing)
         exchange_resume(flow, fx);
     if (!flow->closing && flow->stage == &stage_http)
-        arm(flow);
+        http_arm(flow);
+}
+
+void http_cleartext(struct flow *flow, struct effects *fx)
+{
+    int preface = h2_begins(flow);
+    flow->expects_preface = preface == -SOTH_EAGAIN;
+    if (preface == 1) {
+        h2_begin(flow, fx);
+        return;
+    }
+    http_begin(flow, fx);
+    if (!flow->expects_preface)
+        http_first_bytes(flow, fx);
+}
+
+/* The first bytes behind a listener without TLS. */
+static void first_data(struct flow *flow, struct effects *fx, const uint8_t *p, size_t n)
+{
+    if (flow_hold(flow, p, n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    int preface = h2_begins(flow);
+    flow->expects_preface = preface == -SOTH_EAGAIN;
+    if (preface == 1)
+        h2_begin(flow, fx);
+    else if (preface == 0)
+        http_first_bytes(flow, fx);
+    else
+        flow_read(flow, SIDE_CLIENT, true);
 }
 
 static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
     flow->heard = flow->heard || side == SIDE_CLIENT;
-    if (side == SIDE_CLIENT)
+    if (side == SIDE_CLIENT && flow->expects_preface)
+        first_data(flow, fx, p, n);
+    else if (leg_of(flow, side)->h2)
+        mux_take(flow, fx, side, p, n);
+    else if (side == SIDE_CLIENT)
         exchange_client(flow, fx, p, n);
     else
         exchange_origin(flow, fx, p, n);
     if (!flow->closing && flow->stage == &stage_http)
-        arm(flow);
+        http_arm(flow);
 }
 
 /* ---- ends ---- */
@@ -146,6 +188,10 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
 {
     struct exchange *ex = &flow->exchange;
     struct h1_event event;
+    if (flow->origin.h2) { /* what has come of its stream is still taken */
+        leg_forget_origin(flow, fx);
+        return;
+    }
     if (!ex->active || ex->response == PART_DONE) {
         leg_reset_origin(flow, fx);
         if (ex->active) /* it does not want the rest of the request */
@@ -165,6 +211,10 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         return;
     }
     if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
+        if (flow->is_stream) { /* which can go on until its client has taken everything */
+            exchange_origin_event(flow, fx, &event);
+            return;
+        }
         ex->response = PART_DONE;
         leg_reset_origin(flow, fx);
         exchange_over(flow, fx);
@@ -180,7 +230,7 @@ static void http_ended(struct flow *flow, struct effects *fx, enum side side, in
     else
         origin_ended(flow, fx, error);
     if (!flow->closing && flow->stage == &stage_http)
-        arm(flow);
+        http_arm(flow);
 }
 
 /* ---- the origin's connection, when a request waits for one ---- */
@@ -194,7 +244,7 @@ static void http_dialed(struct flow *flow, struct effects *fx)
         tls_origin_handshake(flow, fx);
     }
     if (!flow->closing)
-        arm(flow);
+        http_arm(flow);
 }
 
 static void http_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
@@ -205,7 +255,7 @@ static void http_dial_failed(struct flow *flow, struct effects *fx, const struct
     refusal_dial(&why, input);
     exchange_answer(flow, fx, &why);
     if (!flow->closing)
-        arm(flow);
+        http_arm(flow);
 }
 
 static void http_secured(struct flow *flow, struct effects *fx, enum side side)
@@ -215,12 +265,16 @@ static void http_secured(struct flow *flow, struct effects *fx, enum side side)
     tls_origin_secured(flow);
     exchange_origin_ready(flow, fx);
     if (!flow->closing)
-        arm(flow);
+        http_arm(flow);
 }
 
 static void http_tls_failed(struct flow *flow, struct effects *fx, enum side side)
 {
-    if (side != SIDE_ORIGIN || !tls_origin_failed(flow, fx))
+    if (side == SIDE_CLIENT) {
+        tls_client_failed(flow, fx);
+        return;
+    }
+    if (!tls_origin_failed(flow, fx) || !flow->exchange.active || flow->exchange.response != PART_HEAD) /* of a late refusal the next request is told */
         return;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};
@@ -228,6 +282,18 @@ static void http_tls_failed(struct flow *flow, struct effects *fx, enum side sid
 }
 
 /* ---- deadlines and drain ---- */
+
+/* Its connection ends, and it with it, for the same reason unless that is its client's. */
+static void stream_orphaned(struct flow *flow, struct effects *fx)
+{
+    const struct flow *line = flow->parent;
+    enum close_code code = line ? line->close_code : CLOSE_SHUTDOWN_DRAIN;
+    flow->phase = phase_now(flow);
+    if (code == CLOSE_CLIENT_ABORTED || code == CLOSE_MITM_HTTP_COMPLETED)
+        flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
+    else
+        flow_cut(flow, fx, code, line ? line->close_detail : NULL);
+}
 
 static void head_too_late(struct flow *flow, struct effects *fx)
 {
@@ -280,9 +346,24 @@ static void http_timer(struct flow *flow, struct effects *fx)
     }
 }
 
+/* A stream hears of its connection or of its origin; what there is to take is taken when the step ends. */
+static void http_called(struct flow *flow, struct effects *fx)
+{
+    if (flow->is_stream && (!flow->parent || flow->parent->closing)) {
+        stream_orphaned(flow, fx);
+        return;
+    }
+    if (exchange_waits(flow) && flow->refusal.status) { /* there is no origin */
+        struct refusal why = flow->refusal;
+        exchange_answer(flow, fx, &why);
+    } else if (flow->waits_line) {
+        exchange_connect(flow, fx);
+    }
+}
+
 static void http_drain(struct flow *flow, struct effects *fx)
 {
-    if (!flow->exchange.active && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
+    if (!flow->exchange.active && flow->client.h1 && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
         flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
 
@@ -296,4 +377,5 @@ const struct stage stage_http = {
     .tls_failed = http_tls_failed,
     .timer = http_timer,
     .drain = http_drain,
+    .called = http_called,
 };

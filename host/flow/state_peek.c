@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
+#include "host/flow/stream.h"
 
 #define SILENCE_MS 300 /* then the origin may have something to say */
 
@@ -136,8 +136,7 @@ static void cleartext_ready(struct flow *flow, struct effects *fx)
         return;
     }
     flow->origin_tls = false;
-    http_begin(flow, fx);
-    http_first_bytes(flow, fx);
+    http_cleartext(flow, fx);
 }
 
 static void look_at_hello(struct flow *flow, struct effects *fx)
@@ -152,7 +151,10 @@ static void look_at_hello(struct flow *flow, struct effects *fx)
     }
     int r = hello_parse(buffer_data(&flow->held), buffer_size(&flow->held), flow->hello, &fault);
     if (r == HELLO_DONE) {
-        hello_ready(flow, fx);
+        if (hello_fingerprint(buffer_data(&flow->held), flow->hello->bytes, flow->hello) < 0)
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        else
+            hello_ready(flow, fx);
     } else if (r == HELLO_MORE) {
         flow_read(flow, SIDE_CLIENT, true);
     } else {
@@ -171,6 +173,7 @@ static void look(struct flow *flow, struct effects *fx)
         look_at_hello(flow, fx);
         break;
     case GUESS_HTTP1:
+    case GUESS_HTTP2:
         if (must_be_tls)
             hello_broken(flow, fx, "cleartext HTTP on a TLS listener");
         else
@@ -290,7 +293,7 @@ static void reverse_judge(struct flow *flow, struct effects *fx)
     else if (d == DECISION_GO && up->tls)
         tls_origin_begin(flow, fx);
     else
-        http_begin(flow, fx);
+        http_cleartext(flow, fx);
 }
 
 const struct stage stage_peek = {

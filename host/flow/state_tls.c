@@ -8,25 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/stage.h"
-
-static const char HTTP11[] = "\x08http/1.1";
-
-/* The protocols that interception speaks, in order of preference, and whether the client's list has one. */
-static bool client_offers(const struct flow *flow, const char *wire)
-{
-    const struct hello *hello = flow->hello;
-    size_t want = strlen(wire);
-    for (size_t at = 0; hello && at < hello->alpn_len; at += (size_t)hello->alpn[at] + 1)
-        if ((size_t)hello->alpn[at] + 1 == want && hello->alpn_len - at >= want && memcmp(hello->alpn + at, wire, want) == 0)
-            return true;
-    return false;
-}
-
-bool tls_offers_alpn(const struct flow *flow)
-{
-    return flow->listen->mode == LISTEN_REVERSE || !flow->hello || flow->hello->alpn_len > 0;
-}
+#include "host/flow/stream.h"
 
 static struct soth_span target_name(const struct flow *flow)
 {
@@ -54,7 +36,7 @@ static struct soth_span origin_sni(const struct flow *flow)
 
 void tls_origin_handshake(struct flow *flow, struct effects *fx)
 {
-    struct soth_span alpn = tls_offers_alpn(flow) ? soth_span(HTTP11) : (struct soth_span){"", 0};
+    struct soth_span alpn = soth_span(alpn_for_origin(flow)->wire);
     struct trust *trust = flow->verdict.overrides & SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY ? flow->env->trust_any : flow->env->trust;
     flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
     if (!flow->origin.tls) {
@@ -103,8 +85,7 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
 static void client_begin(struct flow *flow, struct effects *fx)
 {
     if (flow->listen->mode == LISTEN_REVERSE && !flow->listen->tls) {
-        http_begin(flow, fx);
-        http_first_bytes(flow, fx);
+        http_cleartext(flow, fx);
     } else {
         tls_client_begin(flow, fx);
     }
@@ -220,9 +201,10 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     stage_enter(flow, &stage_tls_client, flow->env->settings->tls_handshake_timeout);
     flow->cache_hit = -1;
     struct leaf *leaf = pick_leaf(flow);
-    struct soth_span alpn = client_offers(flow, HTTP11) ? soth_span("http/1.1") : (struct soth_span){"", 0};
+    struct soth_span alpn = soth_span(alpn_for_client(flow));
     if (leaf)
-        flow->client.tls = session_server_new(leaf, flow->env->tickets, flow->sni ? soth_span(flow->sni) : (struct soth_span){"", 0}, alpn);
+        flow->client.tls = session_server_new(leaf, flow->env->tickets, flow->sni ? soth_span(flow->sni) : (struct soth_span){"", 0}, alpn,
+                                              flow->env->settings->tls_profile);
     if (leaf != flow->fixed_leaf)
         leaf_put(leaf);
     if (!flow->client.tls) {
@@ -249,17 +231,20 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
     if (side != SIDE_CLIENT)
         return;
     emit_tls_succeeded(flow, SIDE_CLIENT, flow->cache_hit);
-    free(flow->hello);
-    flow->hello = NULL;
-    http_begin(flow, fx);
+    if (!(flow->env->hooks & (SOTH_HOOK_REQUEST | SOTH_HOOK_RESPONSE | SOTH_HOOK_FRAME))) { /* nobody asks for it again */
+        free(flow->hello);
+        flow->hello = NULL;
+    }
+    if (alpn_is_h2(flow->client.tls))
+        h2_begin(flow, fx);
+    else
+        http_begin(flow, fx);
 }
 
-static void client_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+void tls_client_failed(struct flow *flow, struct effects *fx)
 {
     struct tls_failure failure;
     char detail[64];
-    if (side != SIDE_CLIENT)
-        return;
     session_failure(flow->client.tls, &failure);
     emit_tls_failed(flow, SIDE_CLIENT, &failure);
     snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
@@ -267,10 +252,18 @@ static void client_tls_failed(struct flow *flow, struct effects *fx, enum side s
     flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, detail);
 }
 
+static void client_tls_failed(struct flow *flow, struct effects *fx, enum side side)
+{
+    if (side == SIDE_CLIENT)
+        tls_client_failed(flow, fx);
+    else
+        (void)tls_origin_failed(flow, fx); /* the origin refused us late: the first request is told */
+}
+
 static void client_timer(struct flow *flow, struct effects *fx)
 {
     session_timed_out(flow->client.tls);
-    client_tls_failed(flow, fx, SIDE_CLIENT);
+    tls_client_failed(flow, fx);
 }
 
 /* An origin that speaks or leaves before it was asked anything is not used. */

@@ -131,6 +131,10 @@ static void look_first(struct flow *flow, struct effects *fx)
         int r = hello_parse(p, n, flow->hello, &fault);
         if (r == HELLO_MORE)
             return;
+        if (r == HELLO_DONE && hello_fingerprint(p, flow->hello->bytes, flow->hello) < 0) {
+            flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+            return;
+        }
         if (r == HELLO_DONE && !judge_sni(flow, fx))
             return;
     }

@@ -9,7 +9,7 @@
 #include "host/flow/stage.h"
 
 /* To the origin. The head is exchange.outgoing; its body and trailers go in the framing that it announced. */
-void talk_request_head(struct flow *flow, struct effects *fx);
+bool talk_request_head(struct flow *flow, struct effects *fx); /* false: it was given up */
 void talk_request_body(struct flow *flow, struct effects *fx, struct soth_span data);
 void talk_request_end(struct flow *flow, struct effects *fx, const struct message *trailers); /* NULL: none */
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What llhttp lets through and a proxy must not: one reading of where a message ends, for whoever reads it next. Requests are refused,
- * never repaired. Pure; the table of vectors is docs/testing/smuggling.md.
+ * What llhttp and nghttp2 let through and a proxy must not: one reading of where a message ends, for whoever reads it next, whichever
+ * HTTP it came with. Requests are refused, never repaired. Pure; the table of vectors is docs/testing/smuggling.md.
  */
 #include <string.h>
 #include <strings.h>
 
 #include "host/http/head.h"
+#include "host/http/line.h"
 
 #define MAX_CONNECTION_OPTIONS 32 /* each is compared with each field when a head goes out */
 
@@ -172,15 +173,26 @@ static bool host_is_possible(struct soth_span host)
     return at == host.n;
 }
 
+static bool names_no_host(const struct message *msg, struct soth_span host)
+{
+    return !host_is_possible(host) || (host.n == 0 && msg->target.p[0] == '/');
+}
+
 static int request_host(const struct message *msg, unsigned count, const char **fault)
 {
     if (count > 1)
         return refuse(fault, "duplicate_host");
-    if (count == 0)
+    if (count == 0 && !msg->authority.p)
         return msg->minor == 1 ? refuse(fault, "missing_host") : SOTH_OK;
-    if (!host_is_possible(msg->host) || (msg->host.n == 0 && msg->target.p[0] == '/'))
+    if ((count && names_no_host(msg, msg->host)) || (msg->authority.p && names_no_host(msg, msg->authority)))
         return refuse(fault, "invalid_host");
     return SOTH_OK;
+}
+
+static void note_expectation(struct message *msg)
+{
+    struct soth_span expect = message_field(msg, "expect", 0);
+    msg->expect_continue = msg->minor == 1 && expect.p && message_list_has(expect, "100-continue");
 }
 
 int guard_request(struct message *msg, const char **fault)
@@ -194,8 +206,7 @@ int guard_request(struct message *msg, const char **fault)
         return refuse(fault, "connect_with_body");
     if (body_framing(msg, &f, fault) < 0 || persistence(msg, &upgrade, fault) < 0)
         return -SOTH_EINVALID;
-    struct soth_span expect = message_field(msg, "expect", 0);
-    msg->expect_continue = msg->minor == 1 && expect.p && message_list_has(expect, "100-continue");
+    note_expectation(msg);
     /* h2c is never relayed: who speaks it would leave our sight */
     msg->wants_upgrade = msg->minor == 1 && upgrade && msg->upgrade.n > 0 && !message_list_has(msg->upgrade, "h2c");
     return SOTH_OK;
@@ -227,4 +238,80 @@ int guard_trailers(const struct message *msg, const char **fault)
         if (msg->ids[i] == FIELD_CONTENT_LENGTH || msg->ids[i] == FIELD_TRANSFER_ENCODING)
             return refuse(fault, "framing_in_trailers");
     return SOTH_OK;
+}
+
+/* ---- HTTP/2: the same questions, and those that its own syntax asks (RFC 9113 8.2, 8.3) ---- */
+
+int guard_h2_field(struct soth_span name, struct soth_span value, const char **fault)
+{
+    if (name.n == 0)
+        return refuse(fault, "empty_field_name");
+    for (size_t i = 0; i < name.n; i++)
+        if (!line_is_token((unsigned char)name.p[i]) || (name.p[i] >= 'A' && name.p[i] <= 'Z'))
+            return refuse(fault, "invalid_field_name");
+    const char *bad = value.n ? line_bad_byte(value.p, value.n) : NULL;
+    return bad ? refuse(fault, bad) : SOTH_OK;
+}
+
+/* Fields of an HTTP/1 connection have no place here; who relays them smuggles. */
+static int no_connection_fields(const struct message *msg, const char **fault)
+{
+    for (uint32_t i = 0; i < msg->field_count; i++) {
+        unsigned id = msg->ids[i];
+        if (id == FIELD_TRANSFER_ENCODING)
+            return refuse(fault, "transfer_encoding");
+        if (id == FIELD_CONNECTION || id == FIELD_KEEP_ALIVE || id == FIELD_PROXY_CONNECTION || id == FIELD_UPGRADE)
+            return refuse(fault, "connection_field");
+        if (id == FIELD_TE && !is(msg->fields[i].value, "trailers", 8))
+            return refuse(fault, "te");
+    }
+    return SOTH_OK;
+}
+
+/* A length or none; without one the frames tell. */
+static int h2_framing(struct message *msg, const struct framing_fields *f, bool end, const char **fault)
+{
+    msg->keep_alive = true;
+    if (body_framing(msg, f, fault) < 0)
+        return -SOTH_EINVALID;
+    if (end) {
+        msg->framing = FRAMING_NONE;
+        msg->content_length = 0;
+    } else if (!f->length_count) {
+        msg->framing = FRAMING_CHUNKED;
+    }
+    return SOTH_OK;
+}
+
+int guard_h2_request(struct message *msg, bool end, const char **fault)
+{
+    struct framing_fields f;
+    bool tunnel = soth_span_is(msg->method, "CONNECT"), web = is(msg->scheme, "http", 4) || is(msg->scheme, "https", 5);
+    count_framing(msg, &f);
+    if (!line_is_method(msg->method))
+        return refuse(fault, "invalid_method");
+    if (msg->protocol.p ? !tunnel || !web : tunnel ? msg->scheme.p != NULL : !web)
+        return refuse(fault, "invalid_scheme");
+    if (!line_is_target(msg->target) || (tunnel ? msg->protocol.p && msg->target.p[0] != '/' : is_absolute(msg->target)))
+        return refuse(fault, "invalid_target");
+    if (no_connection_fields(msg, fault) < 0 || request_target(msg, fault) < 0 || request_host(msg, f.host_count, fault) < 0)
+        return -SOTH_EINVALID;
+    if (tunnel && f.length_count)
+        return refuse(fault, "connect_with_body");
+    note_expectation(msg);
+    return h2_framing(msg, &f, end, fault);
+}
+
+int guard_h2_response(struct message *msg, bool end, const char **fault)
+{
+    struct framing_fields f;
+    count_framing(msg, &f);
+    if (msg->status < 100 || msg->status > 999)
+        return refuse(fault, "invalid_status");
+    return no_connection_fields(msg, fault) < 0 ? -SOTH_EINVALID : h2_framing(msg, &f, end, fault);
+}
+
+int guard_h2_trailers(const struct message *msg, const char **fault)
+{
+    return no_connection_fields(msg, fault) < 0 ? -SOTH_EINVALID : guard_trailers(msg, fault);
 }

@@ -10,8 +10,8 @@
  * An owner whose socket does not take bytes stops taking input: that bounds what is due to be sent.
  *
  * Streams are named by their id. From its H2_HEAD (server) or h2_request (client) on a stream is the owner's until one of the two:
- * H2_CLOSED, the last event of every stream, exactly once; or the owner's own h2_reset, after which no event of it comes. Then its memory
- * is free and its id means nothing; functions that get an unknown id return -SOTH_ENOENT and do nothing.
+ * H2_CLOSED, the last event of every stream, exactly once; or the owner's own h2_reset (also when it returned -SOTH_ENOMEM), after which no
+ * event of it comes. Then its memory is free and its id means nothing; functions that get an unknown id return -SOTH_ENOENT and do nothing.
  */
 #ifndef HOST_HTTP_H2_H
 #define HOST_HTTP_H2_H
@@ -98,8 +98,8 @@ struct h2_event {
  * n == 0 asks for events that are due without input. now_ns is any monotonic clock; floods are counted with it.
  *
  * Negative: the connection is over. -SOTH_EINVALID (the peer broke the protocol), -SOTH_ELIMIT (it flooded), -SOTH_ENOMEM; h2_fault says
- * which: "h2_protocol_error", ..., "h2_flood:ping". A GOAWAY is due: h2_output, then close. Each later h2_take gives what is due without
- * input, H2_CLOSED of each open stream among it, at last the error again.
+ * which: "h2_protocol_error", ..., "h2_flood:ping". Before that each open stream had its H2_CLOSED (H2_BY_LOSS), and each later h2_take returns
+ * the error again. A GOAWAY is due: h2_output, then close.
  */
 ssize_t h2_take(struct h2 *h2, const uint8_t *p, size_t n, uint64_t now_ns, struct h2_event *event);
 bool h2_has_event(const struct h2 *h2); /* h2_take with n == 0 has something */
@@ -174,7 +174,7 @@ int h2_reset(struct h2 *h2, int32_t stream, enum h2_code code);
 enum h2_goaway {
     H2_GOAWAY_SOON, /* a notice: streams in flight are still taken (drain's first step; the second a round trip later) */
     H2_GOAWAY_LAST, /* none above those that have come; open ones go on */
-    H2_GOAWAY_NOW   /* and the connection is over: close after the output */
+    H2_GOAWAY_NOW   /* and the connection is over: h2_take gives H2_CLOSED of what is open, then -SOTH_EEOF; close after the output */
 };
 int h2_goaway(struct h2 *h2, enum h2_goaway how, enum h2_code code);
 int h2_ping(struct h2 *h2, uint64_t number); /* H2_PONG */
@@ -193,9 +193,9 @@ void h2_lost(struct h2 *h2);
 bool h2_is_done(const struct h2 *h2);
 const char *h2_fault(const struct h2 *h2); /* "" = none */
 
-/* Zero-window dwell: when h2_check is due, 0 = never; H2_FLOOD of its own, "h2_flood:zero_window". */
+/* Zero-window dwell ("h2_flood:zero_window"): when h2_check is due at the latest, 0 = not now. */
 uint64_t h2_deadline_ns(const struct h2 *h2);
-/* 0, or -SOTH_ELIMIT as h2_take would return it. */
+/* Tells the time, as h2_take does: before h2_body, when h2_take was not called in this step. 0, or the error that h2_take would return. */
 int h2_check(struct h2 *h2, uint64_t now_ns);
 
 /* What the peer has announced. */

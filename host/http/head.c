@@ -69,7 +69,7 @@ static const llhttp_settings_t callbacks = {
 };
 
 /* What other rooms ask for again and again is noted once. */
-static void note_field(struct message *msg, const struct soth_field *field, uint8_t id)
+void head_note_field(struct message *msg, const struct soth_field *field, uint8_t id)
 {
     struct soth_span *to = NULL;
     switch (id) {
@@ -141,7 +141,7 @@ int head_parse(enum head_kind kind, const char *p, size_t n, struct message *msg
     msg->field_count = s->count;
     for (uint32_t i = 0; i < s->count; i++) {
         s->ids[i] = (uint8_t)message_field_id(s->fields[i].name);
-        note_field(msg, &s->fields[i], s->ids[i]);
+        head_note_field(msg, &s->fields[i], s->ids[i]);
     }
     return SOTH_OK;
 }

@@ -18,6 +18,9 @@ enum head_kind { HEAD_REQUEST, HEAD_RESPONSE, HEAD_TRAILERS };
  */
 int head_parse(enum head_kind kind, const char *p, size_t n, struct message *msg, const char **fault);
 
+/* What the message says about itself by this field. */
+void head_note_field(struct message *msg, const struct soth_field *field, uint8_t id);
+
 /* How far does a head go that begins at p? Looks from `from` on (what was looked at before). */
 struct head_end {
     size_t size;       /* bytes incl. the empty line, 0 = not there yet */
@@ -30,6 +33,12 @@ void head_find_end(const char *p, size_t n, size_t from, bool bare_lf_allowed, s
 int guard_request(struct message *msg, const char **fault);
 int guard_response(struct message *msg, bool answers_head, const char **fault);
 int guard_trailers(const struct message *msg, const char **fault);
+
+/* The same for heads that came over HTTP/2; `end`: nothing follows. Each field is asked about first, by itself, as it is decoded. */
+int guard_h2_field(struct soth_span name, struct soth_span value, const char **fault);
+int guard_h2_request(struct message *msg, bool end, const char **fault);
+int guard_h2_response(struct message *msg, bool end, const char **fault);
+int guard_h2_trailers(const struct message *msg, const char **fault);
 
 /* The repairs of RFC 9112 for responses when heads need not be strict: a malloc'd head, or NULL when out of memory. *size in and out. p[0..*size)
  * is what head_find_end found. What cannot be repaired stays as it is. */

@@ -24,7 +24,7 @@ static bool next_line(const char **at, const char *end, struct line *line)
     return true;
 }
 
-static const char *bad_byte(const char *p, size_t n)
+const char *line_bad_byte(const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
@@ -60,9 +60,22 @@ static bool version(const char *p, struct message *msg)
     return true;
 }
 
+bool line_is_target(struct soth_span text)
+{
+    size_t at = 0;
+    while (at < text.n && text.p[at] > ' ' && text.p[at] < 127 && text.p[at] != '#')
+        at++;
+    return at == text.n && text.n > 0;
+}
+
+bool line_is_method(struct soth_span text)
+{
+    return text.n > 0 && token(text.p, text.n) == text.n;
+}
+
 static const char *explain_request(const char *p, size_t n)
 {
-    const char *bad = bad_byte(p, n);
+    const char *bad = line_bad_byte(p, n);
     const char *first = memchr(p, ' ', n), *last = memrchr(p, ' ', n);
     if (bad)
         return bad;
@@ -80,9 +93,7 @@ const char *line_request(const char *p, size_t n, struct message *msg)
     if (method == 0 || n < method + sizeof "  HTTP/1.1" || p[method] != ' ' || !version(p + n - VERSION_SIZE, msg))
         return explain_request(p, n);
     size_t end = n - VERSION_SIZE - 1;
-    while (at < end && p[at] > ' ' && p[at] < 127 && p[at] != '#')
-        at++;
-    if (at < end || p[end] != ' ')
+    if (p[end] != ' ' || !line_is_target((struct soth_span){p + at, end - at}))
         return explain_request(p, n);
     msg->method = (struct soth_span){p, method};
     msg->target = (struct soth_span){p + method + 1, end - method - 1};
@@ -91,7 +102,7 @@ const char *line_request(const char *p, size_t n, struct message *msg)
 
 const char *line_status(const char *p, size_t n, struct message *msg)
 {
-    const char *bad = bad_byte(p, n);
+    const char *bad = line_bad_byte(p, n);
     unsigned status = 0;
     if (bad)
         return bad;
@@ -134,10 +145,10 @@ static const char *explain_field(const struct line *line)
         return "obs_fold";
     size_t name = token(line->p, line->n);
     if (name < line->n && line->p[name] == ':')
-        return name ? bad_byte(line->p + name + 1, line->n - name - 1) : "empty_field_name";
+        return name ? line_bad_byte(line->p + name + 1, line->n - name - 1) : "empty_field_name";
     if (!memchr(line->p, ':', line->n))
         return "missing_colon";
-    const char *bad = bad_byte(line->p + name, 1);
+    const char *bad = line_bad_byte(line->p + name, 1);
     if (bad)
         return bad;
     while (line->p[name] == ' ' || line->p[name] == '\t')

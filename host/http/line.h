@@ -23,6 +23,12 @@ const char *line_first_fault(enum head_kind kind, const char *p, size_t n, size_
 /* The class of a complete head that llhttp refused. */
 const char *line_explain(enum head_kind kind, const char *p, size_t n);
 
+/* The words of a request, from whatever protocol they come: characters of a request target (visible ASCII without #), a token. */
+bool line_is_target(struct soth_span text);
+bool line_is_method(struct soth_span text);
+/* The class of the first byte that a field value may not have ("nul", "bare_cr", "control_character"), or NULL. */
+const char *line_bad_byte(const char *p, size_t n);
+
 static inline bool line_is_token(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && memchr("!#$%&'*+-.^_`|~", c, 15));

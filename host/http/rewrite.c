@@ -81,12 +81,19 @@ static bool is_hop_field(unsigned id)
     }
 }
 
-static bool accepts_trailers(const struct message *msg)
+bool rewrite_accepts_trailers(const struct message *msg)
 {
     for (uint32_t i = 0; i < msg->field_count; i++)
         if (msg->ids[i] == FIELD_TE && message_list_has(msg->fields[i].value, "trailers"))
             return true;
     return false;
+}
+
+bool rewrite_field_goes(const struct message *msg, uint32_t i)
+{
+    unsigned id = msg->ids[i];
+    return !is_hop_field(id) && id != FIELD_TRANSFER_ENCODING && !(msg->is_request && has_prefix(msg->fields[i].name, "proxy-", 6)) &&
+           !named_by_connection(msg, i);
 }
 
 static int done(struct buffer *out)
@@ -138,7 +145,7 @@ int rewrite_request_head(struct buffer *out, const struct message *msg, const st
     }
     if (how->reframe)
         buffer_append_text(out, "Transfer-Encoding: chunked\r\n");
-    connection_fields(out, how->keep_upgrade && msg->wants_upgrade, msg->upgrade, accepts_trailers(msg));
+    connection_fields(out, how->keep_upgrade && msg->wants_upgrade, msg->upgrade, rewrite_accepts_trailers(msg));
     return done(out);
 }
 
@@ -217,7 +224,7 @@ int rewrite_chunk_end(struct buffer *out)
 }
 
 /* RFC 9110 6.5.1: what would change how a message is framed, routed, authenticated or read is no trailer. */
-static bool may_be_trailer(const struct soth_field *f)
+bool rewrite_may_be_trailer(const struct soth_field *f)
 {
     static const char *const never[] = {
         "host", "authorization", "www-authenticate", "set-cookie", "cookie", "connection",
@@ -235,7 +242,7 @@ int rewrite_last_chunk(struct buffer *out, const struct message *trailers)
 {
     buffer_append(out, "0\r\n", 3);
     for (uint32_t i = 0; trailers && i < trailers->field_count; i++)
-        if (may_be_trailer(&trailers->fields[i]))
+        if (rewrite_may_be_trailer(&trailers->fields[i]))
             field(out, trailers->fields[i].name, trailers->fields[i].value);
     return done(out);
 }

@@ -46,6 +46,11 @@ int rewrite_chunk_begin(struct buffer *out, size_t n); /* "N\r\n"; the payload f
 int rewrite_chunk_end(struct buffer *out);             /* "\r\n" */
 int rewrite_last_chunk(struct buffer *out, const struct message *trailers /* may be NULL */);
 
+/* What of a head leaves its connection: not hop-by-hop, not named by Connection, no Transfer-Encoding; for heads that are written otherwise. */
+bool rewrite_field_goes(const struct message *msg, uint32_t i);
+bool rewrite_may_be_trailer(const struct soth_field *field);
+bool rewrite_accepts_trailers(const struct message *msg); /* TE: trailers */
+
 /* A reply made by the proxy. Proxy-Status: soth-mitm; error=ERROR (RFC 9209), Content-Length, Cache-Control: no-store, Connection: close when asked.
  * error may be NULL. head_only: the request was HEAD. extra: further header lines with CRLF, or NULL. */
 struct reply {

@@ -20,6 +20,8 @@ int decoders_make(struct registry *registry)
         struct instance *instance = registry->v[i];
         if (instance->module.kind != SOTH_KIND_DECODER)
             continue;
+        if (instance->module.instance_mode)
+            instance->module.mode = instance->module.instance_mode(instance->self) == SOTH_TRANSFORM ? SOTH_TRANSFORM : SOTH_TAP;
         struct decoder *decoder = &registry->decoders[registry->decoder_count++];
         decoder->module = &instance->module;
         decoder->self = instance->self;

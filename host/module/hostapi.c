@@ -62,6 +62,33 @@ static void api_ack(void *self, uint64_t sequence_id)
         bus_ack(instance->registry->bus, instance, sequence_id);
 }
 
+/* From the same table that fills them. */
+static int api_setting(void *self, const char *key, uint64_t *value)
+{
+    const char *base = (const char *)&instance_of(self)->registry->settings;
+    for (const struct soth_opt *o = settings_options; o->key; o++) {
+        if (strcmp(o->key, key) != 0)
+            continue;
+        const void *at = base + o->offset;
+        switch (o->type) {
+        case SOTH_OPT_T_BOOL:
+            *value = *(const uint8_t *)at;
+            return SOTH_OK;
+        case SOTH_OPT_T_ENUM:
+            *value = *(const uint32_t *)at;
+            return SOTH_OK;
+        case SOTH_OPT_T_INT:
+        case SOTH_OPT_T_SIZE:
+        case SOTH_OPT_T_DURATION:
+            *value = *(const uint64_t *)at;
+            return SOTH_OK;
+        default:
+            break;
+        }
+    }
+    return -SOTH_ENOENT;
+}
+
 const struct soth_host hostapi = {
     .size = sizeof hostapi,
     .abi_minor = SOTH_ABI_MINOR,
@@ -80,7 +107,7 @@ const struct soth_host hostapi = {
     .flow_state = api_flow_state,
     .emit = api_emit,
     .wanted = api_wanted,
-    .protocol = api_protocol,
+    .protocol = api_protocol, .fail = chain_fail,
     .hdr_get = api_hdr_get,
     .hdr_set = api_hdr_set,
     .hdr_add = api_hdr_add,
@@ -97,4 +124,5 @@ const struct soth_host hostapi = {
     .observe = metrics_observe,
     .ack = api_ack,
     .signal = api_signal,
+    .setting = api_setting,
 };

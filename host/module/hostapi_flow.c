@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/chain/chain.h"
 #include "host/flow/hook.h"
 #include "host/http/connect.h"
 #include "host/http/edit.h"
@@ -74,13 +75,18 @@ int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct sot
 
 int api_wanted(const struct soth_flow *flow, uint32_t kind)
 {
-    return kind < SOTH_EV_COUNT && bus_wants(flow->bus, kind);
+    int bits = 0;
+    if (kind >= SOTH_EV_COUNT)
+        return 0;
+    if (bus_wants(flow->bus, kind))
+        bits = bus_captures(flow->bus, kind) ? SOTH_WANTED_EVENT | SOTH_WANTED_PAYLOAD : SOTH_WANTED_EVENT;
+    return chain_is_judged(flow) ? bits | SOTH_WANTED_FRAME : bits;
 }
 
 void api_protocol(struct soth_flow *flow, uint32_t protocol)
 {
     if (protocol <= SOTH_PROTO_STREAMABLE_HTTP)
-        flow->source->protocol = (uint16_t)protocol;
+        flow->protocol = (uint16_t)protocol;
 }
 
 /* ---- the head at hand ---- */

@@ -53,6 +53,7 @@ struct registry {
     struct bus *bus; /* NULL: there is none, of one that is alone */
     struct decoder *decoders; /* those of v, in order */
     size_t decoder_count;
+    struct settings settings; /* for soth_host.setting: the numbers are good, pointers may not be any more */
     struct registry_shared *shared, own; /* own: of one that is alone */
     unsigned users; /* whoever opened it, and the instances it has made */
 };

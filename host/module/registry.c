@@ -205,6 +205,19 @@ static int by_order(const void *a, const void *b)
     return strcmp(x->conf->name, y->conf->name);
 }
 
+/* A key of soth-mitm.yaml that does nothing without its module. */
+static int check_learning(const struct registry *registry, const struct settings *settings, FILE *errors)
+{
+    if (settings->tls_learning != LEARNING_BYPASS)
+        return SOTH_OK;
+    for (size_t i = 0; i < registry->n; i++)
+        if (strcmp(registry->v[i]->conf->module, "policy_tls_learning") == 0)
+            return SOTH_OK;
+    options_error(settings->document, "tls_learning", errors,
+                  "'bypass' needs the module policy_tls_learning: enable it in conf.d, with the hosts that may be bypassed");
+    return -SOTH_ECONFIG;
+}
+
 static int load_all(struct registry *registry, const struct settings *settings, const struct registry *previous, FILE *errors)
 {
     int r = conf_modules_load(settings->conf_d, settings->conf_d_given, &registry->conf, errors);
@@ -214,6 +227,8 @@ static int load_all(struct registry *registry, const struct settings *settings, 
         int wrong = add(registry, &registry->conf.v[i], settings, previous, errors);
         r = r < 0 ? r : wrong;
     }
+    if (r == 0)
+        r = check_learning(registry, settings, errors);
     if (registry->n > 1)
         qsort(registry->v, registry->n, sizeof *registry->v, by_order);
     return r == 0 ? decoders_make(registry) : r;
@@ -231,12 +246,13 @@ static int create_all(struct registry *registry, FILE *errors)
     return SOTH_OK;
 }
 
-static struct registry *registry_new(struct registry_shared *shared)
+static struct registry *registry_new(const struct settings *settings, struct registry_shared *shared)
 {
     struct registry *registry = calloc(1, sizeof *registry);
     if (!registry)
         return NULL;
     registry->users = 1;
+    registry->settings = *settings;
     registry->shared = shared ? shared : &registry->own;
     registry->bus = shared ? shared->bus : NULL;
     return registry;
@@ -244,7 +260,7 @@ static struct registry *registry_new(struct registry_shared *shared)
 
 int registry_open(const char *config_file, const struct settings *settings, bool check_only, FILE *errors, struct registry **out)
 {
-    struct registry *registry = registry_new(NULL);
+    struct registry *registry = registry_new(settings, NULL);
     (void)config_file;
     *out = NULL;
     if (!registry)
@@ -262,7 +278,7 @@ int registry_open(const char *config_file, const struct settings *settings, bool
 int registry_open_next(const struct settings *settings, struct registry_shared *shared, struct registry *previous, FILE *errors,
                        struct registry **out)
 {
-    struct registry *registry = registry_new(shared);
+    struct registry *registry = registry_new(settings, shared);
     *out = NULL;
     if (!registry)
         return -SOTH_ENOMEM;

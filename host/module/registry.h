@@ -33,6 +33,9 @@ struct registry_shared {
     atomic_int held;          /* sinks that hold flows */
     pthread_rwlock_t lock;    /* of current */
     struct registry *current; /* whose policies get the signals of sources */
+    /* Then it is told of them, on the source's thread. May be NULL. */
+    void (*heard)(void *arg, const struct soth_signal *signal);
+    void *heard_arg;
 };
 void registry_shared_init(struct registry_shared *shared, struct bus *bus);
 void registry_shared_fini(struct registry_shared *shared);
@@ -79,7 +82,7 @@ void registry_chain_env(struct registry *registry, struct chain_env *out);
 /* Prometheus text of what went through the decoders. */
 void registry_print_decoders(const struct registry *registry, FILE *out);
 
-/* Gives a TLS failure to the policies with a signal hook. Any thread. */
+/* Gives a TLS failure to the policies with a signal hook; signal->lesson is what the first with an opinion has made of it. Any thread. */
 void registry_signal(struct registry *registry, const struct soth_signal *signal);
 
 /* For `module check` and `module doc`: loads DIR/NAME.so with every check of a run and prints its description and options as Markdown.

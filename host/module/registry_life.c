@@ -133,15 +133,50 @@ void registry_signal(struct registry *registry, const struct soth_signal *signal
         struct instance *instance = registry->v[i];
         if (!(instance->hooks & SOTH_HOOK_SIGNAL) || breaker_is_open(instance))
             continue;
+        struct soth_lesson lesson = {.size = sizeof lesson};
+        struct soth_signal for_it = *signal;
+        for_it.lesson = &lesson;
         site_enter(instance, "signal");
-        instance->module.signal(instance->self, signal);
+        instance->module.signal(instance->self, &for_it);
         site_leave();
+        if (signal->lesson && !signal->lesson->reason_code)
+            *signal->lesson = lesson;
     }
 }
 
-static const char *word(const char *text)
+/* The word of the list that it is, as static text; NULL: none of them. */
+static const char *word_of(const char *const *words, const char *text)
 {
-    return text ? text : "";
+    for (; text && *words; words++)
+        if (strcmp(*words, text) == 0)
+            return *words;
+    return NULL;
+}
+
+/* What comes from outside is normalised here, whatever its module thinks of it. Inferred is what hudsucker says, always. */
+static bool normalize(struct soth_signal *signal)
+{
+    static const char *const peers[] = {"downstream", "upstream", NULL}, *const rejected[] = {"no", "likely", "certain", NULL};
+    static const char *const sources[] = {"mitmproxy_authoritative", "hudsucker_inferred", NULL};
+    static const char *const reasons[] = {
+#define TLS_REASON(NAME, text) text,
+#include "host/tls/reason.def"
+#undef TLS_REASON
+        NULL};
+    signal->size = sizeof *signal;
+    signal->flow_id = 0;
+    signal->peer = word_of(peers, signal->peer);
+    signal->reason = word_of(reasons, signal->reason);
+    signal->source = word_of(sources, signal->source);
+    signal->rejected_ca = word_of(rejected, signal->rejected_ca);
+    if (!signal->peer || !signal->reason || !signal->source)
+        return false;
+    bool mitmproxy = signal->source == sources[0];
+    signal->provider = mitmproxy ? "mitmproxy" : "hudsucker";
+    signal->authoritative = mitmproxy && signal->authoritative;
+    if (!signal->rejected_ca || signal->peer == peers[1])
+        signal->rejected_ca = "no";
+    return true;
 }
 
 /* What a module gives is copied: it may be of an older minor, and shorter. */
@@ -154,15 +189,15 @@ int api_signal(void *self, const struct soth_signal *given)
     if (given->size < offsetof(struct soth_signal, host))
         return -SOTH_EINVALID;
     memcpy(&signal, given, given->size < sizeof signal ? given->size : sizeof signal);
-    signal.size = sizeof signal;
-    signal.peer = word(signal.peer);
-    signal.reason = word(signal.reason);
-    signal.source = word(signal.source);
-    signal.provider = word(signal.provider);
-    signal.rejected_ca = word(signal.rejected_ca);
+    struct soth_lesson lesson = {.size = sizeof lesson};
+    signal.lesson = &lesson;
+    if (!normalize(&signal))
+        return -SOTH_EINVALID;
     pthread_rwlock_rdlock(&shared->lock);
     if (shared->current)
         registry_signal(shared->current, &signal);
     pthread_rwlock_unlock(&shared->lock);
+    if (shared->heard)
+        shared->heard(shared->heard_arg, &signal);
     return SOTH_OK;
 }

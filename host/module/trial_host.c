@@ -178,6 +178,19 @@ static int trial_signal(void *self, const struct soth_signal *signal)
     return SOTH_OK;
 }
 
+static int trial_fail(void *self, struct soth_flow *flow, const char *code, uint32_t flags)
+{
+    (void)self, (void)flow, (void)code, (void)flags;
+    return SOTH_FAIL;
+}
+
+/* There is no soth-mitm.yaml. */
+static int trial_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self, (void)key, (void)value;
+    return -SOTH_ENOENT;
+}
+
 const struct soth_host trial_host = {
     .size = sizeof trial_host, .abi_minor = SOTH_ABI_MINOR,
     .log = trial_log, .cfg_err = trial_cfg_err, .monotonic_ns = trial_monotonic_ns, .name = trial_name,
@@ -186,5 +199,6 @@ const struct soth_host trial_host = {
     .token = trial_token, .resume = trial_resume, .resumed = trial_resumed, .flow_id = trial_flow_id, .flow_state = trial_flow_state,
     .emit = trial_emit, .wanted = trial_wanted, .protocol = trial_protocol,
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
-    .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal,
+    .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
+    .setting = trial_setting,
 };

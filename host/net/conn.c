@@ -21,6 +21,7 @@
 #define UNREAD_MOST (1u << 20)
 
 static void step(struct conn *conn, struct input input);
+static void timer_fired(evutil_socket_t fd, short what, void *arg);
 
 static enum side other_side(enum side side)
 {
@@ -57,8 +58,8 @@ static void reconcile(struct conn *conn)
 {
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
         struct link *link = &conn->link[side];
-        bool on = !link->ended && flow_wants(conn->flow, side) && !link_blocked(&conn->link[other_side(side)]) &&
-                  buffer_size(&link->pending) < UNREAD_MOST && !conn->io->stopped_reading;
+        bool on = !link->ended && flow_wants(conn->flow, side) &&
+                  (flow_reads_alone(conn->flow) || !link_blocked(&conn->link[other_side(side)])) && buffer_size(&link->pending) < UNREAD_MOST && !conn->io->stopped_reading;
         link_read(link, on);
         watch(conn, side);
     }
@@ -115,13 +116,14 @@ static bool wants_room(const struct conn *conn, struct input *input)
 {
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
         if (flow_wants_room(conn->flow, side) && !link_blocked(&conn->link[side])) {
+            flow_congested(conn->flow, side, false);
             *input = (struct input){.type = INPUT_WRITABLE, .side = side};
             return true;
         }
     return false;
 }
 
-static void step(struct conn *conn, struct input input)
+static void step_one(struct conn *conn, struct input input)
 {
     struct worker_io *io = conn->io;
     for (;;) {
@@ -134,6 +136,8 @@ static void step(struct conn *conn, struct input input)
             io->stopped_reading = true;
         if (!run(conn, &fx, &broken))
             return;
+        for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+            flow_congested(conn->flow, side, link_blocked(&conn->link[side]));
         if (broken.error == 0 && wants_room(conn, &input))
             continue;
         if (broken.error == 0)
@@ -148,6 +152,64 @@ static void step(struct conn *conn, struct input input)
     }
     reconcile(conn);
     timer_adjust(conn);
+}
+
+/* ---- streams: connections of their own, which have no client's socket ---- */
+
+static void conn_begin(struct worker_io *io, struct worker_env *env, struct conn *conn)
+{
+    conn->io = io;
+    conn->env = env;
+    conn->env->conns++;
+    link_init(&conn->link[SIDE_CLIENT]);
+    link_init(&conn->link[SIDE_ORIGIN]);
+    event_assign(&conn->timer, io->base, -1, 0, timer_fired, conn);
+    conn->next = io->conns;
+    if (conn->next)
+        conn->next->previous = conn;
+    io->conns = conn;
+    io->conn_count++;
+}
+
+static uint64_t next_id(struct worker_io *io)
+{
+    return atomic_fetch_add_explicit(&io->shared->next_flow_id, 1, memory_order_relaxed);
+}
+
+static struct conn *adopt(struct worker_io *io, struct worker_env *env, struct flow *flow)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    flow_adopt(flow, next_id(io), conn);
+    if (!conn) {
+        flow_free(flow);
+        return NULL;
+    }
+    conn_begin(io, env, conn);
+    conn->flow = flow;
+    conn->link[SIDE_CLIENT].ended = true;
+    return conn;
+}
+
+/* Those whom a step has called. Nothing of them is left when this returns. */
+static void step_due(struct worker_io *io, struct worker_env *env)
+{
+    struct flow *flow;
+    env->conns++; /* it must outlive them */
+    while ((flow = flow_take_due(&env->flow))) {
+        struct conn *conn = flow_owner(flow);
+        if (conn || (conn = adopt(io, env, flow)))
+            step_one(conn, (struct input){.type = INPUT_CALLED});
+    }
+    env->conns--;
+}
+
+static void step(struct conn *conn, struct input input)
+{
+    struct worker_io *io = conn->io;
+    struct worker_env *env = conn->env;
+    step_one(conn, input);
+    if (env->flow.due_first)
+        step_due(io, env);
 }
 
 /* ---- what happens to a connection ---- */
@@ -297,7 +359,7 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
     worker_clock(io);
     struct conn *conn = calloc(1, sizeof *conn);
     struct flow_origin_of what = {
-        .flow_id = atomic_fetch_add_explicit(&io->shared->next_flow_id, 1, memory_order_relaxed),
+        .flow_id = next_id(io),
         .owner = conn,
         .client = client,
         .client_addr = *addr,
@@ -311,19 +373,10 @@ void conn_open(struct worker_io *io, int fd, const struct settings_listen *liste
         close(fd);
         return;
     }
-    conn->io = io;
-    conn->env = io->env;
-    conn->env->conns++;
+    conn_begin(io, io->env, conn);
     conn->holds_slot = true;
-    link_init(&conn->link[SIDE_ORIGIN]);
     worker_reserve(io, fd);
     link_open(&conn->link[SIDE_CLIENT], io->base, fd, client_readable, client_writable, conn);
-    event_assign(&conn->timer, io->base, -1, 0, timer_fired, conn);
-    conn->next = io->conns;
-    if (conn->next)
-        conn->next->previous = conn;
-    io->conns = conn;
-    io->conn_count++;
     step(conn, (struct input){.type = INPUT_ACCEPTED});
 }
 
@@ -351,16 +404,27 @@ void conn_hung_up(void *owner, unsigned side, bool broken)
     step(conn, (struct input){.type = INPUT_HUNG_UP, .side = (enum side)side, .error = broken ? ECONNRESET : 0});
 }
 
+static struct worker_env *has_due(struct worker_io *io)
+{
+    for (struct conn *conn = io->conns; conn; conn = conn->next)
+        if (conn->env->flow.due_first)
+            return conn->env;
+    return NULL;
+}
+
 static unsigned step_all(struct worker_io *io, enum input_type type)
 {
     unsigned flows = 0;
+    struct worker_env *env;
     for (struct conn *conn = io->conns, *next; conn; conn = next) {
         next = conn->next;
         if (conn->flow) {
             flows++;
-            step(conn, (struct input){.type = type});
+            step_one(conn, (struct input){.type = type}); /* frees no other one */
         }
     }
+    while ((env = has_due(io)))
+        step_due(io, env);
     return flows;
 }
 

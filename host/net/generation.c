@@ -8,6 +8,7 @@
 
 #include "host/log.h"
 #include "host/module/registry.h"
+#include "host/net/ca_config.h"
 #include "host/net/worker.h"
 #include "host/tls/session.h"
 
@@ -70,25 +71,14 @@ static bool open_authority(struct opening *o)
 {
     const struct settings *s = o->generation->settings;
     int created = 0;
-    char *cert = *s->ca.cert_path ? strdup(s->ca.cert_path) : settings_default_ca("ca.pem");
-    char *key = *s->ca.key_path ? strdup(s->ca.key_path) : settings_default_ca("ca-key.pem");
-    struct authority_config config = {
-        .cert_path = cert,
-        .key_path = key,
-        .common_name = s->ca.common_name,
-        .organization = s->ca.organization,
-        .leaf_cache_capacity = (uint32_t)s->ca.leaf_cache_capacity,
-        .leaf_days = (uint32_t)s->ca.leaf_days,
-        .rsa_leaves = s->downstream_cert_profile == CERT_COMPAT,
-    };
-    if (o->previous)
-        o->generation->authority = authority_renew(o->previous->authority, &config, o->err, o->err_size);
-    else
-        o->generation->authority = authority_open(&config, AUTHORITY_CREATE, &created, o->err, o->err_size);
+    struct ca_config config;
+    if (ca_config_init(&config, s) == SOTH_OK && o->previous)
+        o->generation->authority = authority_renew(o->previous->authority, &config.authority, o->err, o->err_size);
+    else if (config.cert_path && config.key_path)
+        o->generation->authority = authority_open(&config.authority, AUTHORITY_CREATE, &created, o->err, o->err_size);
     if (created)
-        log_at(SOTH_LOG_INFO, "created a certificate authority: %s; clients must trust it (soth-mitm ca export)", cert);
-    free(cert);
-    free(key);
+        log_at(SOTH_LOG_INFO, "created a certificate authority: %s; clients must trust it (soth-mitm ca install, soth-mitm ca env)", config.cert_path);
+    ca_config_fini(&config);
     return o->generation->authority ? true : failed(o, EXIT_CLASS_HOST_INIT_FAILED);
 }
 
@@ -101,8 +91,14 @@ static bool open_trust(struct opening *o)
         .skip_verify = s->upstream_tls_insecure_skip_verify,
         .session_cache = SESSION_CACHE,
         .use_system_store = 1,
+        .profile = s->tls_profile,
+        .min_rsa_bits = (uint32_t)s->min_rsa_bits,
+        .lanes = o->shared->workers,
     };
-    struct trust_config any = {.skip_verify = 1, .session_cache = SESSION_CACHE};
+    struct trust_config any = config;
+    any.skip_verify = 1;
+    any.use_system_store = 0; /* nobody is asked */
+    any.extra_ca_file = NULL;
     o->generation->trust = trust_new(&config, o->err, o->err_size);
     o->generation->trust_any = o->generation->trust ? trust_new(&any, o->err, o->err_size) : NULL;
     if (!o->generation->trust || !o->generation->trust_any)

@@ -8,6 +8,7 @@
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
 #include "host/net/workers.h"
+#include "host/tls/authority.h"
 
 static void line(FILE *out, const char *type, const char *name, const char *help, uint64_t value)
 {
@@ -46,6 +47,8 @@ static void print_generations(FILE *out, const struct server_state *state)
     fprintf(out, "soth_config_reloads_total{outcome=\"refused\"} %" PRIu64 "\n", state->refused_reloads);
     line(out, "gauge", "config_generation", "number of the configuration that new connections get", state->current->number);
     line(out, "gauge", "config_generations", "configurations that some connection still has, the current one included", state->generations);
+    line(out, "gauge", "ca_expires_timestamp_seconds", "end of the CA certificate's validity", (uint64_t)authority_expires(state->current->authority));
+    line(out, "counter", "ca_rotations_total", "successors that took the CA's place by its age", state->ca_rotations);
 }
 
 void metrics_print(const struct server_state *state, FILE *out)

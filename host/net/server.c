@@ -18,16 +18,17 @@
 #include "host/module/watchdog.h"
 #include "host/net/metrics.h"
 #include "host/net/reload.h"
+#include "host/net/rotation.h"
 
 struct server {
     struct shared *shared;
     const char *path;
     struct workers *workers;
     struct generation *current, *old; /* old: some connections still have them */
-    uint64_t reloads, refused_reloads;
+    uint64_t reloads, refused_reloads, ca_rotations;
     unsigned idle;
     struct event_base *base;
-    struct event *signals[5], *report, *deadline;
+    struct event *signals[5], *report, *deadline, *tending;
     int pipe[2];
     bool draining, cut;
 };
@@ -106,7 +107,7 @@ static void reported(evutil_socket_t fd, short what, void *arg)
         event_base_loopbreak(server->base);
 }
 
-/* ---- reload ---- */
+/* ---- what is told of reloads ---- */
 
 static void tell(struct server *server, const char *outcome, uint64_t number, const char *detail)
 {
@@ -134,6 +135,31 @@ static void applied(struct server *server)
     free(where);
 }
 
+/* ---- the CA's age ---- */
+
+static void tend_in(struct server *server, int64_t seconds)
+{
+    struct timeval in = {(time_t)seconds, 0};
+    event_add(server->tending, &in);
+}
+
+/* The authority is looked after when its age asks for it, and at least once a day. */
+static void tend(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *server = arg;
+    char text[512];
+    (void)fd;
+    (void)what;
+    enum rotation r = rotation_tend(server->current, text, sizeof text);
+    if (r == ROTATION_DONE) {
+        server->ca_rotations++;
+        tell(server, "applied", server->current->number, text);
+    }
+    tend_in(server, rotation_next(server->current, r));
+}
+
+/* ---- SIGHUP ---- */
+
 static void reload(struct server *server)
 {
     enum exit_class class;
@@ -153,6 +179,7 @@ static void reload(struct server *server)
     previous->next = server->old;
     server->old = previous;
     applied(server);
+    tend_in(server, 0); /* another CA, or another age */
     reap(server);
 }
 
@@ -192,7 +219,8 @@ static void drain(struct server *server)
 
 static void print_metrics(struct server *server)
 {
-    struct server_state state = {server->shared, server->workers, server->current, 1, server->reloads, server->refused_reloads};
+    struct server_state state = {server->shared, server->workers, server->current, 1, server->reloads, server->refused_reloads,
+                                 server->ca_rotations};
     for (const struct generation *g = server->old; g; g = g->next)
         state.generations++;
     metrics_print(&state, stderr);
@@ -230,7 +258,8 @@ static bool make_control(struct server *server)
     }
     server->report = event_new(server->base, server->pipe[0], EV_READ | EV_PERSIST, reported, server);
     server->deadline = evtimer_new(server->base, drain_late, server);
-    return server->report && server->deadline && event_add(server->report, NULL) == 0;
+    server->tending = evtimer_new(server->base, tend, server);
+    return server->report && server->deadline && server->tending && event_add(server->report, NULL) == 0;
 }
 
 /* ---- life ---- */
@@ -255,6 +284,7 @@ static bool start(struct server *server, enum exit_class *class, char *err, size
         return false;
     }
     server->current = first;
+    tend_in(server, 0);
     return true;
 }
 
@@ -299,6 +329,8 @@ static void free_control(struct server *server)
         event_free(server->report);
     if (server->deadline)
         event_free(server->deadline);
+    if (server->tending)
+        event_free(server->tending);
     if (server->base)
         event_base_free(server->base);
     for (unsigned i = 0; i < 2; i++)

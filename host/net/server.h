@@ -36,7 +36,7 @@ struct server_state {
     struct workers *workers;
     const struct generation *current;
     unsigned generations; /* that exist, the current one included */
-    uint64_t reloads, refused_reloads;
+    uint64_t reloads, refused_reloads, ca_rotations;
 };
 
 #endif

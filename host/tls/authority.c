@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A certificate and a key file come in, an authority that can sign goes out; or both files are made. What is wrong with them is told in
- * sentences that name the file. Never repairs a file, never overwrites one.
+ * The authority of a running proxy: it has one issuer at a time, and takes another one when the files hold another, or when the CA's age asks for
+ * it. Leaves that are in use stay as they are.
  */
 #include "host/tls/authority.h"
 
@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "host/tls/issuer.h"
 #include "host/tls/material.h"
@@ -18,174 +17,69 @@
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #define DAY INT64_C(86400)
-#define CA_DAYS 3650
-
-/* ---- making one ------------------------------------------------------------------------------------------------ */
-
-static int random_serial(uint8_t serial[16])
-{
-    WC_RNG rng;
-    if (wc_InitRng(&rng) != 0)
-        return -SOTH_EIO;
-    int r = wc_RNG_GenerateBlock(&rng, serial, 16);
-    wc_FreeRng(&rng);
-    serial[0] = (uint8_t)((serial[0] & 0x3f) | 0x40);
-    return r == 0 ? SOTH_OK : -SOTH_EIO;
-}
-
-static int write_material(const struct authority_config *config, const struct private_key *key, const struct der *cert, char *err,
-                          size_t err_size)
-{
-    size_t n;
-    const uint8_t *pkcs8 = private_key_pkcs8(key, &n);
-    char *key_pem = material_pem(pkcs8, n, PKCS8_PRIVATEKEY_TYPE);
-    char *cert_pem = material_pem(cert->p, cert->len, CERT_TYPE);
-    int r = -SOTH_ENOMEM;
-    if (!key_pem || !cert_pem) {
-        snprintf(err, err_size, "out of memory while making a CA");
-        goto out;
-    }
-    r = material_write(config->key_path, 0600, key_pem, strlen(key_pem), err, err_size);
-    if (r < 0)
-        goto out;
-    r = material_write(config->cert_path, 0644, cert_pem, strlen(cert_pem), err, err_size);
-    if (r < 0)
-        unlink(config->key_path);
-out:
-    if (key_pem)
-        explicit_bzero(key_pem, strlen(key_pem));
-    free(key_pem);
-    free(cert_pem);
-    return r;
-}
-
-int authority_create(const struct authority_config *config, char *err, size_t err_size)
-{
-    uint8_t bytes[CERT_DER_MAX];
-    struct der cert = {.p = bytes, .cap = sizeof bytes};
-    int64_t now = time(NULL);
-    struct cert_terms terms = {.not_before = now - 2 * DAY, .not_after = now + CA_DAYS * DAY};
-    const char *taken = material_exists(config->key_path) ? config->key_path : config->cert_path;
-    if (material_exists(taken)) {
-        snprintf(err, err_size, "%s: exists already; move it away to make a new CA", taken);
-        return -SOTH_EINVALID;
-    }
-    struct private_key *key = private_key_new(KEY_P256);
-    if (!key || random_serial(terms.serial) < 0 ||
-        cert_make_ca(key, config->common_name, config->organization, &terms, &cert) < 0) {
-        snprintf(err, err_size, "a CA named \"%.64s\" cannot be made: no randomness, no memory, or a name that is too long",
-                 config->common_name);
-        private_key_free(key);
-        return -SOTH_ETLS;
-    }
-    int r = write_material(config, key, &cert, err, err_size);
-    private_key_free(key);
-    return r;
-}
-
-/* ---- loading one ----------------------------------------------------------------------------------------------- */
-
-static int load_certificate(struct authority *a, const char *path, char *err, size_t err_size)
-{
-    char *pem;
-    size_t n;
-    int64_t now = time(NULL);
-    int r = material_read(path, 0, &pem, &n, err, err_size);
-    if (r < 0)
-        return r;
-    r = material_certificates(pem, n, &a->chain, &a->chain_size, &a->cert_size);
-    free(pem);
-    if (r < 0 || cert_parse(a->chain, a->cert_size, &a->cert) < 0) {
-        snprintf(err, err_size, "%s: is not a PEM certificate", path);
-        return -SOTH_EINVALID;
-    }
-    if (!a->cert.is_ca || !a->cert.may_sign)
-        snprintf(err, err_size, "%s: is not a CA certificate that may sign others (basicConstraints CA:TRUE, keyUsage keyCertSign)", path);
-    else if (now > a->cert.not_after)
-        snprintf(err, err_size, "%s: has expired; move it and its key away to have a new one made, or give another one", path);
-    else if (now < a->cert.not_before)
-        snprintf(err, err_size, "%s: is not valid yet; check this machine's clock", path);
-    else
-        return SOTH_OK;
-    return -SOTH_EINVALID;
-}
-
-static struct private_key *load_key(const char *path, char *err, size_t err_size)
-{
-    char *pem;
-    size_t n;
-    const char *fault;
-    if (material_read(path, 1, &pem, &n, err, err_size) < 0)
-        return NULL;
-    struct private_key *key = private_key_parse(pem, n, &fault);
-    if (!key)
-        snprintf(err, err_size, "%s: cannot be used as a private key: %s", path, fault);
-    explicit_bzero(pem, n);
-    free(pem);
-    return key;
-}
-
-static int check_pair(const struct authority *a, const struct authority_config *config, char *err, size_t err_size)
-{
-    size_t n;
-    const uint8_t *spki = private_key_spki(a->key, &n);
-    if (n == a->cert.spki.n && memcmp(spki, a->cert.spki.p, n) == 0)
-        return SOTH_OK;
-    snprintf(err, err_size, "%s: is not the key of the certificate %s; give the two files that belong together", config->key_path,
-             config->cert_path);
-    return -SOTH_EINVALID;
-}
 
 /* Both files, or with AUTHORITY_CREATE neither. */
-static int find_files(const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size)
+static int find_files(const struct ca_files *f, const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size)
 {
-    int cert = material_exists(config->cert_path), key = material_exists(config->key_path);
+    int cert = material_exists(f->cert), key = material_exists(f->key);
     if (cert && key)
         return SOTH_OK;
     if (cert || key) {
-        snprintf(err, err_size, "%s: is missing while %s exists; restore it, or remove both to have a new CA made",
-                 cert ? config->key_path : config->cert_path, cert ? config->cert_path : config->key_path);
+        snprintf(err, err_size, "%s: is missing while %s exists; restore it, or remove both to have a new CA made", cert ? f->key : f->cert,
+                 cert ? f->cert : f->key);
         return -SOTH_ENOENT;
     }
     if (!(flags & AUTHORITY_CREATE)) {
-        snprintf(err, err_size, "%s: there is no CA; make one with `soth-mitm ca init`", config->cert_path);
+        snprintf(err, err_size, "%s: there is no CA; make one with `soth-mitm ca init`", f->cert);
         return -SOTH_ENOENT;
     }
     *created = 1;
     return authority_create(config, err, err_size);
 }
 
-/* Certificate and key, no leaves yet. */
-static struct authority *load(const struct authority_config *config, char *err, size_t err_size)
+static struct authority *authority_new(const struct authority_config *config, char *err, size_t err_size)
 {
     struct authority *a = calloc(1, sizeof *a);
-    if (!a || wc_InitRng(&a->rng) != 0) {
-        snprintf(err, err_size, "the CA cannot be loaded: out of memory or no randomness");
-        free(a);
+    snprintf(err, err_size, "the CA cannot be loaded: out of memory");
+    if (!a)
+        return NULL;
+    a->refs = 1;
+    a->config = *config;
+    pthread_mutex_init(&a->lock, NULL);
+    a->common_name = strdup(config->common_name ? config->common_name : "");
+    a->organization = strdup(config->organization ? config->organization : "");
+    if (!a->common_name || !a->organization || ca_files_init(&a->files, config) < 0) {
+        authority_free(a);
         return NULL;
     }
-    pthread_mutex_init(&a->signing, NULL);
-    a->refs = 1;
-    a->leaf_days = config->leaf_days ? config->leaf_days : 30;
-    a->leaf_cache_capacity = config->leaf_cache_capacity;
-    a->rsa_leaves = config->rsa_leaves;
-    if (load_certificate(a, config->cert_path, err, err_size) == SOTH_OK)
-        a->key = load_key(config->key_path, err, err_size);
-    if (a->key && check_pair(a, config, err, err_size) == SOTH_OK)
+    a->config.cert_path = a->files.cert;
+    a->config.key_path = a->files.key;
+    a->config.key_passphrase_file = a->files.passphrase;
+    a->config.common_name = a->common_name;
+    a->config.organization = a->organization;
+    err[0] = '\0';
+    return a;
+}
+
+/* With its issuer, which has no leaves yet. */
+static struct authority *load(const struct authority_config *config, unsigned flags, int *made, char *err, size_t err_size)
+{
+    struct authority *a = authority_new(config, err, err_size);
+    if (a && find_files(&a->files, config, flags, made, err, err_size) == 0)
+        a->issuer = issuer_load(&a->files, config, 0, err, err_size);
+    if (a && a->issuer && config->rotate_after && !issuer_is_own(a->issuer)) {
+        snprintf(err, err_size, "%s: is issued by another CA, so no successor of it can be made here; take ca.rotate_after out", a->files.cert);
+    } else if (a && a->issuer) {
         return a;
+    }
     authority_free(a);
     return NULL;
 }
 
 static struct authority *prepare_leaves(struct authority *a, char *err, size_t err_size)
 {
-    if (!a)
-        return NULL;
-    a->leaf_key = private_key_new(a->rsa_leaves ? KEY_RSA2048 : KEY_P256);
-    a->cache = leaf_cache_new(a->leaf_cache_capacity);
-    if (a->leaf_key && a->cache)
+    if (a && issuer_prepare(a->issuer, err, err_size) == 0)
         return a;
-    snprintf(err, err_size, "the CA cannot be loaded: out of memory or no randomness");
     authority_free(a);
     return NULL;
 }
@@ -193,50 +87,155 @@ static struct authority *prepare_leaves(struct authority *a, char *err, size_t e
 struct authority *authority_open(const struct authority_config *config, unsigned flags, int *created, char *err, size_t err_size)
 {
     int made = 0;
-    err[0] = '\0';
-    if (find_files(config, flags, &made, err, err_size) < 0)
-        return NULL;
-    struct authority *a = prepare_leaves(load(config, err, err_size), err, err_size);
+    struct authority *a = prepare_leaves(load(config, flags, &made, err, err_size), err, err_size);
     if (a && created)
         *created = made;
     return a;
 }
 
-static int is_same(const struct authority *a, const struct authority *b)
+static int same_issuer(const struct issuer *a, const struct issuer *b)
 {
     size_t n, m;
     const uint8_t *p = private_key_pkcs8(a->key, &n), *q = private_key_pkcs8(b->key, &m);
-    return n == m && memcmp(p, q, n) == 0 && a->chain_size == b->chain_size && memcmp(a->chain, b->chain, a->chain_size) == 0 &&
-           a->leaf_days == b->leaf_days && a->leaf_cache_capacity == b->leaf_cache_capacity && a->rsa_leaves == b->rsa_leaves;
+    return n == m && memcmp(p, q, n) == 0 && a->chain_size == b->chain_size && memcmp(a->chain, b->chain, a->chain_size) == 0;
+}
+
+static int same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static int is_same(const struct authority *a, const struct authority *b)
+{
+    const struct authority_config *c = &a->config, *d = &b->config;
+    return same_issuer(a->issuer, b->issuer) && same_text(c->cert_path, d->cert_path) && same_text(c->key_path, d->key_path) &&
+           same_text(c->key_passphrase_file, d->key_passphrase_file) && same_text(c->common_name, d->common_name) &&
+           same_text(c->organization, d->organization) && a->issuer->leaf_days == b->issuer->leaf_days &&
+           c->leaf_cache_capacity == d->leaf_cache_capacity && c->rsa_leaves == d->rsa_leaves && c->rotate_after == d->rotate_after;
+}
+
+/* Its leaves are what `previous` would sign: they go on being used, whatever else is new. */
+static void share_issuer(struct authority *a, const struct authority *previous)
+{
+    const struct issuer *b = previous->issuer;
+    if (!same_issuer(a->issuer, b) || a->issuer->leaf_days != b->leaf_days || a->issuer->leaf_cache_capacity != b->leaf_cache_capacity ||
+        a->issuer->rsa_leaves != b->rsa_leaves)
+        return;
+    issuer_put(a->issuer);
+    a->issuer = authority_issuer((struct authority *)previous);
 }
 
 struct authority *authority_renew(struct authority *previous, const struct authority_config *config, char *err, size_t err_size)
 {
-    err[0] = '\0';
-    struct authority *a = find_files(config, 0, NULL, err, err_size) < 0 ? NULL : load(config, err, err_size);
-    if (!a || !is_same(a, previous))
-        return prepare_leaves(a, err, err_size);
-    authority_free(a);
-    previous->refs++;
-    return previous;
+    int made = 0;
+    struct authority *a = load(config, 0, &made, err, err_size);
+    if (!a)
+        return NULL;
+    if (is_same(a, previous)) {
+        authority_free(a);
+        previous->refs++;
+        return previous;
+    }
+    share_issuer(a, previous);
+    return a->issuer->cache ? a : prepare_leaves(a, err, err_size);
 }
 
 void authority_free(struct authority *a)
 {
     if (!a || --a->refs > 0)
         return;
-    leaf_cache_free(a->cache);
-    private_key_free(a->leaf_key);
-    private_key_free(a->key);
-    free(a->chain);
-    wc_FreeRng(&a->rng);
-    pthread_mutex_destroy(&a->signing);
+    issuer_put(a->issuer);
+    ca_files_fini(&a->files);
+    free(a->common_name);
+    free(a->organization);
+    pthread_mutex_destroy(&a->lock);
     free(a);
+}
+
+struct issuer *authority_issuer(struct authority *a)
+{
+    pthread_mutex_lock(&a->lock);
+    struct issuer *issuer = a->issuer;
+    atomic_fetch_add_explicit(&issuer->refs, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&a->lock);
+    return issuer;
+}
+
+/* ---- by age ---------------------------------------------------------------------------------------------------- */
+
+/* Takes what is in the files. */
+static int take_over(struct authority *a, char *err, size_t err_size)
+{
+    struct issuer *next = issuer_load(&a->files, &a->config, 0, err, err_size);
+    if (!next)
+        return -SOTH_EINVALID;
+    if (same_issuer(next, a->issuer)) {
+        issuer_put(next);
+        return AUTHORITY_STAYS;
+    }
+    if (issuer_prepare(next, err, err_size) < 0) {
+        issuer_put(next);
+        return -SOTH_ENOMEM;
+    }
+    pthread_mutex_lock(&a->lock);
+    struct issuer *gone = a->issuer;
+    a->issuer = next;
+    pthread_mutex_unlock(&a->lock);
+    issuer_put(gone);
+    return AUTHORITY_ROTATED;
+}
+
+/* The age at which a successor is made ready. */
+static int64_t prepare_after(const struct authority *a)
+{
+    int64_t ahead = a->config.rotate_after / 4;
+    return a->config.rotate_after - (ahead < CA_OVERLAP_DAYS * DAY ? ahead : CA_OVERLAP_DAYS * DAY);
+}
+
+static int64_t age(const struct authority *a, int64_t now)
+{
+    return now - (a->issuer->cert.not_before + CA_BACKDATED);
+}
+
+int64_t authority_due(const struct authority *a, int64_t now)
+{
+    if (!a->config.rotate_after)
+        return -1;
+    int64_t until = (a->prepared ? a->config.rotate_after : prepare_after(a)) - age(a, now);
+    return until > 0 ? until : 0;
+}
+
+static int rotate_now(struct authority *a, char *err, size_t err_size)
+{
+    int r = take_over(a, err, err_size); /* somebody may have been faster */
+    if (r == AUTHORITY_STAYS)
+        r = authority_rotate(&a->config, 0, err, err_size);
+    return r == SOTH_OK ? take_over(a, err, err_size) : r;
+}
+
+int authority_tend(struct authority *a, int64_t now, char *err, size_t err_size)
+{
+    int made = 0, r = SOTH_OK;
+    if (authority_due(a, now) != 0)
+        return AUTHORITY_STAYS;
+    if (age(a, now) >= a->config.rotate_after) {
+        r = rotate_now(a, err, err_size);
+        a->prepared = r == AUTHORITY_ROTATED ? 0 : a->prepared;
+        return r;
+    }
+    r = authority_prepare(&a->config, &made, err, err_size);
+    a->prepared = r == SOTH_OK;
+    return r < 0 ? r : made ? AUTHORITY_PREPARED : AUTHORITY_STAYS;
+}
+
+int64_t authority_expires(const struct authority *a)
+{
+    return a->issuer->cert.not_after;
 }
 
 /* ---- describing one -------------------------------------------------------------------------------------------- */
 
-static void time_text(int64_t seconds, char out[32])
+void ca_time_text(int64_t seconds, char out[32])
 {
     struct tm tm = {0};
     time_t t = (time_t)seconds;
@@ -244,23 +243,28 @@ static void time_text(int64_t seconds, char out[32])
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-void authority_describe(const struct authority *a, struct authority_info *out)
+void authority_fingerprint(const uint8_t *der, size_t n, char out[96])
 {
     uint8_t digest[WC_SHA256_DIGEST_SIZE] = {0};
+    wc_Sha256Hash(der, (word32)n, digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(out + 3 * i, 4, "%02X%s", digest[i], i + 1 < sizeof digest ? ":" : "");
+}
+
+void authority_describe(const struct authority *authority, struct authority_info *out)
+{
+    const struct issuer *a = authority->issuer;
     memset(out, 0, sizeof *out);
     cert_name_text(a->cert.subject, out->subject, sizeof out->subject);
-    wc_Sha256Hash(a->chain, (word32)a->cert_size, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(out->sha256 + 3 * i, 4, "%02X%s", digest[i], i + 1 < sizeof digest ? ":" : "");
-    time_text(a->cert.not_before, out->not_before);
-    time_text(a->cert.not_after, out->not_after);
+    authority_fingerprint(a->chain, a->cert_size, out->sha256);
+    ca_time_text(a->cert.not_before, out->not_before);
+    ca_time_text(a->cert.not_after, out->not_after);
     out->cert_der = a->chain;
     out->cert_der_size = a->cert_size;
 }
 
-char *authority_pem(const struct authority *a, int key)
+char *authority_pem(const struct authority *authority, int key)
 {
-    size_t n;
-    const uint8_t *pkcs8 = private_key_pkcs8(a->key, &n);
-    return key ? material_pem(pkcs8, n, PKCS8_PRIVATEKEY_TYPE) : material_pem(a->chain, a->cert_size, CERT_TYPE);
+    const struct issuer *a = authority->issuer;
+    return key ? private_key_pem(a->key, NULL) : material_pem(a->chain, a->cert_size, CERT_TYPE);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * An authority comes in, a PKCS#12 file (RFC 7292) goes out: the certificate in the clear, marked as trusted for Java, the key (when asked
- * for) under PBES2 with AES-256, all authenticated with HMAC-SHA-256. wolfCrypt's own maker cannot leave the key out.
+ * Certificates come in, a PKCS#12 file (RFC 7292) goes out: they lie in the clear, marked as trusted for Java, a key (when asked for) under
+ * PBES2 with AES-256, all authenticated with HMAC-SHA-256. wolfCrypt's own maker cannot leave the key out.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,19 +36,20 @@ static void put_attribute(struct der *der, const uint8_t *oid, size_t oid_size, 
     der_close(der, sequence);
 }
 
-static void put_cert_bag(struct der *der, const struct authority *a, int with_key, const uint8_t id[20])
+/* id: of the key it belongs to; NULL = it is a certificate to trust. */
+static void put_cert_bag(struct der *der, struct soth_span certificate, const uint8_t *id)
 {
     size_t bag = der_open(der, DER_SEQUENCE);
     der_put(der, DER_OID, oid_cert_bag, sizeof oid_cert_bag);
     size_t value = der_open(der, DER_CONTEXT_CONSTRUCTED | 0), cert = der_open(der, DER_SEQUENCE);
     der_put(der, DER_OID, oid_x509, sizeof oid_x509);
     size_t tagged = der_open(der, DER_CONTEXT_CONSTRUCTED | 0);
-    der_put(der, DER_OCTET_STRING, a->chain, a->cert_size);
+    der_put(der, DER_OCTET_STRING, certificate.p, certificate.n);
     der_close(der, tagged);
     der_close(der, cert);
     der_close(der, value);
     size_t attributes = der_open(der, DER_SET);
-    if (with_key)
+    if (id)
         put_attribute(der, oid_local_key_id, sizeof oid_local_key_id, DER_OCTET_STRING, id, 20);
     else
         put_attribute(der, oid_java_trusted, sizeof oid_java_trusted, DER_OID, oid_any_usage, sizeof oid_any_usage);
@@ -56,7 +57,7 @@ static void put_cert_bag(struct der *der, const struct authority *a, int with_ke
     der_close(der, bag);
 }
 
-static int put_key_bag(struct der *der, struct authority *a, const char *password, const uint8_t id[20])
+static int put_key_bag(struct der *der, struct issuer *a, const char *password, const uint8_t id[20])
 {
     uint8_t sealed[CERT_DER_MAX + 512];
     word32 sealed_size = sizeof sealed;
@@ -81,18 +82,20 @@ static int put_key_bag(struct der *der, struct authority *a, const char *passwor
 }
 
 /* The AuthenticatedSafe: one ContentInfo of type data with all bags. */
-static int put_safe(struct der *der, struct authority *a, int with_key, const char *password)
+static int put_safe(struct der *der, const struct soth_span *certs, size_t count, struct issuer *key, const char *password)
 {
     uint8_t id[20];
     int r = SOTH_OK;
-    private_key_id(a->key, id);
+    if (key)
+        private_key_id(key->key, id);
     size_t safe = der_open(der, DER_SEQUENCE), info = der_open(der, DER_SEQUENCE);
     der_put(der, DER_OID, oid_data, sizeof oid_data);
     size_t tagged = der_open(der, DER_CONTEXT_CONSTRUCTED | 0), octets = der_open(der, DER_OCTET_STRING);
     size_t bags = der_open(der, DER_SEQUENCE);
-    put_cert_bag(der, a, with_key, id);
-    if (with_key)
-        r = put_key_bag(der, a, password, id);
+    for (size_t i = 0; i < count; i++)
+        put_cert_bag(der, certs[i], key && i == 0 ? id : NULL);
+    if (key)
+        r = put_key_bag(der, key, password, id);
     der_close(der, bags);
     der_close(der, octets);
     der_close(der, tagged);
@@ -101,7 +104,7 @@ static int put_safe(struct der *der, struct authority *a, int with_key, const ch
     return r;
 }
 
-static int put_mac(struct der *der, struct authority *a, const char *password, const struct der *safe)
+static int put_mac(struct der *der, WC_RNG *rng, const char *password, const struct der *safe)
 {
     uint8_t salt[16], key[WC_SHA256_DIGEST_SIZE], mac[WC_SHA256_DIGEST_SIZE], wide[2 * PASSWORD_MAX + 2] = {0};
     const uint8_t iterations[2] = {ITERATIONS >> 8, ITERATIONS & 0xff};
@@ -109,9 +112,7 @@ static int put_mac(struct der *der, struct authority *a, const char *password, c
     size_t n = strlen(password);
     for (size_t i = 0; i < n; i++) /* UTF-16, big-endian, with its final zero; ASCII is checked by the caller */
         wide[2 * i + 1] = (uint8_t)password[i];
-    pthread_mutex_lock(&a->signing);
-    int r = wc_RNG_GenerateBlock(&a->rng, salt, sizeof salt);
-    pthread_mutex_unlock(&a->signing);
+    int r = wc_RNG_GenerateBlock(rng, salt, sizeof salt);
     if (r == 0)
         r = wc_PKCS12_PBKDF(key, wide, (int)(2 * n + 2), salt, sizeof salt, ITERATIONS, sizeof key, WC_SHA256, KDF_FOR_MAC);
     if (r != 0 || wc_HmacInit(&hmac, NULL, INVALID_DEVID) != 0)
@@ -145,16 +146,17 @@ static int usable_password(const char *password)
     return n <= PASSWORD_MAX;
 }
 
-int authority_p12(const struct authority *authority, int with_key, const char *password, uint8_t **out, size_t *out_size)
+int p12_make(const struct soth_span *certs, size_t count, struct issuer *key, WC_RNG *rng, const char *password, uint8_t **out, size_t *out_size)
 {
     static const uint8_t version = 3;
-    struct authority *a = (struct authority *)authority; /* its generator is used, under its lock */
-    size_t cap = a->cert_size + 2 * CERT_DER_MAX;
+    size_t cap = 2 * CERT_DER_MAX;
+    for (size_t i = 0; i < count; i++)
+        cap += certs[i].n + 128;
     struct der safe = {.p = malloc(cap), .cap = cap}, pfx = {.p = malloc(cap), .cap = cap};
     int r = -SOTH_ENOMEM;
     if (!safe.p || !pfx.p)
         goto out;
-    r = usable_password(password) ? put_safe(&safe, a, with_key, password) : -SOTH_EINVALID;
+    r = usable_password(password) ? put_safe(&safe, certs, count, key, password) : -SOTH_EINVALID;
     if (r < 0)
         goto out;
     size_t whole = der_open(&pfx, DER_SEQUENCE);
@@ -165,7 +167,7 @@ int authority_p12(const struct authority *authority, int with_key, const char *p
     der_put(&pfx, DER_OCTET_STRING, safe.p, safe.len);
     der_close(&pfx, tagged);
     der_close(&pfx, info);
-    r = put_mac(&pfx, a, password, &safe);
+    r = put_mac(&pfx, rng, password, &safe);
     der_close(&pfx, whole);
     if (r == 0 && (safe.failed || pfx.failed))
         r = -SOTH_ELIMIT;
@@ -178,4 +180,17 @@ out:
     *out = pfx.p;
     *out_size = pfx.len;
     return SOTH_OK;
+}
+
+int authority_p12(struct authority *authority, int with_key, const char *password, uint8_t **out, size_t *out_size)
+{
+    WC_RNG rng;
+    if (wc_InitRng(&rng) != 0)
+        return -SOTH_EIO;
+    struct issuer *issuer = authority_issuer(authority);
+    struct soth_span cert = {(const char *)issuer->chain, issuer->cert_size};
+    int r = p12_make(&cert, 1, with_key ? issuer : NULL, &rng, password, out, out_size);
+    issuer_put(issuer);
+    wc_FreeRng(&rng);
+    return r;
 }

@@ -20,6 +20,7 @@ struct cert_view {
     struct soth_span subject; /* Name, DER */
     struct soth_span issuer;  /* Name, DER */
     struct soth_span spki;
+    struct soth_span signature; /* AlgorithmIdentifier of the issuer's signature, DER */
     struct soth_span key_id; /* contents of the subjectKeyIdentifier; absent: {NULL, 0} */
     int64_t not_before, not_after;
     uint8_t is_ca;         /* basicConstraints CA:TRUE */

@@ -82,6 +82,7 @@ int cert_parse(const uint8_t *der, size_t n, struct cert_view *out)
     struct cursor cert = take(&all, DER_SEQUENCE, NULL);
     struct cursor tbs = take(&cert, DER_SEQUENCE, NULL);
     *out = (struct cert_view){.may_sign = 1};
+    take(&cert, DER_SEQUENCE, &out->signature);
     if (next_is(&tbs, DER_CONTEXT_CONSTRUCTED | 0))
         take(&tbs, DER_CONTEXT_CONSTRUCTED | 0, NULL);
     take(&tbs, DER_INTEGER, NULL);

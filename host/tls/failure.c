@@ -148,6 +148,12 @@ static const struct row *transport_row(const struct tls_facts *facts)
     return facts->sys_errno ? &reset : &origin_left;
 }
 
+/* What says of a first record that it is none; after a ServerHello it only says that the rules were broken. */
+static int not_tls(int error)
+{
+    return error == LENGTH_ERROR || error == UNKNOWN_RECORD_TYPE;
+}
+
 static const struct row *judge(const struct tls_facts *facts)
 {
     static const struct row timeout = {0, TLS_REASON_TIMEOUT, "the peer did not finish the handshake in time (tls_handshake_timeout)"};
@@ -155,7 +161,7 @@ static const struct row *judge(const struct tls_facts *facts)
     static const struct row unknown = {0, TLS_REASON_OTHER, "the handshake failed for a reason that is not known"};
     static const struct row refused = {0, TLS_REASON_CERT_VALIDATION, "the origin's certificate was refused"};
     const struct row *row = facts->timeout ? &timeout : alert_row(facts);
-    if (!row)
+    if (!row && !(facts->spoke_tls && not_tls(facts->error)))
         row = find(by_error, COUNT(by_error), facts->error);
     if (!row && facts->verify_code != 0 && facts->error == facts->verify_code)
         row = &refused;

@@ -29,6 +29,7 @@ struct tls_facts {
     uint8_t eof;      /* the transport ended */
     uint8_t timeout;  /* our deadline passed */
     uint8_t is_server; /* 1: the client's side (peer downstream) */
+    uint8_t spoke_tls; /* the peer has sent a whole handshake record: what it speaks is TLS */
 };
 
 struct tls_failure {

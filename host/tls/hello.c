@@ -10,21 +10,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define RECORD_HEADER 5u
-#define RECORD_MAX 16384u
-#define MESSAGE_HEADER 4u
+#include "host/tls/hello_read.h"
 
-enum { EXT_SERVER_NAME = 0, EXT_ALPN = 16, EXT_SESSION_TICKET = 35, EXT_PRE_SHARED_KEY = 41, EXT_SUPPORTED_VERSIONS = 43 };
+#define RECORD_MAX 16384u
 
 static int refuse(const char **fault, const char *text)
 {
     *fault = text;
     return -SOTH_EINVALID;
-}
-
-static size_t be16(const uint8_t *p)
-{
-    return (size_t)p[0] << 8 | p[1];
 }
 
 /* ---- records --------------------------------------------------------------------------------------------------- */
@@ -34,7 +27,7 @@ struct walk {
     size_t records;
     size_t have;    /* bytes of the message in them */
     size_t need;    /* bytes of the whole message, 0 = not known yet */
-    uint8_t header[MESSAGE_HEADER];
+    uint8_t header[HELLO_MESSAGE_HEADER];
 };
 
 static int check_record_header(const uint8_t *p, size_t n, const char **fault)
@@ -43,22 +36,22 @@ static int check_record_header(const uint8_t *p, size_t n, const char **fault)
         return refuse(fault, "not a TLS handshake record");
     if (n > 1 && p[1] != 3)
         return refuse(fault, "record of an unknown TLS version");
-    if (n < RECORD_HEADER)
+    if (n < HELLO_RECORD_HEADER)
         return HELLO_MORE;
-    if (be16(p + 3) == 0 || be16(p + 3) > RECORD_MAX)
+    if (hello_be16(p + 3) == 0 || hello_be16(p + 3) > RECORD_MAX)
         return refuse(fault, "record length out of range");
     return HELLO_DONE;
 }
 
 static int check_message_header(struct walk *w, const uint8_t *p, size_t n, const char **fault)
 {
-    for (size_t i = 0; i < n && w->have + i < MESSAGE_HEADER; i++) {
+    for (size_t i = 0; i < n && w->have + i < HELLO_MESSAGE_HEADER; i++) {
         size_t at = w->have + i;
         w->header[at] = p[i];
         if (at == 0 && p[i] != 1)
             return refuse(fault, "the first message is not a ClientHello");
-        if (at == MESSAGE_HEADER - 1)
-            w->need = MESSAGE_HEADER + ((size_t)w->header[1] << 16 | be16(w->header + 2));
+        if (at == HELLO_MESSAGE_HEADER - 1)
+            w->need = HELLO_MESSAGE_HEADER + ((size_t)w->header[1] << 16 | hello_be16(w->header + 2));
     }
     return w->need > HELLO_MAX_BYTES ? -SOTH_ELIMIT : HELLO_DONE;
 }
@@ -71,11 +64,11 @@ static int walk_records(struct walk *w, const uint8_t *p, size_t n, const char *
         int r = check_record_header(record, left, fault);
         if (r != HELLO_DONE)
             return r;
-        size_t length = be16(record + 3);
-        if (w->bytes + RECORD_HEADER + length > HELLO_MAX_BYTES)
+        size_t length = hello_be16(record + 3);
+        if (w->bytes + HELLO_RECORD_HEADER + length > HELLO_MAX_BYTES)
             return -SOTH_ELIMIT;
-        left -= RECORD_HEADER;
-        r = check_message_header(w, record + RECORD_HEADER, left < length ? left : length, fault);
+        left -= HELLO_RECORD_HEADER;
+        r = check_message_header(w, record + HELLO_RECORD_HEADER, left < length ? left : length, fault);
         if (r != HELLO_DONE)
             return r;
         if (w->need > 0 && w->have + length > w->need)
@@ -83,7 +76,7 @@ static int walk_records(struct walk *w, const uint8_t *p, size_t n, const char *
         if (left < length)
             return HELLO_MORE;
         w->have += length;
-        w->bytes += RECORD_HEADER + length;
+        w->bytes += HELLO_RECORD_HEADER + length;
         w->records++;
     }
     return HELLO_DONE;
@@ -91,73 +84,10 @@ static int walk_records(struct walk *w, const uint8_t *p, size_t n, const char *
 
 /* ---- the message ----------------------------------------------------------------------------------------------- */
 
-struct reader {
-    const uint8_t *p; /* records, known to be whole */
-    size_t off;
-    size_t record; /* message bytes left in the current record */
-    size_t left;   /* message bytes left in the current scope */
-    const char *fault;
-};
-
-static bool read_bytes(struct reader *r, void *to, size_t n)
-{
-    uint8_t *at = to;
-    if (r->fault || n > r->left) {
-        if (!r->fault)
-            r->fault = "a length in the hello exceeds what holds it";
-        return false;
-    }
-    r->left -= n;
-    while (n > 0) {
-        if (r->record == 0) {
-            r->record = be16(r->p + r->off + 3);
-            r->off += RECORD_HEADER;
-        }
-        size_t part = n < r->record ? n : r->record;
-        if (at) {
-            memcpy(at, r->p + r->off, part);
-            at += part;
-        }
-        r->off += part;
-        r->record -= part;
-        n -= part;
-    }
-    return true;
-}
-
-/* A big-endian number of 1 to 3 bytes; 0 with the fault set when there are not that many. */
-static size_t read_number(struct reader *r, size_t bytes)
-{
-    uint8_t b[3] = {0};
-    if (!read_bytes(r, b + 3 - bytes, bytes))
-        return 0;
-    return (size_t)b[0] << 16 | (size_t)b[1] << 8 | b[2];
-}
-
-/* Narrows the reader to a vector's contents; what is left of the outer scope comes back from here and goes to leave. */
-static size_t enter(struct reader *r, size_t length_bytes)
-{
-    size_t length = read_number(r, length_bytes);
-    if (length > r->left) {
-        r->fault = r->fault ? r->fault : "a length in the hello exceeds what holds it";
-        length = r->left;
-    }
-    size_t outer = r->left - length;
-    r->left = length;
-    return outer;
-}
-
-static void leave(struct reader *r, size_t outer, const char *fault)
-{
-    if (r->left > 0 && !r->fault)
-        r->fault = fault;
-    r->left = outer;
-}
-
-static bool read_name(struct reader *r, struct hello *out)
+static bool read_name(struct hello_reader *r, struct hello *out)
 {
     size_t label = 0, n = r->left;
-    if (n == 0 || n > HELLO_MAX_NAME || !read_bytes(r, out->sni, n))
+    if (n == 0 || n > HELLO_MAX_NAME || !hello_read_bytes(r, out->sni, n))
         return false;
     if (out->sni[n - 1] == '.')
         n--;
@@ -179,23 +109,23 @@ static bool read_name(struct reader *r, struct hello *out)
     return label > 0;
 }
 
-static void read_server_name(struct reader *r, struct hello *out)
+static void read_server_name(struct hello_reader *r, struct hello *out)
 {
-    size_t outer = enter(r, 2);
+    size_t outer = hello_enter(r, 2);
     if (r->left == 0 && !r->fault)
         r->fault = "empty server name list";
     while (r->left > 0 && !r->fault) {
-        size_t type = read_number(r, 1);
-        size_t list = enter(r, 2);
+        size_t type = hello_read_number(r, 1);
+        size_t list = hello_enter(r, 2);
         if (type != 0)
-            read_bytes(r, NULL, r->left);
+            hello_read_bytes(r, NULL, r->left);
         else if (out->sni_len > 0)
             r->fault = "two server names";
         else if (!read_name(r, out) && !r->fault)
             r->fault = "the server name is not a host name";
-        leave(r, list, "the server name is not a host name");
+        hello_leave(r, list, "the server name is not a host name");
     }
-    leave(r, outer, "bytes after the server name list");
+    hello_leave(r, outer, "bytes after the server name list");
 }
 
 static void keep_protocol(struct hello *out, const uint8_t *name, size_t n)
@@ -225,91 +155,91 @@ static void keep_protocol(struct hello *out, const uint8_t *name, size_t n)
     }
 }
 
-static void read_alpn(struct reader *r, struct hello *out)
+static void read_alpn(struct hello_reader *r, struct hello *out)
 {
     uint8_t name[255];
-    size_t outer = enter(r, 2);
+    size_t outer = hello_enter(r, 2);
     if (r->left == 0 && !r->fault)
         r->fault = "empty protocol list";
     while (r->left > 0 && !r->fault) {
-        size_t n = read_number(r, 1);
+        size_t n = hello_read_number(r, 1);
         if (n == 0 && !r->fault)
             r->fault = "empty protocol name";
-        if (read_bytes(r, name, n))
+        if (hello_read_bytes(r, name, n))
             keep_protocol(out, name, n);
     }
-    leave(r, outer, "bytes after the protocol list");
+    hello_leave(r, outer, "bytes after the protocol list");
 }
 
-static void read_versions(struct reader *r, struct hello *out)
+static void read_versions(struct hello_reader *r, struct hello *out)
 {
     uint16_t max = 0;
-    size_t outer = enter(r, 1);
+    size_t outer = hello_enter(r, 1);
     while (r->left > 0 && !r->fault) {
-        uint16_t version = (uint16_t)read_number(r, 2);
+        uint16_t version = (uint16_t)hello_read_number(r, 2);
         if (version >= 0x0300 && version <= 0x0304 && version > max) /* the rest is GREASE or drafts */
             max = version;
     }
-    leave(r, outer, "bytes after the version list");
+    hello_leave(r, outer, "bytes after the version list");
     out->max_version = max;
 }
 
-static void read_extension(struct reader *r, size_t type, struct hello *out)
+static void read_extension(struct hello_reader *r, size_t type, struct hello *out)
 {
     switch (type) {
-    case EXT_SERVER_NAME:
+    case HELLO_EXT_SERVER_NAME:
         read_server_name(r, out);
         break;
-    case EXT_ALPN:
+    case HELLO_EXT_ALPN:
         read_alpn(r, out);
         break;
-    case EXT_SUPPORTED_VERSIONS:
+    case HELLO_EXT_SUPPORTED_VERSIONS:
         read_versions(r, out);
         break;
-    case EXT_SESSION_TICKET:
-    case EXT_PRE_SHARED_KEY:
+    case HELLO_EXT_SESSION_TICKET:
+    case HELLO_EXT_PRE_SHARED_KEY:
         out->has_tickets |= r->left > 0;
-        read_bytes(r, NULL, r->left);
+        hello_read_bytes(r, NULL, r->left);
         break;
     default:
-        read_bytes(r, NULL, r->left);
+        hello_read_bytes(r, NULL, r->left);
     }
 }
 
-static void read_extensions(struct reader *r, struct hello *out)
+static void read_extensions(struct hello_reader *r, struct hello *out)
 {
     uint8_t seen[65536 / 8] = {0};
-    size_t outer = enter(r, 2);
+    size_t outer = hello_enter(r, 2);
     while (r->left > 0 && !r->fault) {
-        size_t type = read_number(r, 2);
-        size_t list = enter(r, 2);
+        size_t type = hello_read_number(r, 2);
+        size_t list = hello_enter(r, 2);
         if (seen[type / 8] & 1u << type % 8 && !r->fault)
             r->fault = "an extension comes twice";
         seen[type / 8] = (uint8_t)(seen[type / 8] | 1u << type % 8);
         if (!r->fault)
             read_extension(r, type, out);
-        leave(r, list, "an extension has bytes left over");
+        hello_leave(r, list, "an extension has bytes left over");
     }
-    leave(r, outer, "bytes after the extensions");
+    hello_leave(r, outer, "bytes after the extensions");
 }
 
-static void skip_vector(struct reader *r, size_t length_bytes, size_t min, size_t max, size_t multiple)
+static void skip_vector(struct hello_reader *r, size_t length_bytes, size_t min, size_t max, size_t multiple)
 {
-    size_t outer = enter(r, length_bytes);
+    size_t outer = hello_enter(r, length_bytes);
     if (!r->fault && (r->left < min || r->left > max || r->left % multiple))
         r->fault = "a list in the hello has an impossible length";
-    read_bytes(r, NULL, r->left);
-    leave(r, outer, "");
+    hello_read_bytes(r, NULL, r->left);
+    hello_leave(r, outer, "");
 }
 
-static void read_message(struct reader *r, struct hello *out)
+static void read_message(struct hello_reader *r, struct hello *out)
 {
-    read_bytes(r, NULL, MESSAGE_HEADER);
-    size_t version = read_number(r, 2);
+    hello_read_bytes(r, NULL, HELLO_MESSAGE_HEADER);
+    size_t version = hello_read_number(r, 2);
     if (!r->fault && version >> 8 != 3)
         r->fault = "hello of an unknown TLS version";
     out->max_version = (uint16_t)(version > 0x0303 ? 0x0303 : version);
-    read_bytes(r, NULL, 32);           /* random */
+    hello_read_bytes(r, NULL, 32);           /* random */
     skip_vector(r, 1, 0, 32, 1);       /* session id */
     skip_vector(r, 2, 2, 65534, 2);    /* cipher suites */
     skip_vector(r, 1, 1, 255, 1);      /* compression methods */
@@ -329,7 +259,7 @@ int hello_parse(const uint8_t *p, size_t n, struct hello *out, const char **faul
     if (r != HELLO_DONE)
         return r;
     memset(out, 0, sizeof *out);
-    struct reader reader = {.p = p, .left = w.need};
+    struct hello_reader reader = {.p = p, .left = w.need};
     read_message(&reader, out);
     if (reader.fault)
         return refuse(fault, reader.fault);
@@ -340,19 +270,17 @@ int hello_parse(const uint8_t *p, size_t n, struct hello *out, const char **faul
 
 int hello_rerecord(const uint8_t *p, size_t n, struct buffer *out)
 {
-    struct reader reader = {.p = p};
-    for (size_t at = 0; at + RECORD_HEADER <= n; at += RECORD_HEADER + be16(p + at + 3))
-        reader.left += be16(p + at + 3);
+    struct hello_reader reader = {.p = p, .left = hello_message_size(p, n)};
     while (reader.left > 0) {
         size_t part = reader.left < RECORD_MAX ? reader.left : RECORD_MAX;
-        if (buffer_reserve(out, RECORD_HEADER + part) < 0)
+        if (buffer_reserve(out, HELLO_RECORD_HEADER + part) < 0)
             return -SOTH_ENOMEM;
         uint8_t *to = out->p + out->len;
         memcpy(to, p, 3);
         to[3] = (uint8_t)(part >> 8);
         to[4] = (uint8_t)part;
-        read_bytes(&reader, to + RECORD_HEADER, part);
-        buffer_commit(out, RECORD_HEADER + part);
+        hello_read_bytes(&reader, to + HELLO_RECORD_HEADER, part);
+        buffer_commit(out, HELLO_RECORD_HEADER + part);
     }
     return SOTH_OK;
 }

@@ -26,6 +26,7 @@ struct hello {
     uint8_t has_tickets;   /* session_ticket or pre_shared_key with content was offered */
     size_t bytes;          /* input bytes that the hello's records take */
     size_t records;        /* how many records that are; see hello_rerecord */
+    char ja3[33], ja4[37]; /* NUL-terminated; "" until hello_fingerprint */
 };
 
 #define HELLO_DONE 1 /* *out is complete */
@@ -42,6 +43,12 @@ int hello_parse(const uint8_t *p, size_t n, struct hello *out, const char **faul
  * 0 or -SOTH_ENOMEM.
  */
 int hello_rerecord(const uint8_t *p, size_t n, struct buffer *out);
+
+/*
+ * Fills in the client's fingerprints: JA3 (MD5 in hex) and JA4 (t13d1516h2_8daaf6152771_e5627efa2ab1). GREASE values (RFC 8701) count in
+ * neither. p and n are what hello_parse called done, hello what it made of them. 0 or -SOTH_ENOMEM (a hello of more than 1 KiB needs some).
+ */
+int hello_fingerprint(const uint8_t *p, size_t n, struct hello *hello);
 
 /*
  * What do the first bytes look like? GUESS_MORE: a longer look is needed. Empty lines before a request are passed over; a method that

@@ -8,7 +8,8 @@
 
 #include "host/tls/wolf.h"
 
-#include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/asn.h>
+#include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/rsa.h>
@@ -17,8 +18,10 @@
 #include <soth/sdk.h>
 
 #include "host/tls/key.h"
+#include "host/tls/material.h"
 
 #define DER_MAX 4096u
+#define PASSPHRASE_ITERATIONS 100000
 
 struct private_key {
     int is_rsa;
@@ -132,25 +135,68 @@ static struct private_key *parse_der(const uint8_t *der, size_t n)
     return NULL;
 }
 
-struct private_key *private_key_parse(const char *pem, size_t n, const char **fault)
+/* The DER inside a PEM text that says "ENCRYPTED PRIVATE KEY" (PKCS#8, PBES2); its size, or 0 with *fault. */
+static size_t decrypt(const char *pem, const char *passphrase, uint8_t *der, size_t cap, const char **fault)
+{
+    static const char begin[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+    const char *from = strstr(pem, begin), *end = from ? strstr(from, "-----END ENCRYPTED PRIVATE KEY") : NULL;
+    word32 n = (word32)cap;
+    if (!from || !end) {
+        *fault = "it is encrypted in the old format of OpenSSL, or cut short; convert it with `openssl pkcs8 -topk8 -in OLD -out NEW`";
+        return 0;
+    }
+    if (!passphrase) {
+        *fault = "it is encrypted; say where its passphrase is with ca.key_passphrase_file";
+        return 0;
+    }
+    from += sizeof begin - 1;
+    *fault = "what is between its BEGIN and END is not whole";
+    if (Base64_Decode((const byte *)from, (word32)(end - from), der, &n) != 0)
+        return 0;
+    int r = wc_DecryptPKCS8Key(der, n, passphrase, (int)strlen(passphrase));
+    if (r > 0)
+        return (size_t)r;
+    *fault = "the passphrase does not open it, or it is encrypted in a way that is not known here (PBES2 with AES is)";
+    return 0;
+}
+
+struct private_key *private_key_open(const char *pem, size_t n, const char *passphrase, const char **fault)
 {
     uint8_t der[DER_MAX];
     const char *begin = strstr(pem, "-----BEGIN EC PRIVATE KEY"); /* `openssl ecparam -genkey` puts the parameters first */
     begin = begin ? begin : pem;
+    size_t size = 0;
     *fault = "it is not a PEM private key";
     if (strstr(pem, "ENCRYPTED")) {
-        *fault = "it is encrypted; decrypt it with `openssl pkey -in OLD -out NEW` first";
-        return NULL;
+        size = decrypt(pem, passphrase, der, sizeof der, fault);
+    } else if (strstr(pem, "PRIVATE KEY-----")) {
+        int r = wc_KeyPemToDer((const uint8_t *)begin, (int)(n - (size_t)(begin - pem)), der, sizeof der, NULL);
+        size = r > 0 ? (size_t)r : 0;
+        if (!size)
+            *fault = "it is not a whole PEM private key";
     }
-    if (!strstr(pem, "PRIVATE KEY-----"))
+    if (!size)
         return NULL;
-    int size = wc_KeyPemToDer((const uint8_t *)begin, (int)(n - (size_t)(begin - pem)), der, sizeof der, NULL);
-    if (size <= 0)
-        return NULL;
-    struct private_key *key = parse_der(der, (size_t)size);
+    struct private_key *key = parse_der(der, size);
     explicit_bzero(der, sizeof der);
     *fault = key ? NULL : "it is neither an ECDSA nor an RSA key that can be used here";
     return key;
+}
+
+struct private_key *private_key_parse(const char *pem, size_t n, const char **fault)
+{
+    return private_key_open(pem, n, NULL, fault);
+}
+
+char *private_key_pem(struct private_key *key, const char *passphrase)
+{
+    uint8_t sealed[DER_MAX + 512];
+    word32 size = sizeof sealed;
+    if (!passphrase)
+        return material_pem(key->pkcs8, key->pkcs8_size, PKCS8_PRIVATEKEY_TYPE);
+    int r = wc_EncryptPKCS8Key(key->pkcs8, (word32)key->pkcs8_size, sealed, &size, passphrase, (int)strlen(passphrase), PKCS5, PBES2,
+                               AES256CBCb, NULL, 0, PASSPHRASE_ITERATIONS, &key->rng, NULL);
+    return r > 0 ? material_pem(sealed, (size_t)r, PKCS8_ENC_PRIVATEKEY_TYPE) : NULL;
 }
 
 int private_key_is_rsa(const struct private_key *key)

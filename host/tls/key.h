@@ -19,6 +19,10 @@ enum key_kind { KEY_P256, KEY_RSA2048 };
 struct private_key *private_key_new(enum key_kind kind);
 /* From PEM (PKCS#8, SEC 1 or PKCS#1, unencrypted). NULL with *fault, static text. */
 struct private_key *private_key_parse(const char *pem, size_t n, const char **fault);
+/* The same, or PKCS#8 that this passphrase opens (NULL = there is none). */
+struct private_key *private_key_open(const char *pem, size_t n, const char *passphrase, const char **fault);
+/* PKCS#8 as PEM, malloc'd and to be wiped; encrypted unless the passphrase is NULL. NULL on failure. */
+char *private_key_pem(struct private_key *key, const char *passphrase);
 void private_key_free(struct private_key *key);
 
 int private_key_is_rsa(const struct private_key *key);

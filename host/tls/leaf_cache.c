@@ -141,7 +141,7 @@ static void keep(struct leaf_cache *cache, struct soth_span host, uint32_t hash,
     pthread_mutex_unlock(&cache->lock);
 }
 
-static void set_terms(const struct authority *a, int64_t now, struct cert_terms *terms)
+static void set_terms(const struct issuer *a, int64_t now, struct cert_terms *terms)
 {
     int64_t life = (int64_t)a->leaf_days * DAY;
     int64_t back = life / 2 < 2 * DAY ? life / 2 : 2 * DAY; /* clocks of clients that are behind */
@@ -154,7 +154,7 @@ static void set_terms(const struct authority *a, int64_t now, struct cert_terms 
 }
 
 /* The certificates that a client needs besides the leaf: all of ours but a root, which it has or does not trust. */
-static int append_chain(const struct authority *a, struct der *chain)
+static int append_chain(const struct issuer *a, struct der *chain)
 {
     size_t at = 0, header, length;
     uint8_t tag;
@@ -170,7 +170,7 @@ static int append_chain(const struct authority *a, struct der *chain)
     return chain->failed ? -SOTH_ELIMIT : SOTH_OK;
 }
 
-static struct leaf *issue(struct authority *a, struct soth_span host, struct cert_terms *terms)
+static struct leaf *issue(struct issuer *a, struct soth_span host, struct cert_terms *terms)
 {
     size_t cap = CERT_DER_MAX + a->chain_size, key_size, cert_size;
     struct der chain = {.p = malloc(cap), .cap = cap};
@@ -200,12 +200,9 @@ static int host_is_printable(struct soth_span host)
     return host.n > 0 && host.n <= HOST_MAX;
 }
 
-struct leaf *leaf_get(struct authority *a, struct soth_span host, int64_t now, int *hit)
+static struct leaf *get(struct issuer *a, struct soth_span host, int64_t now, int *hit)
 {
     struct cert_terms terms;
-    *hit = 0;
-    if (!host_is_printable(host))
-        return NULL;
     uint32_t hash = hash_host(host);
     struct leaf *leaf = look_up(a->cache, host, hash, now);
     if (leaf) {
@@ -216,5 +213,16 @@ struct leaf *leaf_get(struct authority *a, struct soth_span host, int64_t now, i
     leaf = issue(a, host, &terms);
     if (leaf)
         keep(a->cache, host, hash, leaf, &terms, now);
+    return leaf;
+}
+
+struct leaf *leaf_get(struct authority *authority, struct soth_span host, int64_t now, int *hit)
+{
+    *hit = 0;
+    if (!host_is_printable(host))
+        return NULL;
+    struct issuer *issuer = authority_issuer(authority); /* another one may take its place meanwhile */
+    struct leaf *leaf = get(issuer, host, now, hit);
+    issuer_put(issuer);
     return leaf;
 }

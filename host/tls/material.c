@@ -153,6 +153,22 @@ int material_write(const char *path, int mode, const void *p, size_t n, char *er
     return -SOTH_EIO;
 }
 
+int material_replace(const char *path, int mode, const void *p, size_t n, char *err, size_t err_size)
+{
+    char whole[4096];
+    if ((size_t)snprintf(whole, sizeof whole, "%s.%ld.tmp", path, (long)getpid()) >= sizeof whole) {
+        snprintf(err, err_size, "the path %.80s... is too long", path);
+        return -SOTH_ELIMIT;
+    }
+    unlink(whole); /* of a process that had our number and died */
+    int r = material_write(whole, mode, p, n, err, err_size);
+    if (r < 0 || rename(whole, path) == 0)
+        return r;
+    snprintf(err, err_size, "%s: cannot be written: %s", path, strerror(errno));
+    unlink(whole);
+    return -SOTH_EIO;
+}
+
 int material_certificates(const char *pem, size_t n, uint8_t **out, size_t *size, size_t *first_size)
 {
     static const char begin[] = "-----BEGIN ";

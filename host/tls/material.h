@@ -20,6 +20,8 @@ int material_read(const char *path, int secret, char **out, size_t *size, char *
 int material_read_roots(const char *path, char **out, size_t *size, char *err, size_t err_size);
 /* A new file of this mode; parent directories are made 0700. Never overwrites. 0 or negative. */
 int material_write(const char *path, int mode, const void *p, size_t n, char *err, size_t err_size);
+/* A file of this mode, new or in place of what is there, which is whole until the new one is. 0 or negative. */
+int material_replace(const char *path, int mode, const void *p, size_t n, char *err, size_t err_size);
 /* All certificates of a PEM text as DER, one behind the other, malloc'd. *first_size is the length of the first. 0 or -SOTH_EINVALID. */
 int material_certificates(const char *pem, size_t n, uint8_t **out, size_t *size, size_t *first_size);
 /* DER to PEM of a wolfCrypt type, malloc'd; NULL on failure. */

@@ -13,6 +13,7 @@
 
 #include "host/tls/leaf.h"
 #include "host/tls/session_state.h"
+#include "host/tls/trust.h"
 
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/sha256.h>
@@ -53,15 +54,19 @@ static struct session *session_alloc(WOLFSSL_CTX *context)
     return s;
 }
 
-struct session *session_server_new(struct leaf *leaf, struct session_tickets *tickets, struct soth_span sni, struct soth_span alpn)
+struct session *session_server_new(struct leaf *leaf, struct session_tickets *tickets, struct soth_span sni, struct soth_span alpn,
+                                   uint32_t profile)
 {
+    const char rank = (char)profile; /* a ticket of one profile is none of another */
+    const struct soth_span bound[] = {sni, {&rank, 1}};
     struct session *s = session_alloc(leaf_context(leaf));
     if (!s)
         return NULL;
     s->leaf = leaf_ref(leaf);
     s->tickets = tickets;
-    session_key(s->key, &sni, 1);
-    if (alpn.n > 0 && wolfSSL_UseALPN(s->tls, (char *)alpn.p, (unsigned)alpn.n, WOLFSSL_ALPN_CONTINUE_ON_MISMATCH) != WOLFSSL_SUCCESS) {
+    session_key(s->key, bound, sizeof bound / sizeof bound[0]);
+    if (profile_apply(s->tls, profile) < 0 ||
+        (alpn.n > 0 && wolfSSL_UseALPN(s->tls, (char *)alpn.p, (unsigned)alpn.n, WOLFSSL_ALPN_CONTINUE_ON_MISMATCH) != WOLFSSL_SUCCESS)) {
         session_free(s);
         return NULL;
     }
@@ -92,10 +97,10 @@ static int offer_protocols(WOLFSSL *tls, struct soth_span wire)
 
 static void offer_cached(struct session *s, struct soth_span host, uint16_t port, struct soth_span sni, struct soth_span alpn)
 {
-    const char rest[3] = {(char)(port >> 8), (char)port, (char)trust_skips_verify(s->trust)};
+    const char rest[3] = {(char)(port >> 8), (char)port, (char)s->trust->skip_verify};
     const struct soth_span parts[] = {host, {rest, sizeof rest}, sni, alpn};
     session_key(s->key, parts, sizeof parts / sizeof parts[0]);
-    WOLFSSL_SESSION *cached = trust_take(s->trust, s->key);
+    WOLFSSL_SESSION *cached = resume_store_take(s->trust->store, s->key);
     if (!cached)
         return;
     s->offered = wolfSSL_set_session(s->tls, cached) == WOLFSSL_SUCCESS;
@@ -120,10 +125,12 @@ static int verify_host(WOLFSSL *tls, struct soth_span host)
 struct session *session_client_new(struct trust *trust, struct soth_span host, uint16_t port, struct soth_span sni,
                                    struct soth_span alpn)
 {
-    struct session *s = session_alloc(trust_context(trust));
+    struct trust_lane *lane = trust_lane(trust);
+    struct session *s = session_alloc(lane->tls);
     if (!s)
         return NULL;
     s->trust = trust_ref(trust);
+    s->lane = lane;
     wolfSSL_SetCertCbCtx(s->tls, s);
     if (sni.n > 255 || verify_host(s->tls, host) != WOLFSSL_SUCCESS || offer_protocols(s->tls, alpn) != WOLFSSL_SUCCESS ||
         (sni.n > 0 && wolfSSL_UseSNI(s->tls, WOLFSSL_SNI_HOST_NAME, sni.p, (unsigned short)sni.n) != WOLFSSL_SUCCESS)) {
@@ -183,7 +190,7 @@ static void save_resumable(struct session *s)
     if (!copy)
         return;
     s->saved = 1;
-    trust_keep(s->trust, s->key, copy);
+    resume_store_keep(s->trust->store, s->key, copy);
 }
 
 int session_handshake(struct session *s)
@@ -192,7 +199,7 @@ int session_handshake(struct session *s)
         return 1;
     if (s->error)
         return s->error == PARSE_ERROR && session_io_awaits_alert(s) ? -SOTH_EAGAIN : -SOTH_ETLS;
-    int r = s->trust ? wolfSSL_connect(s->tls) : wolfSSL_accept(s->tls);
+    int r = s->trust ? trust_handshake(s) : wolfSSL_accept(s->tls);
     if (r == WOLFSSL_SUCCESS) {
         s->done = 1;
         if (s->trust && wolfSSL_version(s->tls) < TLS1_3_VERSION)
@@ -203,6 +210,8 @@ int session_handshake(struct session *s)
     if (error == WOLFSSL_ERROR_WANT_READ && !s->ended)
         return -SOTH_EAGAIN;
     s->error = error == WOLFSSL_ERROR_WANT_READ ? SOCKET_ERROR_E : error;
+    if (s->error == VERIFY_CERT_ERROR && s->verify_code) /* the verdict was ours */
+        s->error = s->verify_code;
     return s->error == PARSE_ERROR && session_io_awaits_alert(s) ? -SOTH_EAGAIN : -SOTH_ETLS;
 }
 
@@ -214,6 +223,7 @@ ssize_t session_read(struct session *s, uint8_t *p, size_t cap)
         return -SOTH_ETLS;
     int r = wolfSSL_read(s->tls, p, cap > INT32_MAX ? INT32_MAX : (int)cap);
     if (r > 0) {
+        s->talked = 1;
         if (s->trust && !s->saved)
             save_resumable(s);
         return r;
@@ -261,11 +271,19 @@ void session_shutdown(struct session *s)
     wolfSSL_shutdown(s->tls);
 }
 
+int session_is_refused(const struct session *s)
+{
+    WOLFSSL_ALERT_HISTORY alerts;
+    return s->done && !s->talked && s->error == FATAL_ERROR && wolfSSL_get_alert_history(s->tls, &alerts) == WOLFSSL_SUCCESS &&
+           alerts.last_rx.code > 0;
+}
+
 void session_failure(struct session *s, struct tls_failure *out)
 {
     WOLFSSL_ALERT_HISTORY alerts;
     struct tls_facts facts = {.error = s->error, .alert_rx = -1, .alert_tx = -1, .verify_code = s->verify_code,
-                              .sys_errno = s->sys_errno, .eof = s->ended, .timeout = s->timed_out, .is_server = s->trust == NULL};
+                              .sys_errno = s->sys_errno, .eof = s->ended, .timeout = s->timed_out, .is_server = s->trust == NULL,
+                              .spoke_tls = s->spoke};
     if (wolfSSL_get_alert_history(s->tls, &alerts) == WOLFSSL_SUCCESS) {
         facts.alert_rx = alerts.last_rx.code;
         facts.alert_tx = alerts.last_tx.code;

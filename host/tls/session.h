@@ -31,6 +31,9 @@ struct session_tickets;
 struct session_tickets *session_tickets_new(void);
 void session_tickets_free(struct session_tickets *tickets);
 
+/* What we speak, to both sides; the table is in profile.c. */
+enum tls_profile { TLS_PROFILE_STRICT, TLS_PROFILE_DEFAULT, TLS_PROFILE_COMPAT };
+
 /* Client side: trust store, profile and the cache of resumable sessions. Refcounted by its sessions. */
 struct trust;
 struct trust_config {
@@ -38,6 +41,9 @@ struct trust_config {
     uint32_t skip_verify;      /* 1: certificates are not verified */
     uint32_t session_cache;    /* entries of the resumption cache, 0 = off */
     uint32_t use_system_store; /* 1: load the OS store */
+    uint32_t profile;          /* enum tls_profile */
+    uint32_t min_rsa_bits;     /* of any certificate in a chain, 0 = the profile's */
+    uint32_t lanes;            /* threads that will do handshakes at once, 0 = 1 */
 };
 struct trust *trust_new(const struct trust_config *config, char *err, size_t err_size);
 void trust_free(struct trust *trust);
@@ -46,7 +52,8 @@ void trust_free(struct trust *trust);
  * The client's side of us. `sni` is what tickets are bound to ("" allowed). `alpn` is the one protocol to choose ("" = none).
  * Keeps its own reference of the leaf. NULL when out of memory.
  */
-struct session *session_server_new(struct leaf *leaf, struct session_tickets *tickets, struct soth_span sni, struct soth_span alpn);
+struct session *session_server_new(struct leaf *leaf, struct session_tickets *tickets, struct soth_span sni, struct soth_span alpn,
+                                   uint32_t profile);
 
 /*
  * The origin's side. `host` is what the certificate is verified against (name or address); `sni` is sent ("" = not sent);
@@ -76,6 +83,10 @@ int session_write(struct session *session, const uint8_t *p, size_t n);
 void session_shutdown(struct session *session);
 /* Our own deadline passed: what follows is classified as a time-out. */
 void session_timed_out(struct session *session);
+
+/* After -SOTH_ETLS of session_read: 1 when the peer, instead of saying anything, refused us with an alert. In TLS 1.3 we are done with the
+ * handshake before the peer has judged our certificate, or the lack of one; session_failure tells its reason. */
+int session_is_refused(const struct session *session);
 
 /* After -SOTH_ETLS or a transport end within the handshake. */
 void session_failure(struct session *session, struct tls_failure *out);

@@ -10,6 +10,7 @@
 #include "host/tls/session_state.h"
 
 #define RECORD_ALERT 21
+#define RECORD_HANDSHAKE 22
 
 /* Follows the records of [p, p + n). wolfSSL reads a header and a body in separate calls, each possibly in pieces. */
 static void watch(struct session *s, const uint8_t *p, size_t n)
@@ -33,8 +34,10 @@ static void watch(struct session *s, const uint8_t *p, size_t n)
             p += part;
             n -= part;
         }
-        if (s->record_have == sizeof s->record && s->record_left == 0)
+        if (s->record_have == sizeof s->record && s->record_left == 0) {
+            s->spoke |= s->record[0] == RECORD_HANDSHAKE;
             s->record_have = 0;
+        }
     }
 }
 

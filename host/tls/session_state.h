@@ -17,6 +17,7 @@ struct session {
     struct leaf *leaf;               /* server side, else NULL */
     struct session_tickets *tickets; /* server side, may be NULL */
     struct trust *trust;             /* client side, else NULL */
+    struct trust_lane *lane;         /* client side: its context */
     uint8_t key[SESSION_KEY_SIZE];   /* server: what tickets are bound to; client: of the session cache */
     int error, verify_code, sys_errno;
     int8_t alert_level;  /* of the plaintext alert below */
@@ -24,6 +25,9 @@ struct session {
     uint8_t record[5], record_have; /* header of the record being received, while the handshake lasts */
     uint16_t record_left;
     uint8_t ended : 1, timed_out : 1, done : 1, shut : 1, offered : 1, saved : 1, closed : 1;
+    uint8_t chained : 1;    /* the peer sent more than one certificate */
+    uint8_t spoke : 1;      /* a whole record of the handshake came from the peer: it does speak TLS */
+    uint8_t talked : 1;     /* application data came */
 };
 
 /* 16 bytes of SHA-256 of the parts, each with its length. */
@@ -32,14 +36,5 @@ void session_key(uint8_t key[SESSION_KEY_SIZE], const struct soth_span *parts, s
 /* session_io.c: after wolfSSL gave up at the header of an alert in plaintext, reads the alert's two bytes from what is lent. 1 while
  * they have not all come. */
 int session_io_awaits_alert(struct session *session);
-
-/* trust.c */
-struct trust *trust_ref(struct trust *trust);
-WOLFSSL_CTX *trust_context(const struct trust *trust);
-uint32_t trust_skips_verify(const struct trust *trust);
-/* A cached session for the key becomes the caller's (TLS 1.3 tickets are for one use, RFC 8446 C.4); NULL when there is none. */
-WOLFSSL_SESSION *trust_take(struct trust *trust, const uint8_t key[SESSION_KEY_SIZE]);
-/* Takes the session over. */
-void trust_keep(struct trust *trust, const uint8_t key[SESSION_KEY_SIZE], WOLFSSL_SESSION *resumable);
 
 #endif

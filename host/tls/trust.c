@@ -1,39 +1,25 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Configuration comes in, one shared client WOLFSSL_CTX with its roots goes out, and a bounded store of sessions to resume: taken out
- * to be offered, put back when a connection has earned a new one. The newest for a key is taken first, the oldest of all is dropped.
- * Certificates are judged by wolfSSL; here the verdict's number is kept, and overruled only by skip_verify.
+ * Configuration comes in, client WOLFSSL_CTXs with their roots go out. Certificates are judged by wolfSSL and by chain_check; here the
+ * verdict's number is kept, and overruled only by skip_verify.
+ *
+ * wolfSSL keeps every intermediate CA of a chain that it found good, for all sessions of a context. Chains are judged by what they bring
+ * themselves, whoever asked before: so what was kept is dropped after each handshake, under a lock that no other handshake of that context
+ * is in. There are several contexts ("lanes"), one per thread, so that nobody waits for that lock.
  */
-#include <pthread.h>
+#include "host/tls/trust.h"
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "host/tls/material.h"
-#include "host/tls/profile.h"
 #include "host/tls/session_state.h"
 
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
-struct kept {
-    struct kept *chain;         /* same bucket, newest first */
-    struct kept *newer, *older; /* by age */
-    WOLFSSL_SESSION *resumable;
-    uint8_t key[SESSION_KEY_SIZE];
-};
-
-struct trust {
-    atomic_uint refs;
-    WOLFSSL_CTX *tls;
-    uint32_t skip_verify;
-    pthread_mutex_t lock; /* of all below */
-    struct kept **buckets;
-    size_t bucket_count; /* a power of two */
-    struct kept *newest, *oldest;
-    size_t count, capacity;
-};
+#define LANES_MOST 16u
 
 /* A wolfSSL that is built to look like OpenSSL speaks in X509_V_ERR_ numbers, which are positive; ours are wolfSSL's own. */
 static int native_code(int code)
@@ -53,9 +39,11 @@ static int native_code(int code)
 static int judge(int ok, WOLFSSL_X509_STORE_CTX *store)
 {
     struct session *s = store->userCtx;
-    if (!ok && s->verify_code == 0)
-        s->verify_code = native_code(store->error);
-    return ok || trust_skips_verify(s->trust);
+    int code = ok ? chain_check(store->certs, store->totalCerts, s->trust->profile) : native_code(store->error);
+    s->chained = store->totalCerts > 1;
+    if (code != 0 && s->verify_code == 0)
+        s->verify_code = code;
+    return code == 0 || s->trust->skip_verify;
 }
 
 static int load_extra(WOLFSSL_CTX *tls, const char *path, char *err, size_t err_size)
@@ -88,71 +76,61 @@ static int load_system(WOLFSSL_CTX *tls)
     return wolfSSL_CTX_load_system_CA_certs(tls);
 }
 
-static int load_roots(struct trust *trust, const struct trust_config *config, char *err, size_t err_size)
+static int load_roots(WOLFSSL_CTX *tls, const struct trust_config *config, char *err, size_t err_size)
 {
-    if (config->use_system_store && load_system(trust->tls) != WOLFSSL_SUCCESS && !config->skip_verify) {
+    if (config->use_system_store && load_system(tls) != WOLFSSL_SUCCESS && !config->skip_verify) {
         snprintf(err, err_size, "the system's CA certificates cannot be loaded; install the package ca-certificates");
         return -SOTH_ENOENT;
     }
     if (config->extra_ca_file && config->extra_ca_file[0])
-        return load_extra(trust->tls, config->extra_ca_file, err, err_size);
+        return load_extra(tls, config->extra_ca_file, err, err_size);
     return SOTH_OK;
+}
+
+static int open_lane(struct trust_lane *lane, const struct trust_config *config, char *err, size_t err_size)
+{
+    pthread_mutex_init(&lane->lock, NULL);
+    lane->tls = profile_client(config->profile, config->min_rsa_bits);
+    if (!lane->tls) {
+        snprintf(err, err_size, "out of memory");
+        return -SOTH_ENOMEM;
+    }
+    wolfSSL_CTX_set_verify(lane->tls, WOLFSSL_VERIFY_PEER, judge);
+    return load_roots(lane->tls, config, err, err_size);
 }
 
 struct trust *trust_new(const struct trust_config *config, char *err, size_t err_size)
 {
     struct trust *trust = calloc(1, sizeof *trust);
+    unsigned lanes = config->lanes == 0 ? 1 : config->lanes < LANES_MOST ? config->lanes : LANES_MOST;
     snprintf(err, err_size, "out of memory");
     if (!trust)
         return NULL;
     atomic_init(&trust->refs, 1);
-    pthread_mutex_init(&trust->lock, NULL);
     trust->skip_verify = config->skip_verify;
-    trust->capacity = config->session_cache;
-    trust->bucket_count = 16;
-    while (trust->bucket_count < trust->capacity && trust->bucket_count < 65536)
-        trust->bucket_count *= 2;
-    trust->buckets = calloc(trust->bucket_count, sizeof(struct kept *));
-    trust->tls = profile_client();
-    if (trust->buckets && trust->tls && load_roots(trust, config, err, err_size) == 0) {
-        wolfSSL_CTX_set_verify(trust->tls, WOLFSSL_VERIFY_PEER, judge);
-        return trust;
-    }
+    trust->profile = config->profile;
+    trust->store = resume_store_new(config->session_cache);
+    trust->lanes = trust->store ? calloc(lanes, sizeof *trust->lanes) : NULL;
+    while (trust->lanes && trust->lane_count < lanes)
+        if (open_lane(&trust->lanes[trust->lane_count++], config, err, err_size) < 0)
+            break;
+        else if (trust->lane_count == lanes)
+            return trust;
     trust_free(trust);
     return NULL;
-}
-
-static struct kept **bucket_of(struct trust *trust, const uint8_t *key)
-{
-    return &trust->buckets[(key[0] | (size_t)key[1] << 8) & (trust->bucket_count - 1)];
-}
-
-/* Out of all lists; the caller frees it. */
-static void unlink_kept(struct trust *trust, struct kept *k)
-{
-    struct kept **at = bucket_of(trust, k->key);
-    while (*at != k)
-        at = &(*at)->chain;
-    *at = k->chain;
-    *(k->newer ? &k->newer->older : &trust->newest) = k->older;
-    *(k->older ? &k->older->newer : &trust->oldest) = k->newer;
-    trust->count--;
 }
 
 void trust_free(struct trust *trust)
 {
     if (!trust || atomic_fetch_sub_explicit(&trust->refs, 1, memory_order_acq_rel) != 1)
         return;
-    while (trust->newest) {
-        struct kept *k = trust->newest;
-        unlink_kept(trust, k);
-        wolfSSL_SESSION_free(k->resumable);
-        free(k);
+    resume_store_free(trust->store);
+    for (unsigned i = 0; i < trust->lane_count; i++) {
+        if (trust->lanes[i].tls)
+            wolfSSL_CTX_free(trust->lanes[i].tls);
+        pthread_mutex_destroy(&trust->lanes[i].lock);
     }
-    if (trust->tls)
-        wolfSSL_CTX_free(trust->tls);
-    free(trust->buckets);
-    pthread_mutex_destroy(&trust->lock);
+    free(trust->lanes);
     free(trust);
 }
 
@@ -162,57 +140,23 @@ struct trust *trust_ref(struct trust *trust)
     return trust;
 }
 
-WOLFSSL_CTX *trust_context(const struct trust *trust)
+struct trust_lane *trust_lane(struct trust *trust)
 {
-    return trust->tls;
+    static atomic_uint threads;
+    static _Thread_local unsigned number; /* of this thread, from 1 */
+    if (number == 0)
+        number = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
+    return &trust->lanes[number % trust->lane_count];
 }
 
-uint32_t trust_skips_verify(const struct trust *trust)
+int trust_handshake(struct session *s)
 {
-    return trust->skip_verify;
-}
-
-WOLFSSL_SESSION *trust_take(struct trust *trust, const uint8_t key[SESSION_KEY_SIZE])
-{
-    WOLFSSL_SESSION *resumable = NULL;
-    pthread_mutex_lock(&trust->lock);
-    struct kept *k = *bucket_of(trust, key);
-    while (k && memcmp(k->key, key, SESSION_KEY_SIZE) != 0)
-        k = k->chain;
-    if (k) {
-        unlink_kept(trust, k);
-        resumable = k->resumable;
-    }
-    pthread_mutex_unlock(&trust->lock);
-    free(k);
-    return resumable;
-}
-
-void trust_keep(struct trust *trust, const uint8_t key[SESSION_KEY_SIZE], WOLFSSL_SESSION *resumable)
-{
-    struct kept *dropped = NULL;
-    struct kept *k = trust->capacity > 0 ? malloc(sizeof *k) : NULL;
-    if (!k) {
-        wolfSSL_SESSION_free(resumable);
-        return;
-    }
-    *k = (struct kept){.resumable = resumable};
-    memcpy(k->key, key, SESSION_KEY_SIZE);
-    pthread_mutex_lock(&trust->lock);
-    if (trust->count == trust->capacity) {
-        dropped = trust->oldest;
-        unlink_kept(trust, dropped);
-    }
-    struct kept **bucket = bucket_of(trust, key);
-    k->chain = *bucket;
-    *bucket = k;
-    k->older = trust->newest;
-    *(k->older ? &k->older->newer : &trust->oldest) = k;
-    trust->newest = k;
-    trust->count++;
-    pthread_mutex_unlock(&trust->lock);
-    if (dropped) {
-        wolfSSL_SESSION_free(dropped->resumable);
-        free(dropped);
-    }
+    struct trust_lane *lane = s->lane;
+    pthread_mutex_lock(&lane->lock);
+    s->chained = 0;
+    int r = wolfSSL_connect(s->tls);
+    if (s->chained)
+        wolfSSL_CertManagerUnloadIntermediateCerts(wolfSSL_CTX_GetCertManager(lane->tls));
+    pthread_mutex_unlock(&lane->lock);
+    return r;
 }

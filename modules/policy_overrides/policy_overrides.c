@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Exceptions for single hosts, each with a rule_id that the event connect_decision names: tunnel it unopened, be lenient or strict about
- * its HTTP heads, do not verify its certificate. The first override whose host_pattern matches the connection's target is the one; what the
+ * its HTTP heads, speak no HTTP/2 with it, do not verify its certificate. The first override whose host_pattern matches the connection's target is the one; what the
  * other policies block stays blocked (the host combines them). Further names of a connection, which its client chooses (SNI, Host), get
  * none.
  */
@@ -14,7 +14,7 @@ enum header_mode { MODE_INHERIT, MODE_STRICT, MODE_LENIENT }; /* the words inher
 
 struct override {
     const char *rule_id, *host_pattern;
-    uint8_t force_tunnel, skip_upstream_verify;
+    uint8_t force_tunnel, disable_h2, skip_upstream_verify;
     uint32_t strict_header_mode;
 };
 
@@ -30,6 +30,7 @@ static const struct soth_opt override_options[] = {
     SOTH_OPT_STRING(struct override, host_pattern, SOTH_REQUIRED,
                     "host pattern, compared with the connection's target: host, *.host, .host, network, each with an optional :port"),
     SOTH_OPT_BOOL(struct override, force_tunnel, "false", "relay the connection unopened"),
+    SOTH_OPT_BOOL(struct override, disable_h2, "false", "HTTP/1.1 alone, with the host and with its clients"),
     SOTH_OPT_ENUM(struct override, strict_header_mode, "inherit|true|false", "inherit",
                   "for this host, instead of strict_header_mode of soth-mitm.yaml"),
     SOTH_OPT_BOOL(struct override, skip_upstream_verify, "false",
@@ -58,7 +59,8 @@ static int bad(const struct soth_host *host, void *self, size_t i, const char *k
 
 static uint32_t bits_of(const struct override *o)
 {
-    return (o->force_tunnel ? SOTH_OVERRIDE_FORCE_TUNNEL : 0) | (o->skip_upstream_verify ? SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY : 0) |
+    return (o->force_tunnel ? SOTH_OVERRIDE_FORCE_TUNNEL : 0) | (o->disable_h2 ? SOTH_OVERRIDE_DISABLE_H2 : 0) |
+           (o->skip_upstream_verify ? SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY : 0) |
            (o->strict_header_mode == MODE_STRICT ? SOTH_OVERRIDE_STRICT_HEADERS : 0) |
            (o->strict_header_mode == MODE_LENIENT ? SOTH_OVERRIDE_LENIENT_HEADERS : 0);
 }
@@ -75,7 +77,7 @@ static int check_one(const struct soth_host *host, struct overrides *self, size_
         return bad(host, self, i, "host_pattern", o->host_pattern, why);
     if (bits_of(o) == 0)
         return bad(host, self, i, "rule_id", o->rule_id,
-                   "changes nothing; set force_tunnel, strict_header_mode or skip_upstream_verify, or remove it");
+                   "changes nothing; set force_tunnel, disable_h2, strict_header_mode or skip_upstream_verify, or remove it");
     return SOTH_OK;
 }
 
@@ -147,7 +149,7 @@ static int connect_hook(void *arg, struct soth_flow *flow, const struct soth_con
 }
 
 SOTH_POLICY_MODULE(policy_overrides, "0.1.0", "MPL-2.0",
-    .doc = "exceptions for single hosts: tunnel, header strictness, origin verification",
+    .doc = "exceptions for single hosts: tunnel, no HTTP/2, header strictness, origin verification",
     .options = options, .self_size = sizeof(struct overrides),
     .check = check, .create = create, .destroy = destroy,
     .hooks = hooks, .connect = connect_hook);

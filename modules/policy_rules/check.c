@@ -68,6 +68,24 @@ static const char *alpn_fault(const char *text)
     return *text ? NULL : "is empty";
 }
 
+/* t13d1516h2_8daaf6152771_e5627efa2ab1, or parts of it and *. */
+static const char *ja4_fault(const char *text)
+{
+    static const char shape[] = "tvvsnnnnpp_hhhhhhhhhhhh_hhhhhhhhhhhh";
+    static const char plain[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_*";
+    size_t n = strlen(text);
+    if (n == 0 || text[strspn(text, plain)] != 0 || (strchr(text, '*') == NULL && n != sizeof shape - 1))
+        return "is not a JA4 fingerprint: t13d1516h2_8daaf6152771_e5627efa2ab1, or with * for any run of characters";
+    for (size_t i = 0; i < n && text[i] != '*'; i++) { /* its beginning is in place */
+        int wrong = i >= sizeof shape - 1 || (shape[i] == '_') != (text[i] == '_') || (shape[i] == 't' && text[i] != 't') ||
+                    (shape[i] == 's' && text[i] != 'd' && text[i] != 'i') || (shape[i] == 'n' && !strchr("0123456789", text[i])) ||
+                    (shape[i] == 'h' && !strchr("0123456789abcdef", text[i]));
+        if (wrong)
+            return "would match nothing: a JA4 fingerprint of TLS over TCP looks like t13d1516h2_8daaf6152771_e5627efa2ab1";
+    }
+    return NULL;
+}
+
 static const char *method_fault(const char *text)
 {
     static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -118,13 +136,14 @@ static int check_rule(const struct soth_host *host, struct policy *self, size_t 
         return bad(host, self, i, "id", r->id, why);
     if ((why = action_fault(r)))
         return bad(host, self, i, "action", actions[r->action], why);
-    if (is_request_rule(r) && (r->sni.n || r->alpn.n))
-        return bad(host, self, i, "id", r->id, "mixes sni or alpn with method or path; write two rules");
+    if (is_request_rule(r) && (r->sni.n || r->alpn.n || r->ja4.n))
+        return bad(host, self, i, "id", r->id, "mixes sni, alpn or ja4 with method or path; write two rules");
     if ((result = check_each(host, self, i, "host", &r->host, pattern_fault)) < 0 ||
         (result = check_each(host, self, i, "sni", &r->sni, pattern_fault)) < 0 ||
         (result = check_each(host, self, i, "client", &r->client, client_fault)) < 0 ||
         (result = check_each(host, self, i, "port", &r->port, port_fault)) < 0 ||
         (result = check_each(host, self, i, "alpn", &r->alpn, alpn_fault)) < 0 ||
+        (result = check_each(host, self, i, "ja4", &r->ja4, ja4_fault)) < 0 ||
         (result = check_each(host, self, i, "method", &r->method, method_fault)) < 0)
         return result;
     return check_each(host, self, i, "path", &r->path, path_fault);

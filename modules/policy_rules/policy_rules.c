@@ -18,6 +18,7 @@ static const struct soth_opt rule_options[] = {
     SOTH_OPT_STRINGS(struct rule, client, "[]", "networks of clients"),
     SOTH_OPT_STRINGS(struct rule, sni, "[]", "host patterns for the ClientHello's server name"),
     SOTH_OPT_STRINGS(struct rule, alpn, "[]", "protocols, one of which the ClientHello must offer"),
+    SOTH_OPT_STRINGS(struct rule, ja4, "[]", "JA4 fingerprints of ClientHellos, * matches any run of characters"),
     SOTH_OPT_STRINGS(struct rule, method, "[]", "request methods; makes it a request rule"),
     SOTH_OPT_STRINGS(struct rule, path, "[]", "request paths, * matches any run of characters; makes it a request rule"),
     SOTH_OPT_END,
@@ -53,7 +54,7 @@ static int compile_rule(struct policy *self, size_t i)
     c->networks = calloc(r->client.n + 1, sizeof *c->networks);
     c->bits = calloc(r->client.n + 1, sizeof *c->bits);
     c->is_request = (uint8_t)is_request_rule(r);
-    c->wants_hello = r->sni.n > 0 || r->alpn.n > 0;
+    c->wants_hello = r->sni.n > 0 || r->alpn.n > 0 || r->ja4.n > 0;
     c->counter = self->host->counter(self, "decisions", r->id, decisions_help);
     c->bypass_counter = r->action == ACTION_TUNNEL ? self->host->counter(self, "bypasses", r->id, bypasses_help) : -1;
     self->has_request_rules |= c->is_request;
@@ -136,6 +137,14 @@ static int match_alpn(const struct rule *r, struct soth_span offered)
     return r->alpn.n == 0;
 }
 
+static int match_ja4(const struct rule *r, struct soth_span print)
+{
+    for (size_t i = 0; i < r->ja4.n; i++)
+        if (print.n && path_match(r->ja4.v[i], print.p, print.n))
+            return 1;
+    return r->ja4.n == 0;
+}
+
 /* What does not need the hello. */
 static int match_connection(const struct rule *r, const struct compiled *c, const struct soth_connect *conn)
 {
@@ -149,7 +158,7 @@ static int match_hello(const struct rule *r, const struct compiled *c, const str
     struct soth_addr addr = pattern_address(conn->sni); /* some clients send an address as name */
     if (r->sni.n && (conn->sni.n == 0 || !pattern_set_match(c->sni, conn->sni, &addr, conn->port)))
         return 0;
-    return match_alpn(r, conn->alpn);
+    return match_alpn(r, conn->alpn) && match_ja4(r, conn->ja4);
 }
 
 static const struct soth_span nothing = {NULL, 0};

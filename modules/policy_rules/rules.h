@@ -10,7 +10,7 @@ enum rule_action { ACTION_INTERCEPT, ACTION_TUNNEL, ACTION_BLOCK, ACTION_ALLOW }
 struct rule { /* as configured; item of `rules` */
     const char *id;
     uint32_t action;
-    struct soth_strings host, port, client, sni, alpn, method, path;
+    struct soth_strings host, port, client, sni, alpn, ja4, method, path;
 };
 
 struct compiled {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * sink_console: one readable line an exchange on standard output, and one for each flow that was refused, tunnelled or ended badly without
- * one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
+ * sink_console: one readable line an exchange on standard output, one for each event of a stream as it happens, and one for each flow that
+ * was refused, tunnelled or ended badly without one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,6 +31,7 @@ struct exchange { /* of one flow */
 
 struct console {
     uint32_t color, flow;
+    uint8_t streams;
     const struct soth_host *host;
     struct exchange **slots;
     uint8_t colored, failing;
@@ -39,6 +40,7 @@ struct console {
 static const struct soth_opt options[] = {
     SOTH_OPT_ENUM(struct console, color, "auto|always|never", "auto", "auto: when standard output is a terminal"),
     SOTH_OPT_ENUM(struct console, flow, "all|errors", "all", "errors: only what failed or was refused"),
+    SOTH_OPT_BOOL(struct console, streams, "true", "a line for each server-sent event and record, too"),
     SOTH_OPT_END,
 };
 
@@ -340,6 +342,21 @@ static void closed(struct console *self, const struct soth_event *e)
     forget(self, e->flow_id);
 }
 
+/* "  sse_event #3 token 120B origin.test/events" */
+static void of_stream(struct console *self, const struct soth_event *e)
+{
+    const struct exchange *x = recall(self, e->flow_id);
+    char size[16], name[64], where[700] = "";
+    if (!self->streams || self->flow == FLOW_ERRORS)
+        return;
+    if (x)
+        url(where, sizeof where, x);
+    text_bytes(size, number(e, e->kind == SOTH_EV_SSE_EVENT ? "data_len" : "record_len"));
+    copy_attr(name, sizeof name, e, "event");
+    printf("  %s%s%s #%llu%s%s %s%s %s\n", paint(self, CYAN), e->kind_name, plain(self), (unsigned long long)number(e, "sequence_no"),
+           *name ? " " : "", name, size, find(e, "partial") ? " partial" : "", where);
+}
+
 static void one(struct console *self, const struct soth_event *e)
 {
     static void (*const tell[SOTH_EV_COUNT])(struct console *, const struct soth_event *) = {
@@ -351,6 +368,8 @@ static void one(struct console *self, const struct soth_event *e)
         [SOTH_EV_TLS_HANDSHAKE_FAILED] = tls_failed,
         [SOTH_EV_CONNECT_PARSE_FAILED] = bad_request,
         [SOTH_EV_STREAM_CLOSED] = closed,
+        [SOTH_EV_SSE_EVENT] = of_stream,
+        [SOTH_EV_STREAM_RECORD] = of_stream,
     };
     if (e->kind < SOTH_EV_COUNT && tell[e->kind])
         tell[e->kind](self, e);
@@ -383,5 +402,5 @@ static int console_write(void *arg, const struct soth_batch *batch, uint32_t *do
 SOTH_SINK_MODULE(sink_console, "0.1.0", "MPL-2.0",
     .doc = "one readable line an exchange on standard output",
     .options = options, .self_size = sizeof(struct console),
-    .events = SOTH_GROUP_CONNECT | SOTH_GROUP_TLS | SOTH_GROUP_HTTP | SOTH_GROUP_BODY,
+    .events = SOTH_GROUP_CONNECT | SOTH_GROUP_TLS | SOTH_GROUP_HTTP | SOTH_GROUP_BODY | SOTH_GROUP_STREAM,
     .create = create, .destroy = destroy, .write = console_write);

@@ -61,6 +61,7 @@ enum {
 #define SOTH_PAUSE 5    /* a token is held (soth_host.token): reading stops until resume or the deadline, then the hook is called again */
 #define SOTH_BUSY 6     /* no capacity: reading stops, the hook is called again a moment later */
 #define SOTH_DETACH 7   /* never call this instance again for this flow (a decoder's close excepted) */
+#define SOTH_DONE 9     /* decoders, data: enough of this exchange was seen; close follows, the next exchange begins as ever */
 #define SOTH_FAIL (-SOTH_EINVALID) /* any negative result: the instance's on_error applies */
 
 /* Verdicts of a sink's write. */
@@ -283,6 +284,7 @@ struct soth_message {
     const struct soth_field *fields; /* as received; hdr_get sees what hdr_set and its like have changed */
     struct soth_span body;  /* after PEEK: the beginning of the body as it came, at least need_bytes of it or all */
     uint32_t body_complete, reserved; /* after PEEK: body is all of it */
+    uint32_t coded, reserved2; /* match: 1: the body will come in a content coding that no decoder before this one takes away */
 };
 
 /* One protocol frame that a decoder has found complete, for policies with a frame hook. */
@@ -313,6 +315,13 @@ struct soth_decision {
     struct soth_span override_pattern;
 };
 
+/* What a policy makes of a signal, for the events tls_handshake_failed and tls_learning_audit. */
+struct soth_lesson {
+    uint32_t size;
+    uint32_t applied;        /* tls_learning_decision: 1 applied, 0 ignored */
+    const char *reason_code; /* tls_learning_reason_code, static; NULL: no opinion */
+};
+
 /* A TLS failure, seen by the host itself or by a source, for policies with a signal hook. Words as in the event tls_handshake_failed. */
 struct soth_signal {
     uint32_t size;
@@ -322,6 +331,9 @@ struct soth_signal {
     const char *source, *provider, *rejected_ca; /* tls_failure_source, tls_ops_provider, peer_rejected_ca */
     struct soth_span host, client;
     uint32_t alert, port; /* alert UINT32_MAX: none */
+    struct soth_span raw_error, identity, detail; /* raw_provider_error, provider_identity, detail */
+    uint32_t verify_code, reserved; /* tls_verify_code, 0: none */
+    struct soth_lesson *lesson; /* NULL, or for the hook to fill: the first policy with an opinion is told of. Sources leave it */
 };
 
 /* ---- decoders ------------------------------------------------------------------------------------------------- */
@@ -343,6 +355,7 @@ struct soth_signal {
 #define SOTH_CUR_END 1u     /* nothing comes after `in` */
 #define SOTH_CUR_STALLED 2u /* TRANSFORM: the window is full; consume something now or fail */
 #define SOTH_CUR_RESUMED 4u /* called again after PAUSE or BUSY */
+#define SOTH_CUR_UNSEEN 8u  /* TAP: nobody looks at what is passed and put: who only makes a view for others need not */
 
 /*
  * What a decoder works on, made by the host for one call. pass, drop and put say what becomes of `in` and move it on; put and pass take no
@@ -367,6 +380,14 @@ struct soth_cursor {
 #define SOTH_LOG_DEBUG 3
 
 #define SOTH_STREAM_KEY_MAX 512
+
+/* Results of wanted. */
+#define SOTH_WANTED_EVENT 1   /* somebody listens */
+#define SOTH_WANTED_PAYLOAD 2 /* and to its payload */
+#define SOTH_WANTED_FRAME 4   /* inside a decoder of the frame stage: policies judge what `frame` is given */
+
+/* What `fail` says besides why. */
+#define SOTH_FAIL_CLOSE 1u /* do not let the rest pass unseen, whatever on_error says (on_overflow: close) */
 
 /* `self` names the instance in every call. All functions may be called from any thread unless said otherwise. */
 struct soth_host {
@@ -407,10 +428,11 @@ struct soth_host {
     void *(*flow_state)(struct soth_flow *flow); /* state_size zeroed bytes of this instance, for this exchange; NULL without memory */
     /* Publishes an event of the flow (flow NULL: of the process), copied. Attributes the kind does not have are left out and counted. */
     int (*emit)(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
-    int (*wanted)(const struct soth_flow *flow, uint32_t kind); /* 1: somebody listens; saves making the attributes */
-    void (*protocol)(struct soth_flow *flow, uint32_t protocol); /* SOTH_PROTO_WS, ...: of what the flow emits from here on */
+    int (*wanted)(const struct soth_flow *flow, uint32_t kind); /* SOTH_WANTED_... ored; 0: nobody. Saves making the attributes */
+    /* SOTH_PROTO_WS, ...: of what decoders emit from here on in this exchange, and of stream_closed if it is the flow's last one. */
+    void (*protocol)(struct soth_flow *flow, uint32_t protocol);
 
-    /* request and response hooks, rewrite: the head's fields, in the order of the message, names compared without case. Framing, connection
+    /* request and response hooks, rewrite; hdr_get in match and open, too: the head's fields, in the order of the message, names compared without case. Framing, connection
      * and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
     struct soth_span (*hdr_get)(struct soth_flow *flow, const char *name, uint32_t nth);
     int (*hdr_set)(struct soth_flow *flow, const char *name, struct soth_span value); /* replaces all of that name, or adds */
@@ -427,7 +449,14 @@ struct soth_host {
      * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
-    int (*signal)(void *self, const struct soth_signal *signal);   /* sources, any thread: copied, given to the policies */
+    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed. source is mitmproxy_authoritative or hudsucker_inferred,
+     * which is never authoritative, reason a word of contract section 6: else -SOTH_EINVALID. */
+    int (*signal)(void *self, const struct soth_signal *signal);
+    /* Decoders, data and trailers: the traffic cannot be read, and that is not the module's fault: it does not count for switching the instance
+     * off. code: the failure_code, a word of at most 23 bytes. Return what it returns. */
+    int (*fail)(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
+    /* A number, duration (ms), size, boolean or word (its place among the words) of soth-mitm.yaml, by its key. SOTH_OK or -SOTH_ENOENT. */
+    int (*setting)(void *self, const char *key, uint64_t *value);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */
@@ -492,7 +521,7 @@ struct soth_module {
     int (*rewrite)(void *self, struct soth_flow *flow, const struct soth_message *message);
     /* A pause ended without resume: its deadline passed or its flow is gone. The token is dead. */
     void (*cancel)(void *self, struct soth_token token);
-    void (*signal)(void *self, const struct soth_signal *signal); /* on the flow's worker or the source's thread */
+    void (*signal)(void *self, const struct soth_signal *signal); /* on the flow's worker or the source's thread; before the event is told */
 
     /* Decoders. */
     uint32_t mode;       /* SOTH_TAP, SOTH_TRANSFORM */
@@ -509,6 +538,8 @@ struct soth_module {
     /* Sources. */
     int (*start)(void *self);
     void (*stop)(void *self);
+
+    uint32_t (*instance_mode)(void *self); /* decoders, after create: SOTH_TAP or SOTH_TRANSFORM for this configuration; NULL: mode */
 };
 
 #define SOTH_PREFIX(kind_) \

@@ -43,7 +43,7 @@ void th_leave(struct flow *flow, const char *why)
 static void failed(struct flow *flow, const char *code)
 {
     char line[64];
-    snprintf(line, sizeof line, "failed %s", code);
+    snprintf(line, sizeof line, "failed %s", flow->reason[0] ? flow->reason : code);
     th_leave(flow, line);
 }
 
@@ -91,14 +91,14 @@ void th_match(struct flow *flow, struct head *head, struct head *request, uint32
     uint32_t status = message->status;
     int r = host->module.match ? host->module.match(host->self, th_flow_lend(flow), message) : SOTH_WATCH_BODY;
     th_guard_return(mark);
-    flow->head = NULL;
-    if (r < 0 || r > SOTH_WATCH_BOTH) {
+    if (r < 0 || r > SOTH_WATCH_BOTH)
         th_fault(host, "match returned %d", r);
+    bool wants = r == SOTH_WATCH_BODY || r == SOTH_WATCH_BOTH;
+    if (wants && (!flow->is_over || was_open))
+        open_it(flow);
+    flow->head = NULL;
+    if (!wants || (flow->is_over && !was_open))
         return;
-    }
-    if (r == SOTH_WATCH_NO || (flow->is_over && !was_open))
-        return;
-    open_it(flow);
     flow->watches[direction] = true;
     if (r == SOTH_WATCH_BOTH && (direction == SOTH_TO_SERVER || status == 101))
         flow->watches[0] = flow->watches[1] = true;
@@ -114,7 +114,7 @@ static int verdict(struct flow *flow, struct cursor *c, int r)
         return -1;
     if (c->stopped && r != c->stopped)
         th_fault(host, "data returned %d, frame had said %d", r, c->stopped);
-    if (c->stopped == -SOTH_ELIMIT || r < 0 || (r > 0 && r != SOTH_PAUSE && r != SOTH_BUSY && r != SOTH_DETACH)) {
+    if (c->stopped == -SOTH_ELIMIT || r < 0 || (r > 0 && r != SOTH_PAUSE && r != SOTH_BUSY && r != SOTH_DETACH && r != SOTH_DONE)) {
         th_token_unused(flow);
         failed(flow, c->stopped == -SOTH_ELIMIT ? "window" : th_error_name(r));
         return -1;
@@ -124,9 +124,9 @@ static int verdict(struct flow *flow, struct cursor *c, int r)
         flow->frame_waits = false;
         return 0;
     }
-    if (r == SOTH_DETACH) {
+    if (r == SOTH_DETACH || r == SOTH_DONE) {
         th_token_unused(flow);
-        th_leave(flow, "detached");
+        th_leave(flow, r == SOTH_DONE ? "done" : "detached");
         return -1;
     }
     if (r == SOTH_CONTINUE) {

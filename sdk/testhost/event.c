@@ -53,8 +53,8 @@ void th_event_say(struct text *out, const char *name, const struct soth_attr *at
     th_text_say(out, "%s", name);
     for (size_t i = 0; i < n; i++) {
         uint32_t type = sorted[i]->type & ~(uint32_t)(SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL);
-        if (!sorted[i]->text.p)
-            continue;
+        if (!sorted[i]->text.p || (sorted[i]->text.n == 0 && (type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES)))
+            continue; /* absent */
         th_text_say(out, " %s=", sorted[i]->name);
         if (type == SOTH_ATTR_U64)
             th_text_say(out, "%llu", (unsigned long long)sorted[i]->number);

@@ -160,6 +160,14 @@ static struct soth_field *fields_lend(const struct head *head)
     return fields;
 }
 
+static uint32_t is_coded(const struct head *head)
+{
+    for (size_t i = 0; i < head->count; i++)
+        if (strcasecmp(head->fields[i].name, "Content-Encoding") == 0 && *head->fields[i].value && strcasecmp(head->fields[i].value, "identity") != 0)
+            return 1;
+    return 0;
+}
+
 struct soth_message *th_head_lend(const struct head *head, const struct head *request, uint32_t direction, const struct testhost_question *q)
 {
     struct soth_message m = {
@@ -173,6 +181,7 @@ struct soth_message *th_head_lend(const struct head *head, const struct head *re
         .status = direction == SOTH_TO_CLIENT && head->start[1] ? (uint32_t)strtoul(head->start[1], NULL, 10) : 0,
         .field_count = (uint32_t)head->count,
         .fields = fields_lend(head),
+        .coded = is_coded(head),
     };
     return th_guard_lend_aligned(&m, sizeof m);
 }

@@ -198,6 +198,35 @@ static int on_signal(void *self, const struct soth_signal *signal)
     return SOTH_OK;
 }
 
+#define SETTINGS_MOST 16u
+static struct setting {
+    const char *key;
+    uint64_t value;
+} settings[SETTINGS_MOST];
+static unsigned setting_count;
+
+static int on_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self;
+    for (unsigned i = 0; i < setting_count; i++)
+        if (strcmp(settings[i].key, key) == 0) {
+            *value = settings[i].value;
+            return SOTH_OK;
+        }
+    return -SOTH_ENOENT;
+}
+
+void testhost_setting(const char *key, uint64_t value)
+{
+    unsigned i = 0;
+    while (i < setting_count && strcmp(settings[i].key, key) != 0)
+        i++;
+    if (i == SETTINGS_MOST)
+        abort();
+    settings[i] = (struct setting){key, value};
+    setting_count = i < setting_count ? setting_count : i + 1;
+}
+
 const char *testhost_signals(const struct testhost *host)
 {
     return th_text_of(&host->signals);
@@ -217,7 +246,23 @@ static void *on_flow_state(struct soth_flow *view)
 
 static int on_wanted(const struct soth_flow *view, uint32_t kind)
 {
-    return view->flow && kind < SOTH_EV_COUNT;
+    const struct flow *flow = view->flow;
+    if (!flow || kind >= SOTH_EV_COUNT)
+        return 0;
+    int judged = flow->is_open && flow->plan && flow->plan->frames != FRAMES_FREE && flow->host->module.stage == SOTH_STAGE_FRAME;
+    return SOTH_WANTED_EVENT | SOTH_WANTED_PAYLOAD | (judged ? SOTH_WANTED_FRAME : 0);
+}
+
+static int on_fail(void *self, struct soth_flow *view, const char *code, uint32_t flags)
+{
+    struct testhost *host = th_host_of(self);
+    struct flow *flow = view->flow;
+    if (!flow->is_open)
+        th_fault(host, "fail is called outside of data and trailers");
+    if (!code || !*code || strlen(code) > 23)
+        th_fault(host, "fail: the code must have 1 to 23 bytes");
+    snprintf(flow->reason, sizeof flow->reason, "%.23s%s", code ? code : "", flags & SOTH_FAIL_CLOSE ? " close" : "");
+    return SOTH_FAIL;
 }
 
 static void on_protocol(struct soth_flow *view, uint32_t protocol)
@@ -250,6 +295,7 @@ const struct soth_host th_api = {
     .emit = th_emit,
     .wanted = on_wanted,
     .protocol = on_protocol,
+    .fail = on_fail,
     .hdr_get = th_hdr_get,
     .hdr_set = th_hdr_set,
     .hdr_add = th_hdr_add,
@@ -261,6 +307,7 @@ const struct soth_host th_api = {
     .frame = th_frame,
     .timer = th_timer,
     .signal = on_signal,
+    .setting = on_setting,
 };
 
 /* ---- life ---- */
@@ -273,6 +320,8 @@ static int set_up(struct testhost *host)
     if (r >= 0 && m->create)
         r = m->create(&th_api, host->self);
     host->setting_up = false;
+    if (r >= 0 && m->instance_mode)
+        m->mode = m->instance_mode(host->self);
     if (r < 0) {
         if (host->told == 0)
             fprintf(stderr, "%s: cannot be created: %s\n", m->name, th_error_name(r));

@@ -133,6 +133,7 @@ struct flow {
     unsigned frame_count;
     bool frame_waits, blocked;
     bool watches[2], is_open, is_over;
+    char reason[32]; /* what it said to fail */
 };
 
 /* What the module sees, lent for one call. */

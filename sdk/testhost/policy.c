@@ -230,6 +230,9 @@ void testhost_signal(struct testhost *host, const struct soth_signal *signal)
     s.size = sizeof s;
     s.host = th_guard_span(s.host);
     s.client = th_guard_span(s.client);
+    s.raw_error = th_guard_span(s.raw_error);
+    s.identity = th_guard_span(s.identity);
+    s.detail = th_guard_span(s.detail);
     if (host->module.signal)
         host->module.signal(host->self, th_guard_lend_aligned(&s, sizeof s));
     th_guard_return(mark);

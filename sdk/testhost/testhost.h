@@ -29,6 +29,9 @@ struct testhost *testhost_new(const struct soth_module *module, const char *cons
 /* Calls stop, worker_fini and destroy. Returns the number of mistakes found, what was left behind included. NULL is legal: 1. */
 unsigned testhost_free(struct testhost *host);
 
+/* What soth_host.setting answers, in all hosts from here on; key is a literal. Without: -SOTH_ENOENT. */
+void testhost_setting(const char *key, uint64_t value);
+
 void *testhost_self(struct testhost *host);
 unsigned testhost_faults(const struct testhost *host);          /* so far */
 uint64_t testhost_count(struct testhost *host, const char *name); /* of a counter or gauge, all labels together */
@@ -58,7 +61,8 @@ struct testhost_case {
     const struct testhost_step *steps;
     size_t step_count;
     const char *trailers[2]; /* "Name: value" lines by direction; NULL: none */
-    /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window") and "detached" where it left.
+    /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window", what
+     * `fail` was told, with " close" behind it) and "detached" or "done" where it left.
      * NULL: any, but always the same. */
     const char *events;
     struct testhost_bytes out[2]; /* what must be relayed (TRANSFORM), what later stages must see (TAP); p NULL: any, but always the same */

@@ -139,14 +139,20 @@ def _keep(node, folder):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Rows that tests recorded with record_property("row", (table, text)), for people."""
+    """Rows that tests recorded with record_property("row", (table, text)), for people, with the score. SOTH_E2E_TABLES: a file for them, too."""
     tables = {}
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             for name, value in getattr(report, "user_properties", []):
                 if name == "row" and report.when == "call":
-                    tables.setdefault(value[0], []).append(value[1])
-    for title, rows in tables.items():
-        terminalreporter.section(title)
-        for row in sorted(rows):
-            terminalreporter.line(row)
+                    tables.setdefault(value[0], []).append((value[1], outcome == "passed"))
+    text = []
+    for title, rows in sorted(tables.items()):
+        good = sum(passed for _, passed in rows)
+        text += [f"== {title}", *(row for row, _ in sorted(rows)),
+                 f"{title}: {good} of {len(rows)} as expected ({100 * good // len(rows)} %)", ""]
+    for line in text:
+        terminalreporter.line(line)
+    if text and os.environ.get("SOTH_E2E_TABLES"):
+        with open(os.environ["SOTH_E2E_TABLES"], "w", encoding="utf-8") as out:
+            out.write("\n".join(text))

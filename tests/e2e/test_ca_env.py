@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from harness.proxy import BINARY
-from harness.tools import clean_env, go_build, missing, need, run
+from harness.tools import clean_env, go_program, missing, need, run
 
 GO = """package main
 import ("fmt"; "io"; "net/http"; "os")
@@ -77,7 +77,7 @@ def test_go(world, tmp_path):
     p, url, env = world
     (tmp_path / "go.mod").write_text("module env\n\ngo 1.19\n")
     (tmp_path / "main.go").write_text(GO)
-    intercepted(p, run([go_build(tmp_path, tmp_path / "client"), url], env=env))
+    intercepted(p, run([go_program(tmp_path, tmp_path / "client"), url], env=env))
 
 
 def test_java(world, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from harness.origin import pattern, pattern_sha256
-from harness.tools import clean_env, go_build, need, node_modules, run
+from harness.tools import clean_env, go_program, need, node_modules, run
 
 HERE = pathlib.Path(__file__).parent
 
@@ -85,7 +85,7 @@ def test_node_https_with_its_own_connect(proxy, origin):
 
 @pytest.fixture(scope="session")
 def go_client(tmp_path_factory):
-    return go_build(HERE / "go", tmp_path_factory.mktemp("go") / "client")
+    return go_program(HERE / "go", tmp_path_factory.mktemp("go") / "client")
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -120,7 +120,7 @@ static void stale(struct soth_flow *flow, const struct soth_token *token)
 static int on_match(void *self, struct soth_flow *flow, const struct soth_message *message)
 {
     (void)flow;
-    (void)message;
+    ((struct actor *)self)->coded = message->coded;
     return ((struct actor *)self)->answer;
 }
 
@@ -325,7 +325,8 @@ const char *play_seen(struct actor *actor)
 static bool enter(struct actor *a, const struct soth_cursor *cur)
 {
     a->calls++;
-    a->flags = cur->flags;
+    a->flags = cur->flags & ~SOTH_CUR_UNSEEN;
+    a->unseen = (cur->flags & SOTH_CUR_UNSEEN) != 0;
     a->all_flags |= cur->flags;
     assert_int_equal(cur->size, sizeof *cur);
     return a->fail_at && a->calls >= a->fail_at;

@@ -19,6 +19,8 @@ struct actor {
     unsigned calls;     /* of data */
     uint32_t flags;     /* of the last call's cursor, and all of them ored */
     uint32_t all_flags;
+    bool unseen;        /* nobody looks at what it makes, the last call said */
+    uint32_t coded;     /* what match was told */
     int answer;         /* of match */
     int open_result, data_result, timer_result, trailers_result;
     unsigned fail_at;   /* data's result is data_result from this call on; 0 = never */

@@ -87,6 +87,66 @@ static void fake_hold(void *self, int on)
     fake.held += on ? 1 : -1;
 }
 
+static void fake_set(void *self, int gauge, uint64_t value)
+{
+    (void)self;
+    pthread_mutex_lock(&lock);
+    if (gauge >= 0 && gauge < fake.counters)
+        fake.values[gauge] = value;
+    pthread_mutex_unlock(&lock);
+}
+
+static int fake_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct soth_attr proper[EVENT_ATTRS_MOST];
+    unsigned left_out = 0;
+    (void)self, (void)flow;
+    int count = event_attrs_check(kind, attrs, n, proper, &left_out);
+    if (count < 0 || left_out)
+        abort(); /* the kind does not have it */
+    pthread_mutex_lock(&lock);
+    size_t at = strlen(fake.events), size = sizeof fake.events;
+    at += (size_t)snprintf(fake.events + at, size - at, "%s", event_kind_name(kind));
+    for (int i = 0; i < count && at < size; i++)
+        if ((proper[i].type & 3u) == SOTH_ATTR_U64)
+            at += (size_t)snprintf(fake.events + at, size - at, " %s=%llu", proper[i].name, (unsigned long long)proper[i].number);
+        else
+            at += (size_t)snprintf(fake.events + at, size - at, " %s=%.*s", proper[i].name, SOTH_SPAN(proper[i].text));
+    if (at < size)
+        snprintf(fake.events + at, size - at, "\n");
+    pthread_mutex_unlock(&lock);
+    return SOTH_OK;
+}
+
+static struct {
+    const char *key;
+    uint64_t value;
+} settings[8];
+static unsigned setting_count;
+
+static int fake_get_setting(void *self, const char *key, uint64_t *value)
+{
+    (void)self;
+    for (unsigned i = 0; i < setting_count; i++)
+        if (strcmp(settings[i].key, key) == 0) {
+            *value = settings[i].value;
+            return SOTH_OK;
+        }
+    return -SOTH_ENOENT;
+}
+
+void fake_setting(const char *key, uint64_t value)
+{
+    unsigned i = 0;
+    while (i < setting_count && strcmp(settings[i].key, key) != 0)
+        i++;
+    if (i == sizeof settings / sizeof *settings)
+        abort();
+    settings[i].key = key;
+    settings[i].value = value;
+    setting_count += i == setting_count;
+}
+
 const struct soth_host fake_api = {
     .size = sizeof fake_api,
     .abi_minor = SOTH_ABI_MINOR,
@@ -98,6 +158,10 @@ const struct soth_host fake_api = {
     .count = fake_add,
     .hold_flows = fake_hold,
     .stream_key = event_stream_key,
+    .gauge = fake_counter,
+    .set = fake_set,
+    .emit = fake_emit,
+    .setting = fake_get_setting,
 };
 
 void fake_reset(void)

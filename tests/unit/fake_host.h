@@ -20,6 +20,7 @@ struct fake_host {
     int counters;
     char names[FAKE_COUNTERS][80]; /* "name" or "name{label}" */
     uint64_t values[FAKE_COUNTERS];
+    char events[8192]; /* "kind name=value name=value\n" ... of emit */
 };
 extern struct fake_host fake;
 extern const struct soth_host fake_api;
@@ -40,6 +41,9 @@ int fake_open_on(struct fake_instance *instance, const struct soth_module *modul
 void fake_close(struct fake_instance *instance);
 /* Of a counter, 0 when there is none of this name. */
 uint64_t fake_count(const char *name);
+
+/* What soth_host.setting answers; stays over fake_reset. `key` is a literal. */
+void fake_setting(const char *key, uint64_t value);
 
 /* An event, good until the next FAKE_EVENTS of them are made. attrs ends with a name NULL. */
 #define FAKE_EVENTS 64

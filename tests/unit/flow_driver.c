@@ -116,7 +116,7 @@ void driver_init(struct driver *d, struct world *world)
     d->listen = (struct settings_listen){.addr = "127.0.0.1", .cert_path = "", .key_path = ""};
     d->settings = (struct settings){
         .max_http_head_bytes = 4096, .strict_header_mode = 1, .max_concurrent_flows = 10, .upstream_connect_timeout = 1000,
-        .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
+        .tls_profile = TLS_PROFILE_DEFAULT, .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
         .resolver_timeout = 1000, .upstream_ca_file = "", .reverse_upstream = {.host = "origin.test", .port = 80},
         .block_response = {403, "blocked: {reason} {rule_id} {host}", "text/plain"},
     };
@@ -416,7 +416,7 @@ void driver_origin_tls(struct driver *d, const char *host, const char *alpn)
     struct leaf *leaf = leaf_get(d->world->authority, soth_span(host), (int64_t)(d->world->port->unix_ms / 1000), &hit);
     if (!leaf)
         return;
-    end->tls = session_server_new(leaf, d->world->tickets, soth_span(""), soth_span(alpn));
+    end->tls = session_server_new(leaf, d->world->tickets, soth_span(""), soth_span(alpn), TLS_PROFILE_DEFAULT);
     leaf_put(leaf);
 }
 

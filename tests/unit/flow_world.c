@@ -17,7 +17,7 @@ static bool open_tls(struct world *w, const char *dir, char *err, size_t err_siz
     snprintf(key, sizeof key, "%s/ca.key", dir);
     struct authority_config ca = {.cert_path = cert, .key_path = key, .common_name = "test CA", .organization = "test",
                                   .leaf_cache_capacity = 64, .leaf_days = 30};
-    struct trust_config trust = {.extra_ca_file = cert, .session_cache = 8};
+    struct trust_config trust = {.extra_ca_file = cert, .session_cache = 8, .profile = TLS_PROFILE_DEFAULT};
     w->authority = authority_open(&ca, AUTHORITY_CREATE, NULL, err, err_size);
     w->trust = w->authority ? trust_new(&trust, err, err_size) : NULL;
     unlink(cert);

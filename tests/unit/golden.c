@@ -153,6 +153,13 @@ int golden_bytes(const struct golden_case *c, const char *name, struct buffer *o
     return 0;
 }
 
+static void differs(const struct golden_case *c, const struct golden_cut *cut, const char *expected, const char *got)
+{
+    /* cmocka cuts long messages off */
+    fprintf(stderr, "%s (pieces of %zu, first %zu):\n--- expected\n%s\n--- got\n%s\n---\n", c->title, cut->every, cut->first, expected, got);
+    fail_msg("%s is not as it should be", c->title);
+}
+
 static void compare(const struct golden_case *c, golden_play *play, const struct buffer *in, const struct golden_cut *cut)
 {
     struct buffer out = {0};
@@ -166,8 +173,16 @@ static void compare(const struct golden_case *c, golden_play *play, const struct
     if (!expected)
         fail_msg("%s: has no block of events", c->title);
     else if (strcmp(got, expected) != 0)
-        fail_msg("%s (pieces of %zu, first %zu):\n--- expected\n%s\n--- got\n%s\n---", c->title, cut->every, cut->first, expected, got);
+        differs(c, cut, expected, got);
     buffer_fini(&out);
+}
+
+void golden_check_input(const struct golden_case *c, const struct buffer *in, golden_play *play)
+{
+    compare(c, play, in, &(struct golden_cut){0, 0});
+    compare(c, play, in, &(struct golden_cut){1, 0});
+    for (size_t first = 1; first < buffer_size(in); first++)
+        compare(c, play, in, &(struct golden_cut){0, first});
 }
 
 void golden_check(const struct golden_case *c, golden_play *play)
@@ -175,10 +190,7 @@ void golden_check(const struct golden_case *c, golden_play *play)
     struct buffer in = {0};
     if (golden_bytes(c, "in", &in) < 0)
         fail_msg("%s: has no block of input", c->title);
-    compare(c, play, &in, &(struct golden_cut){0, 0});
-    compare(c, play, &in, &(struct golden_cut){1, 0});
-    for (size_t first = 1; first < buffer_size(&in); first++)
-        compare(c, play, &in, &(struct golden_cut){0, first});
+    golden_check_input(c, &in, play);
     buffer_fini(&in);
 }
 

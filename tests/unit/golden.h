@@ -58,6 +58,8 @@ typedef void golden_play(const struct golden_case *c, const uint8_t *p, size_t n
 
 /* Plays the case whole, byte by byte and cut in two at every place; fails the test where the outcome is not the block `events`. */
 void golden_check(const struct golden_case *c, golden_play *play);
+/* The same with bytes that are not in the document as they are. */
+void golden_check_input(const struct golden_case *c, const struct buffer *in, golden_play *play);
 /* All cases of a document. */
 void golden_check_all(const char *path, golden_play *play);
 

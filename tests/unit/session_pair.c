@@ -25,7 +25,7 @@ void pair_world_init(struct pair_world *w)
     w->authority = authority_open(&config, 0, NULL, err, sizeof err);
     if (!w->authority)
         fail_msg("%s", err);
-    struct trust_config trust = {.extra_ca_file = w->files.cert, .session_cache = 8};
+    struct trust_config trust = {.extra_ca_file = w->files.cert, .session_cache = 8, .profile = TLS_PROFILE_DEFAULT};
     w->trust = trust_new(&trust, err, sizeof err);
     if (!w->trust)
         fail_msg("%s", err);
@@ -47,7 +47,7 @@ static void limit_to_tls12(struct session *s, const struct authority *authority,
 {
     size_t key_size;
     struct soth_span der = leaf_der(leaf);
-    const uint8_t *key = private_key_traditional(authority->leaf_key, &key_size);
+    const uint8_t *key = private_key_traditional(authority->issuer->leaf_key, &key_size);
     WOLFSSL_CTX *old = wolfSSL_CTX_new(wolfTLSv1_2_server_method());
     assert_non_null(old);
     assert_int_equal(wolfSSL_CTX_use_certificate_buffer(old, (const uint8_t *)der.p, (long)der.n, WOLFSSL_FILETYPE_ASN1), WOLFSSL_SUCCESS);
@@ -74,7 +74,7 @@ void pair_open(struct pair *pair, struct pair_world *w, const struct pair_terms 
     struct leaf *leaf = leaf_get(w->authority, soth_span(t->leaf_host), time(NULL) - t->leaf_age, &hit);
     assert_non_null(leaf);
     pair->server = session_server_new(leaf, t->tickets ? t->tickets : w->tickets, soth_span(t->ticket_sni ? t->ticket_sni : t->sni),
-                                      soth_span(t->chosen));
+                                      soth_span(t->chosen), t->profile ? t->profile - 1 : TLS_PROFILE_DEFAULT);
     assert_non_null(pair->server);
     if (t->tls12)
         limit_to_tls12(pair->server, w->authority, leaf, t->chosen);

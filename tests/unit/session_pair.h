@@ -34,6 +34,7 @@ struct pair_terms {
     struct session_tickets *tickets; /* NULL = the world's */
     int64_t leaf_age;      /* seconds: for certificates that have expired or are not valid yet */
     int tls12;             /* the server speaks TLS 1.2 only */
+    uint32_t profile;      /* of the server: 0 = default, else 1 + enum tls_profile */
 };
 
 void pair_open(struct pair *pair, struct pair_world *world, const struct pair_terms *terms);

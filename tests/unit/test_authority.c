@@ -236,8 +236,9 @@ static void cache(void **state)
 
 static struct authority *must_renew(struct authority *previous, uint32_t capacity, uint32_t days)
 {
-    struct authority_config config = {.cert_path = files.cert, .key_path = files.key, .common_name = "x", .organization = "x",
-                                      .leaf_cache_capacity = capacity, .leaf_days = days};
+    struct authority_config config = tls_files_config(&files);
+    config.leaf_cache_capacity = capacity;
+    config.leaf_days = days;
     struct authority *a = authority_renew(previous, &config, err, sizeof err);
     if (!a)
         fail_msg("%s", err);
@@ -257,6 +258,12 @@ static void renewed(void **state)
     assert_int_equal(get(same, "a.test", now), 1); /* as often as it was got */
     struct authority *shorter = must_renew(same, 8, 10), *smaller = must_renew(same, 4, 30);
     assert_true(shorter != same && smaller != same);
+    struct authority_config older = tls_files_config(&files);
+    older.rotate_after = 1000 * DAY;
+    struct authority *aging = authority_renew(same, &older, err, sizeof err);
+    assert_true(aging && aging != same);
+    assert_int_equal(get(aging, "a.test", now), 1); /* what does not concern leaves leaves them where they are */
+    authority_free(aging);
     assert_int_equal(get(shorter, "a.test", now), 0);
     tls_files_make_ca(&files, KEY_P256, now - 3600, now + 100 * DAY);
     struct authority *other = must_renew(same, 8, 30);

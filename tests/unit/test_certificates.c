@@ -176,11 +176,11 @@ static void intermediate_ca(void **state)
                            "-out %s 2>/dev/null", files.key, root, root_key, files.cert), 0);
     assert_int_equal(shell("cat %s >> %s", root, files.cert), 0);
     struct authority *a = must_open(0);
-    struct trust *trust = trust_new(&(struct trust_config){.extra_ca_file = root}, err, sizeof err);
+    struct trust *trust = trust_new(&(struct trust_config){.extra_ca_file = root, .profile = TLS_PROFILE_DEFAULT}, err, sizeof err);
     struct session_tickets *tickets = session_tickets_new();
     struct leaf *leaf = leaf_get(a, soth_span("a.test"), time(NULL), &hit);
     assert_true(trust && tickets && leaf);
-    pair.server = session_server_new(leaf, tickets, soth_span("a.test"), soth_span(""));
+    pair.server = session_server_new(leaf, tickets, soth_span("a.test"), soth_span(""), TLS_PROFILE_DEFAULT);
     pair.client = session_client_new(trust, soth_span("a.test"), 443, soth_span("a.test"), soth_span(""));
     session_output(pair.server, &pair.to_client);
     session_output(pair.client, &pair.to_server);

@@ -236,8 +236,104 @@ static void who_makes_without_end_is_detached(void **state)
     GIVES("abc");
     GIVES("def");
     RELAYED("abcdef");
-    assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=0 bytes_out=16388 failure_code=no_progress module=a stage=content_decode\n");
-    assert_string_equal(play_seen(b) + buffer_size(&b->seen) - 6, "abcdef");
+    assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=0 bytes_out=16388 failure_code=no_progress module=a stage=content_decode\n"
+                        "decoder_stage_failed action=detached bytes_in=16388 bytes_out=16388 failure_code=undecoded module=b stage=payload_sanitize\n");
+    assert_int_equal(buffer_size(&b->seen), 16388);
+}
+
+/* ---- views that end, and that nobody looks at ---- */
+
+static int decodes_or_fails(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    if (memchr(cur->in.p, '!', cur->in.n))
+        return chain_fail(self, flow, "Corrupt", ((struct actor *)self)->number ? SOTH_FAIL_CLOSE : 0);
+    return tap_double(self, flow, cur);
+}
+
+/* What a failed decoder leaves undecoded means nothing to those behind it. */
+static void a_view_ends_with_its_maker(void **state)
+{
+    (void)state;
+    struct actor *a = TAP("a", CONTENT, decodes_or_fails), *b = TAP("b", FRAME, tap_watch);
+    TO_CLIENT(200);
+    GIVES("ab");
+    assert_false(a->unseen);
+    GIVES("c!");
+    GIVES("d");
+    ENDS();
+    RELAYED("abc!d");
+    assert_string_equal(play_seen(b), "aabb");
+    assert_int_equal(b->closed, 1);
+    assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=2 bytes_out=4 failure_code=corrupt module=a stage=content_decode\n"
+                        "decoder_stage_failed action=detached bytes_in=4 bytes_out=4 failure_code=undecoded module=b stage=protocol_frame_parse\n");
+    assert_int_equal(a->failures, 0); /* the traffic's fault */
+    assert_int_equal(b->failures, 0);
+    uint64_t bytes = 0;
+    assert_true(chain_decoded(play.chain, SOTH_TO_CLIENT, &bytes));
+    assert_int_equal(bytes, 4);
+}
+
+static void who_must_not_miss_it_ends_the_exchange(void **state)
+{
+    (void)state;
+    TAP("a", CONTENT, decodes_or_fails);
+    TAP("b", FRAME, tap_watch);
+    play.decoders[1].closed = true;
+    TO_CLIENT(200);
+    assert_int_equal(play_text(&play, SOTH_TO_CLIENT, "!"), CHAIN_BROKEN);
+    assert_string_equal(chain_end(play.chain)->code, "undecoded");
+}
+
+static void a_failure_may_ask_for_the_end(void **state)
+{
+    (void)state;
+    TAP("a", CONTENT, decodes_or_fails)->number = 1;
+    TO_CLIENT(200);
+    assert_int_equal(play_text(&play, SOTH_TO_CLIENT, "!"), CHAIN_BROKEN);
+    assert_string_equal(play_events(&play), "decoder_stage_failed action=closed bytes_in=0 bytes_out=0 failure_code=corrupt module=a stage=content_decode\n");
+}
+
+static int enough_after_two(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    tap_watch(self, flow, cur);
+    return ((struct actor *)self)->calls >= 2 ? SOTH_DONE : SOTH_CONTINUE;
+}
+
+static void enough_is_for_one_exchange(void **state)
+{
+    (void)state;
+    struct actor *a = TAP("a", CONTENT, tap_double), *b = TAP("b", SANITIZE, enough_after_two);
+    for (unsigned i = 1; i <= 2; i++) {
+        b->calls = 0;
+        TO_CLIENT(200);
+        GIVES("a");
+        assert_false(a->unseen);
+        assert_true(b->unseen);
+        GIVES("b");
+        GIVES("c");
+        assert_true(a->unseen);
+        assert_int_equal(b->calls, 2);
+        assert_int_equal(b->closed, i);
+        ENDS();
+        play_free(&play, true);
+    }
+    assert_string_equal(play_events(&play), "");
+    RELAYED("abcabc");
+}
+
+static void a_coding_is_taken_away_once(void **state)
+{
+    (void)state;
+    struct actor *a = TAP("a", CONTENT, tap_double), *b = TAP("b", FRAME, tap_watch), *c = play_add(&play, "c", SOTH_TRANSFORM, SOTH_STAGE_SANITIZE, transform_pass);
+    struct soth_message message = {.size = sizeof message, .direction = SOTH_TO_CLIENT, .status = 200, .coded = 1};
+    assert_int_equal(chain_match(&play.chain, &play.env, &play.flow, &message), CHAIN_GO);
+    assert_int_equal(a->coded, 1);
+    assert_int_equal(b->coded, 0);
+    assert_int_equal(c->coded, 1); /* what is relayed stays coded */
+    play_free(&play, true);
+    a->answer = SOTH_WATCH_NO;
+    assert_int_equal(chain_match(&play.chain, &play.env, &play.flow, &message), CHAIN_GO);
+    assert_int_equal(b->coded, 1);
 }
 
 static void waiting_is_not_for_those_who_look_on(void **state)
@@ -382,6 +478,11 @@ int main(void)
         TEST(a_cursor_is_not_believed),
         TEST(who_makes_without_end_is_detached),
         TEST(waiting_is_not_for_those_who_look_on),
+        TEST(a_view_ends_with_its_maker),
+        TEST(who_must_not_miss_it_ends_the_exchange),
+        TEST(a_failure_may_ask_for_the_end),
+        TEST(enough_is_for_one_exchange),
+        TEST(a_coding_is_taken_away_once),
         TEST(who_fails_is_detached),
         TEST(a_verdict_that_is_none_is_a_failure),
         TEST(closed_on_error_closes),

@@ -59,6 +59,8 @@ static const struct row rows[] = {
     {"close_notify, then EOF", ORIGIN_END(-308, 0, 0, 1), TLS_REASON_EOF_OR_RESET, REJECTED_NO, "hung up"},
     {"plain HTTP", ORIGIN_END(-341, -1, 0, 0), TLS_REASON_OTHER, REJECTED_NO, "not speak TLS"},
     {"SSH", ORIGIN_END(-311, -1, 0, 0), TLS_REASON_OTHER, REJECTED_NO, "not speak TLS"},
+    {"HTTP after a ServerHello", {.error = -341, .alert_rx = -1, .alert_tx = -1, .spoke_tls = 1}, TLS_REASON_HANDSHAKE, REJECTED_NO, "rules"},
+    {"SSH after a ServerHello", {.error = -311, .alert_rx = -1, .alert_tx = -1, .spoke_tls = 1}, TLS_REASON_HANDSHAKE, REJECTED_NO, "rules"},
     {"garbage ServerHello", ORIGIN_END(-326, -1, 0, 0), TLS_REASON_HANDSHAKE, REJECTED_NO, "version"},
     {"out of order", ORIGIN_END(-373, -1, 0, 0), TLS_REASON_HANDSHAKE, REJECTED_NO, "out of order"},
     {"any other error", ORIGIN_END(-304, -1, 0, 0), TLS_REASON_HANDSHAKE, REJECTED_NO, "rules"},

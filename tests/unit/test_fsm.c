@@ -58,10 +58,11 @@ static bool say_row(struct buffer *row, unsigned kind)
     buffer_append_text(row, event_kind_name(kind));
     buffer_append_text(row, "` |");
     bool tunnel = say_states(row, SOTH_PROTO_TUNNEL, kind, &next), http1 = say_states(row, SOTH_PROTO_HTTP1, kind, &next);
+    bool http2 = say_states(row, SOTH_PROTO_HTTP2, kind, &next);
     buffer_append_text(row, " ");
     buffer_append_text(row, next == FLOW_STATE_COUNT ? "stays" : flow_state_name(next));
     buffer_append(row, " |", 3);
-    return tunnel || http1;
+    return tunnel || http1 || http2;
 }
 
 static void the_document_shows_the_table(void **state)

@@ -111,11 +111,11 @@ static void wrong_configurations(void **state)
         {"overrides: [{rule_id: a, host_pattern: 'a b', force_tunnel: true}]",
          "config:1:40: overrides[0].host_pattern: 'a b' has a character that host names do not have\n"},
         {"overrides: [{rule_id: a, host_pattern: h}]",
-         "config:1:23: overrides[0].rule_id: 'a' changes nothing; set force_tunnel, strict_header_mode or skip_upstream_verify, or remove it\n"},
+         "config:1:23: overrides[0].rule_id: 'a' changes nothing; set force_tunnel, disable_h2, strict_header_mode or skip_upstream_verify, or remove it\n"},
         {"overrides: [{rule_id: a, host_pattern: h, strict_header_mode: yes}]",
          "config:1:63: overrides[0].strict_header_mode: 'yes' is not allowed, allowed is one of: inherit, true, false\n"},
-        {"overrides: [{rule_id: a, host_pattern: h, disable_h2: true}]",
-         "config:1:43: overrides[0].disable_h2: unknown key, allowed here: rule_id, host_pattern, force_tunnel, strict_header_mode, "
+        {"overrides: [{rule_id: a, host_pattern: h, http3: true}]",
+         "config:1:43: overrides[0].http3: unknown key, allowed here: rule_id, host_pattern, force_tunnel, disable_h2, strict_header_mode, "
          "skip_upstream_verify\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

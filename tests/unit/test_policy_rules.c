@@ -43,7 +43,7 @@ static void use(const char *config)
 struct asked {
     const char *host;
     uint32_t port; /* 0: 443 */
-    const char *sni, *alpn, *client;
+    const char *sni, *alpn, *ja4, *client;
     int hello; /* the ClientHello is known, whether or not it has names */
     uint32_t identity;
     const char *method, *target, *target_host; /* of a request */
@@ -66,12 +66,13 @@ static struct soth_connect connection(const struct asked *a)
         .identity = a->identity,
         .host = soth_span(a->host),
         .port = a->port ? a->port : 443,
-        .has_hello = (uint32_t)(a->hello || a->sni || a->alpn),
+        .has_hello = (uint32_t)(a->hello || a->sni || a->alpn || a->ja4),
         .client = soth_span(a->client ? a->client : "127.0.0.1"),
         .client_addr = address(a->client ? a->client : "127.0.0.1"),
         .host_addr = address(a->host),
         .sni = soth_span(a->sni),
         .alpn = soth_span(a->alpn),
+        .ja4 = soth_span(a->ja4),
     };
 }
 
@@ -258,6 +259,27 @@ static void server_name_and_protocol_together(void **state)
     assert_string_equal(CONNECT("x.test", .sni = "a.test", .alpn = "h2"), "block rule r");
     assert_string_equal(CONNECT("x.test", .sni = "a.test", .alpn = "http/1.1"), "intercept default_intercept, default");
     assert_string_equal(CONNECT("x.test", .sni = "b.test", .alpn = "h2"), "intercept default_intercept, default");
+}
+
+#define CHROME "t13d1516h2_8daaf6152771_e5627efa2ab1"
+
+static void fingerprints(void **state)
+{
+    (void)state;
+    use("rules: [{id: r, action: block, ja4: [" CHROME ", \"t12*\", \"*_5b57614c22b0_*\"]}]\n");
+    assert_string_equal(CONNECT("a.test"), "peek");
+    assert_string_equal(CONNECT("a.test", .ja4 = CHROME), "block rule r");
+    assert_string_equal(CONNECT("a.test", .ja4 = "t12d0202h2_dd521c41064d_000000000000"), "block rule r");
+    assert_string_equal(CONNECT("a.test", .ja4 = "t13d1717h2_5b57614c22b0_3cbfd9057e0d"), "block rule r");
+    assert_string_equal(CONNECT("a.test", .ja4 = "t13d1516h2_8daaf6152771_6d807ffa2a79"), "intercept default_intercept, default");
+    assert_string_equal(CONNECT("a.test", .hello = 1), "intercept default_intercept, default"); /* no TLS */
+    use("rules: [{id: r, action: tunnel, host: a.test, ja4: \"t13*\", alpn: h2}]\n");
+    assert_string_equal(CONNECT("b.test"), "intercept default_intercept, default"); /* it cannot match: nothing waits */
+    assert_string_equal(CONNECT("a.test", .ja4 = CHROME, .alpn = "h2"), "tunnel rule r");
+    assert_string_equal(CONNECT("a.test", .ja4 = CHROME, .alpn = "http/1.1"), "intercept default_intercept, default");
+    use("rules: [{id: r, action: block, ja4: \"*\"}]\n");
+    assert_string_equal(CONNECT("a.test", .ja4 = CHROME), "block rule r");
+    assert_string_equal(CONNECT("a.test", .hello = 1), "intercept default_intercept, default"); /* any fingerprint, but a fingerprint */
 }
 
 /* ---- further names of a connection ---- */
@@ -448,13 +470,21 @@ static void mistakes_are_named(void **state)
         {"rules: [{id: a, action: tunnel, path: /}]",
          "rules[0].action: 'tunnel' cannot be decided per request; a rule with method or path allows or blocks\n"},
         {"rules: [{id: a, action: allow}]", "rules[0].action: 'allow' goes with method or path; connection rules intercept, tunnel or block\n"},
-        {"rules: [{id: a, action: block, path: /, sni: a.test}]", "rules[0].id: 'a' mixes sni or alpn with method or path; write two rules\n"},
+        {"rules: [{id: a, action: block, path: /, sni: a.test}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method or path; write two rules\n"},
         {"rules: [{id: a, action: block, host: [\"*\", \"a b\"]}]", "rules[0].host: 'a b' has a character that host names do not have\n"},
         {"rules: [{id: a, action: block, sni: \"[::1\"}]", "rules[0].sni: '[::1' has no IPv6 address in its brackets\n"},
         {"rules: [{id: a, action: block, client: a.test}]", "rules[0].client: 'a.test' is not a network, expected is ADDRESS/BITS\n"},
         {"rules: [{id: a, action: block, port: [443, https]}]", "rules[0].port: 'https' is not a port from 1 to 65535\n"},
         {"rules: [{id: a, action: block, alpn: \"h2,http/1.1\"}]", "rules[0].alpn: 'h2,http/1.1' is not the name of a protocol (http/1.1, h2, ...)\n"},
         {"rules: [{id: a, action: block, alpn: \"\"}]", "rules[0].alpn: '' is empty\n"},
+        {"rules: [{id: a, action: block, ja4: \"\"}]", "rules[0].ja4: '' is not a JA4 fingerprint: " CHROME ", or with * for any run of characters\n"},
+        {"rules: [{id: a, action: block, ja4: t13d1516h2_8daaf6152771}]",
+         "rules[0].ja4: 't13d1516h2_8daaf6152771' is not a JA4 fingerprint: " CHROME ", or with * for any run of characters\n"},
+        {"rules: [{id: a, action: block, ja4: [\"*\", \"q13*\"]}]",
+         "rules[0].ja4: 'q13*' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
+        {"rules: [{id: a, action: block, ja4: t13d1516h2_8DAAF6152771_e5627efa2ab1}]",
+         "rules[0].ja4: 't13d1516h2_8DAAF6152771_e5627efa2ab1' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
+        {"rules: [{id: a, action: block, path: /, ja4: \"*\"}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method or path; write two rules\n"},
         {"rules: [{id: a, action: block, method: [GET, post]}]",
          "rules[0].method: 'post' would match nothing: methods have a case, this one is sent in capitals\n"},
         {"rules: [{id: a, action: block, method: \"GET /\"}]", "rules[0].method: 'GET /' is not a request method\n"},
@@ -525,7 +555,7 @@ int main(void)
         TEST(a_rule_that_needs_the_hello_asks_for_it),
         TEST(server_names_are_host_patterns),
         TEST(one_protocol_of_those_offered),
-        TEST(server_name_and_protocol_together),
+        TEST(fingerprints), TEST(server_name_and_protocol_together),
         TEST(every_name_of_a_connection_is_judged),
         TEST(requests_are_asked_about_only_with_request_rules),
         TEST(connection_rules_and_request_rules_do_not_mix),

@@ -119,7 +119,7 @@ static void bounded_cache(void **state)
 {
     char err[256], name[32];
     struct pair_terms terms = usual;
-    struct trust_config config = {.extra_ca_file = world.files.cert, .session_cache = 2};
+    struct trust_config config = {.extra_ca_file = world.files.cert, .session_cache = 2, .profile = TLS_PROFILE_DEFAULT};
     (void)state;
     struct trust *trust = terms.trust = trust_new(&config, err, sizeof err);
     assert_non_null(trust);

@@ -38,8 +38,8 @@ static int set_up(void **state)
 {
     (void)state;
     pair_world_init(&world);
-    nobody = trust_of(&(struct trust_config){.session_cache = 4});
-    careless = trust_of(&(struct trust_config){.session_cache = 4, .skip_verify = 1});
+    nobody = trust_of(&(struct trust_config){.session_cache = 4, .profile = TLS_PROFILE_DEFAULT});
+    careless = trust_of(&(struct trust_config){.session_cache = 4, .profile = TLS_PROFILE_DEFAULT, .skip_verify = 1});
     return 0;
 }
 
@@ -127,7 +127,7 @@ static void not_verified(void **state)
     }
     struct pair pair;
     struct tls_failure f;
-    struct trust_config config = {.extra_ca_file = world.files.cert, .skip_verify = 1};
+    struct trust_config config = {.extra_ca_file = world.files.cert, .skip_verify = 1, .profile = TLS_PROFILE_DEFAULT};
     struct pair_terms terms = usual;
     struct trust *trust = terms.trust = trust_of(&config);
     terms.host = "b.test";
@@ -168,7 +168,7 @@ static void small_key(void **state)
     (void)state;
     struct private_key *key = private_key_parse(small_rsa, strlen(small_rsa), &fault);
     assert_non_null(key);
-    assert_int_equal(cert_make_leaf(world.authority->key, &world.authority->cert, key, soth_span("a.test"), &valid, &cert), 0);
+    assert_int_equal(cert_make_leaf(world.authority->issuer->key, &world.authority->issuer->cert, key, soth_span("a.test"), &valid, &cert), 0);
     const uint8_t *der = private_key_traditional(key, &n);
     pair_open(&pair, &world, &usual);
     assert_int_equal(wolfSSL_SetMinRsaKey_Sz(pair.server->tls, 1024), WOLFSSL_SUCCESS);

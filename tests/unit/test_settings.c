@@ -226,11 +226,11 @@ static const struct {
      AT("1:32", "block_response.content_type: a media type has printable ASCII characters only, as text/html")},
     {"workers: 257", AT("1:10", "workers: 257 is out of range, allowed is 0 to 256")},
     {"idle_timeout: 10", AT("1:15", "idle_timeout: '10' is not a duration: a whole number with ms, s, m or h")},
-    {"http2_enabled: true", AT("1:1", "http2_enabled: not available in this version, remove it")},
-    {"ca: {rotate_after: 0}", AT("1:6", "ca.rotate_after: not available in this version, remove it")},
+    {"http3_passthrough: true", AT("1:1", "http3_passthrough: not available in this version, remove it")},
+    {"ca: {rotate_after: 23h}", AT("1:20", "ca.rotate_after: is less than a day, expected is 0 (never) or 24h and more, as 2160h")},
     {"a: 1\n---\nb: 1", AT("1:1", "file: has 2 documents, one is allowed") AT("1:1", "a: unknown key, allowed here: listen, workers, "
-     "modules_dir, conf_d, ca, connect_parse_mode, strict_header_mode, max_http_head_bytes, downstream_cert_profile, upstream_ca_file, "
-     "upstream_tls_insecure_skip_verify, ...")},
+     "modules_dir, conf_d, ca, http2_enabled, http2_max_header_list_size, connect_parse_mode, strict_header_mode, max_http_head_bytes, "
+     "upstream_http2, downstream_cert_profile, ...")},
     {"workers: [", AT("2:1", "yaml: did not find expected node content")},
     {"workers: x\nidle_timeout: y",
      AT("1:10", "workers: 'x' is not a whole number") AT("2:15", "idle_timeout: 'y' is not a duration: a whole number with ms, s, m or h")},

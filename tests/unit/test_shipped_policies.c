@@ -40,13 +40,13 @@ static void policy_rules(void **state)
 /* As the option table lays them out. */
 struct override {
     const char *rule_id, *host_pattern;
-    uint8_t force_tunnel, skip_upstream_verify;
+    uint8_t force_tunnel, disable_h2, skip_upstream_verify;
     uint32_t strict_header_mode;
 };
 
 static void two_overrides(void *self)
 {
-    static const struct override overrides[] = {{"tunnel", "bank.test", 1, 0, 0}, {"lab", ".lab.test", 0, 1, 2}};
+    static const struct override overrides[] = {{"tunnel", "bank.test", 1, 0, 0, 0}, {"lab", ".lab.test", 0, 0, 1, 2}};
     *(struct soth_list *)self = (struct soth_list){overrides, 2};
 }
 

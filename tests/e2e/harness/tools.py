@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -45,13 +46,13 @@ def run(args, timeout=60, check=True, env=None, **kwargs):
     return done
 
 
-def go_build(source, target):
-    """The program of that folder. The standard library is compiled once for all: cold, and beside other work, it takes minutes."""
-    cache = os.environ.get("GOCACHE") or os.path.expanduser("~/.cache/soth-mitm-e2e-go")
-    run([need("go"), "build", "-o", target, "."], timeout=900, cwd=source,
+def go_program(source, out):
+    """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
+    cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
+    run([need("go"), "build", "-o", out, "."], timeout=900, cwd=source,
         env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
-                      HOME=os.path.expanduser("~")))
-    return target
+                      HOME=os.environ.get("HOME", cache)))
+    return out
 
 
 def node_modules():

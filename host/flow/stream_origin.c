@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Where the request of a stream goes: into the one connection to the origin that its siblings use, when that speaks HTTP/2 and takes it;
+ * else the stream makes a connection of its own.
+ */
+#include <string.h>
+
+#include "host/flow/exchange.h"
+#include "host/flow/stream.h"
+
+static bool same_target(const struct target *a, const struct target *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+bool stream_shares(const struct flow *flow)
+{
+    const struct flow *line = flow->parent;
+    return line && !flow->own_origin && line->mux->kind != ORIGIN_H1 && same_target(&flow->target, &line->target);
+}
+
+/* Nobody has told: inside a CONNECT, or behind a reverse listener, a client that began HTTP/2 without asking knows its origin. What a proxy
+ * itself was told says nothing about origins. */
+bool stream_knows_h2(const struct flow *flow)
+{
+    const struct settings *s = flow->env->settings;
+    const struct flow *line = flow->parent ? flow->parent : flow;
+    if (!line->mux || !s->http2_enabled || s->upstream_http2 == UPSTREAM_HTTP2_NEVER || line->verdict.overrides & SOTH_OVERRIDE_DISABLE_H2)
+        return false;
+    if (s->upstream_http2 == UPSTREAM_HTTP2_ALWAYS)
+        return true;
+    return !line->proxy_requests && !line->client.tls && same_target(&flow->target, &line->target);
+}
+
+void stream_connect(struct flow *flow, struct effects *fx)
+{
+    struct flow *line = flow->parent;
+    flow->waits_line = false;
+    if (line->origin.h2 && h2_is_leaving(line->origin.h2)) {
+        flow->own_origin = true; /* it takes no more of them, those that it has go on */
+        exchange_connect(flow, fx);
+        return;
+    }
+    if (line->origin.h2 && h2_can_open(line->origin.h2)) {
+        exchange_origin_ready(flow, fx);
+        return;
+    }
+    flow->waits_line = true;
+    if (line->origin.h2)
+        return; /* until another stream ends */
+    line->mux->wants_origin = true;
+    family_call(line);
+}
+
+bool stream_request(struct flow *flow, struct effects *fx)
+{
+    struct exchange *ex = &flow->exchange;
+    struct flow *line = stream_shares(flow) ? flow->parent : flow;
+    const struct message *msg = ex->outgoing;
+    struct h2_request how = {
+        .scheme = soth_span(flow->origin_tls ? "https" : "http"),
+        .authority = msg->host,
+        .target = msg->target,
+        .reframe = ex->reframe,
+        .end = ex->request_framing == FRAMING_NONE,
+    };
+    int32_t id = h2_request(line->origin.h2, msg, &how, flow);
+    if (id > 0 && strand_open(flow, SIDE_ORIGIN, line, id)) {
+        flow->strand[SIDE_ORIGIN]->ended = how.end;
+        if (line != flow)
+            family_call(line);
+        return true;
+    }
+    if (id > 0)
+        h2_reset(line->origin.h2, id, H2_INTERNAL_ERROR);
+    flow_cut(flow, fx, CLOSE_RELAY_ERROR, id > 0 || id == -SOTH_ENOMEM ? "ENOMEM" : "h2_request");
+    return false;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The inside of the HTTP/2 codec, shared by h2*.c only. nghttp2 keeps frames, header tables and windows; what is here is what it does not tell. */
+#ifndef HOST_HTTP_H2_STATE_H
+#define HOST_HTTP_H2_STATE_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "host/http/h2.h"
+
+enum h2_flood {
+#define H2_FLOOD(NAME, text, burst, rate, earned) FLOOD_##NAME,
+#include "host/http/h2_flood.def"
+#undef H2_FLOOD
+    FLOOD_COUNT
+};
+
+/* A stream, from its first frame until its H2_CLOSED was told or its owner reset it. */
+struct h2_stream {
+    struct h2_stream *prev, *next;   /* all of the connection */
+    struct h2_stream *due_next;      /* those that have something to tell */
+    void *user;
+    int32_t id;
+    bool announced;      /* the owner knows it */
+    bool head_done;      /* the peer's final head was read */
+    bool heard_end;      /* the peer has sent all */
+    bool answered;       /* our final head is sent */
+    bool ended;          /* we have sent all, or h2_body was given the end */
+    bool blocked;        /* h2_body took less than it was given */
+    bool due;           /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
+    bool closed;
+    uint64_t left;         /* body bytes that may still come */
+    struct soth_span data; /* while h2_body runs */
+    enum h2_cause cause;
+    uint32_t code;
+    const char *fault;
+};
+
+/* A header block while it is decoded: records of two sizes, name, value. */
+struct h2_block {
+    struct h2_stream *stream; /* NULL: nobody's, it is only decoded */
+    struct buffer text;
+    uint32_t count;
+    size_t size;              /* as RFC 7541 4.1 counts */
+    bool open;
+};
+
+struct h2_budget {
+    uint64_t millis; /* thousandths of a frame */
+    uint64_t at_ns;
+};
+
+#define FRAME_HEAD 9
+
+struct h2 {
+    nghttp2_session *session;
+    struct h2_limits limits;
+    bool server, lost, said_goodbye, heard_goodbye, settled;
+    bool saying;             /* a GOAWAY of ours is on its way */
+    int error;               /* negative: over */
+    const char *fault;
+    uint64_t now_ns;
+    /* input */
+    uint8_t preface_left, head_have;
+    uint8_t head[FRAME_HEAD];
+    uint32_t frame_left;     /* payload bytes of the frame that is being read */
+    int reading;             /* type of the frame that nghttp2 reads; -1 = none */
+    struct h2_block block;
+    /* events */
+    struct h2_event event;   /* due next when its type is not H2_NONE */
+    int32_t end_of;          /* then H2_END of this stream */
+    void *end_user;
+    struct h2_stream *due, **due_tail;
+    /* streams */
+    struct h2_stream *streams, *last_stream;
+    uint32_t stream_count;
+    uint64_t held;           /* body bytes out with the owner */
+    uint32_t blocked;        /* streams whose bodies wait for the peer's windows */
+    uint64_t stalled_ns;     /* since when, none of them moving; 0 = they do not */
+    /* output */
+    struct buffer ready;     /* serialised, not yet taken by h2_output */
+    struct buffer *to;       /* where nghttp2's bytes go now */
+    size_t answers;          /* bytes of `ready` that the peer's frames have caused */
+    struct h2_budget budgets[FLOOD_UNREAD];
+};
+
+/* h2.c */
+const char *h2_code_fault(uint32_t code); /* "h2_protocol_error" */
+
+/* h2_events.c */
+void h2_events_set(nghttp2_session_callbacks *to);
+void h2_tell(struct h2 *h2, const struct h2_event *event);
+
+/* h2_stream.c */
+int h2_fail(struct h2 *h2, int error, const char *fault); /* the first one counts; the error is returned */
+int h2_fail_saying(struct h2 *h2, int error, const char *fault, uint32_t code); /* with a GOAWAY */
+int h2_fail_flood(struct h2 *h2, enum h2_flood kind);
+void h2_due(struct h2 *h2, struct h2_stream *stream);
+void h2_not_due(struct h2 *h2, struct h2_stream *stream);
+void h2_close_due(struct h2 *h2, struct h2_stream *stream, enum h2_cause cause, uint32_t code);
+struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
+void h2_stream_announce(struct h2 *h2, struct h2_stream *stream);
+void h2_stream_block(struct h2 *h2, struct h2_stream *stream);
+void h2_stream_unblock(struct h2 *h2, struct h2_stream *stream);
+struct h2_stream *h2_stream_find(const struct h2 *h2, int32_t id); /* the owner's, closed or not */
+void h2_stream_free(struct h2 *h2, struct h2_stream *stream);
+struct h2_stream *h2_stream_of(const struct h2 *h2, int32_t id); /* NULL: there is none, or it is closed */
+void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code); /* resets it */
+
+/* h2_head.c: nghttp2's callbacks for header blocks */
+int h2_head_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user);
+int h2_head_field(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
+                  size_t value_len, uint8_t flags, void *user);
+int h2_head_invalid(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
+                    size_t value_len, uint8_t flags, void *user);
+void h2_head_complete(struct h2 *h2, const nghttp2_frame *frame);
+void h2_head_release(struct h2 *h2); /* after the event was used */
+
+/* h2_send.c */
+int h2_pump(struct h2 *h2, struct buffer *to); /* 0 or a negative error */
+int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source, void *user);
+
+/* h2_flood.c */
+void h2_flood_init(struct h2 *h2);
+int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length); /* 0, or the failure of the connection */
+int h2_flood_count(struct h2 *h2, enum h2_flood kind);
+void h2_flood_earn(struct h2 *h2);           /* a frame that did work */
+void h2_flood_earn_reset(struct h2 *h2);     /* a stream that ended well */
+const char *h2_flood_name(enum h2_flood kind); /* "h2_flood:ping" */
+
+#endif

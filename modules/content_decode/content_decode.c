@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * content_decode: takes gzip, deflate, br, zstd and their stacks off bodies, for those who look on behind it. What is relayed stays as it was
+ * sent. A message with a coding that it does not know is left alone, and so is one that nobody looks at.
+ */
+#include "../coding/coding.h"
+#include "../match/media.h"
+
+#include <stdlib.h>
+
+#define PIECE 16384u
+
+enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
+
+struct decode {
+    struct coding_limits limits;
+    int64_t max_ratio;
+    struct soth_strings streams;
+    uint8_t always;
+    uint32_t on_overflow;
+    const struct soth_host *host;
+};
+
+/* A message's head, as far as it matters here. */
+struct head {
+    struct coding_list codings;
+    uint32_t is_stream;
+};
+
+struct state {
+    struct head opened_with;    /* whichever direction that was */
+    struct head heads[2];       /* of the other one, if it came later */
+    struct coding *coding[2];
+    uint8_t idle[2];
+};
+
+#define S struct decode
+static const struct soth_opt options[] = {
+    SOTH_OPT_INT(S, max_ratio, "1000", 1, 1000000000, "bytes that may come out of one byte, looked at after each MB of output"),
+    {"max_window", SOTH_OPT_T_SIZE, 0, offsetof(S, limits.max_window), "8M", 32768, INT64_C(1) << 27, NULL, NULL, 0,
+     "how far back a coding may refer: br and zstd with a larger window are not decoded"},
+    {"max_bytes", SOTH_OPT_T_SIZE, 0, offsetof(S, limits.max_bytes), "256M", 1, INT64_C(1) << 50, NULL, NULL, 0,
+     "most that is decoded of one message; streams are bounded by those who read them"},
+    SOTH_OPT_STRINGS(S, streams,
+                     "[text/event-stream, application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonlines, "
+                     "application/jsonlines, application/json-seq, '*+json-seq', application/stream+json, application/x-json-stream, "
+                     "'application/grpc*']",
+                     "content types without max_bytes, * at one end stands for anything"),
+    SOTH_OPT_BOOL(S, always, "false", "decode also what no other decoder looks at, so that body events have decoded_bytes"),
+    SOTH_OPT_ENUM(S, on_overflow, "detach|close", "detach", "what a reached limit means: only the view ends, or the exchange"),
+    SOTH_OPT_END,
+};
+
+static int create(const struct soth_host *host, void *self)
+{
+    struct decode *d = self;
+    d->host = host;
+    d->limits.max_ratio = (uint64_t)d->max_ratio;
+    return SOTH_OK;
+}
+
+/* ---- which messages ---- */
+
+/* 1: it has codings, all of them known. */
+static int read_head(const struct decode *d, struct soth_flow *flow, struct head *head)
+{
+    struct soth_span value;
+    *head = (struct head){.is_stream = 0};
+    for (uint32_t i = 0; (value = d->host->hdr_get(flow, "Content-Encoding", i)).p; i++)
+        if (coding_list_add(&head->codings, value) < 0)
+            return 0;
+    head->is_stream = (uint32_t)media_is_any(media_type(d->host->hdr_get(flow, "Content-Type", 0)), &d->streams);
+    return head->codings.n > 0;
+}
+
+static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    const struct decode *d = self;
+    struct state *s = d->host->flow_state(flow);
+    struct head head;
+    /* a range of coded bytes has no beginning */
+    if (!message->coded || d->host->hdr_get(flow, "Content-Range", 0).p || !read_head(d, flow, &head))
+        return SOTH_WATCH_NO;
+    if (s)
+        s->heads[message->direction] = head;
+    return SOTH_WATCH_BODY;
+}
+
+static int open_it(void *self, struct soth_flow *flow)
+{
+    const struct decode *d = self;
+    struct state *s = d->host->flow_state(flow);
+    read_head(d, flow, &s->opened_with);
+    return SOTH_OK;
+}
+
+/* ---- bytes ---- */
+
+static int start(const struct decode *d, struct state *s, unsigned direction)
+{
+    const struct head *head = s->heads[direction].codings.n ? &s->heads[direction] : &s->opened_with;
+    struct coding_limits limits = d->limits;
+    if (head->is_stream)
+        limits.max_bytes = 0;
+    s->coding[direction] = coding_new(&head->codings, &limits);
+    return s->coding[direction] ? SOTH_OK : -SOTH_ENOMEM;
+}
+
+static void stop(struct state *s, unsigned direction)
+{
+    coding_free(s->coding[direction]);
+    s->coding[direction] = NULL;
+    s->idle[direction] = 1;
+}
+
+static int failed(struct decode *d, struct soth_flow *flow, const struct coding *coding)
+{
+    int close = coding_is_over_limit(coding) && d->on_overflow == OVERFLOW_CLOSE;
+    return d->host->fail(d, flow, coding_fault(coding), close ? SOTH_FAIL_CLOSE : 0);
+}
+
+static int decode(struct decode *d, struct soth_flow *flow, struct coding *coding, struct soth_cursor *cur)
+{
+    char piece[PIECE];
+    size_t made = 1;
+    while ((cur->in.n > 0 || made > 0) && cur->room > 0) {
+        struct soth_span in = cur->in;
+        int r = coding_take(coding, &in, piece, cur->room < sizeof piece ? cur->room : sizeof piece, &made);
+        d->host->put(cur, (struct soth_span){piece, made});
+        if (r < 0) /* the bytes at fault stay where they are */
+            return failed(d, flow, coding);
+        d->host->drop(cur, cur->in.n - in.n);
+    }
+    if (cur->room > 0 && (cur->flags & SOTH_CUR_END) && coding_end(coding) < 0)
+        return failed(d, flow, coding);
+    return SOTH_CONTINUE;
+}
+
+static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct decode *d = self;
+    struct state *s = d->host->flow_state(flow);
+    unsigned direction = cur->direction;
+    if (!s->idle[direction] && (cur->flags & SOTH_CUR_UNSEEN) && !d->always)
+        stop(s, direction);
+    if (s->idle[direction] || (!s->coding[direction] && cur->in.n == 0))
+        return SOTH_CONTINUE;
+    if (!s->coding[direction] && start(d, s, direction) < 0)
+        return -SOTH_ENOMEM;
+    return decode(d, flow, s->coding[direction], cur);
+}
+
+static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
+{
+    struct state *s = ((struct decode *)self)->host->flow_state(flow);
+    (void)complete;
+    coding_free(s->coding[0]);
+    coding_free(s->coding[1]);
+}
+
+SOTH_DECODER_MODULE(content_decode, "0.1.0", "MPL-2.0",
+    .doc = "gzip, deflate, br, zstd and their stacks are taken off, for decoders that come behind it",
+    .options = options, .self_size = sizeof(struct decode), .state_size = sizeof(struct state),
+    .mode = SOTH_TAP, .stage = SOTH_STAGE_CONTENT,
+    .create = create, .match = match, .open = open_it, .data = data, .close = close_it);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * sse: each event of a text/event-stream response becomes an sse_event, in the call that brings its last byte. Nothing is delayed, unless a
+ * policy judges frames: then an event is relayed when it has been allowed.
+ */
+#include "../match/media.h"
+#include "parser.h"
+
+enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
+
+struct events {
+    uint64_t max_event_bytes;
+    uint32_t on_overflow;
+    const struct soth_host *host;
+};
+
+struct state {
+    struct sse sse;
+    uint8_t finished;
+};
+
+#define S struct events
+static const struct soth_opt options[] = {
+    SOTH_OPT_SIZE(S, max_event_bytes, "1M", 16, INT64_C(1) << 30, "most that may come between two empty lines"),
+    SOTH_OPT_ENUM(S, on_overflow, "detach|close", "detach", "what an event beyond that means: nobody looks on any more, or the exchange ends"),
+    SOTH_OPT_END,
+};
+
+static int create(const struct soth_host *host, void *self)
+{
+    ((struct events *)self)->host = host;
+    return SOTH_OK;
+}
+
+static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    const struct events *e = self;
+    if (message->direction != SOTH_TO_CLIENT || message->coded)
+        return SOTH_WATCH_NO;
+    return media_is(media_type(e->host->hdr_get(flow, "Content-Type", 0)), "text/event-stream") ? SOTH_WATCH_BODY : SOTH_WATCH_NO;
+}
+
+static int open_it(void *self, struct soth_flow *flow)
+{
+    struct events *e = self;
+    struct state *s = e->host->flow_state(flow);
+    s->sse.max_event_bytes = e->max_event_bytes;
+    e->host->protocol(flow, SOTH_PROTO_SSE);
+    return SOTH_OK;
+}
+
+/* Returns what the policies say, when they are to judge it. */
+static int publish(struct events *e, struct soth_flow *flow, const struct sse_event *event, int wanted, int judged)
+{
+    const struct soth_span none = {NULL, 0};
+    const struct soth_attr attrs[] = {
+        {"data", event->data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0},
+        {"data_len", SOTH_U64(event->data_len)},
+        {"data_line_count", SOTH_U64(event->data_lines)},
+        {"event", SOTH_BYTES(event->event)},
+        {"id", SOTH_BYTES(event->id)},
+        {"partial", event->partial ? soth_span("") : none, 1, SOTH_ATTR_BOOL, 0},
+        {"retry_ms", event->has_retry ? soth_span("") : none, event->retry_ms, SOTH_ATTR_U64, 0},
+        {"sequence_no", SOTH_U64(event->sequence_no)},
+    };
+    const size_t n = sizeof attrs / sizeof *attrs;
+    e->host->emit(e, flow, SOTH_EV_SSE_EVENT, attrs, wanted ? n : 0);
+    if (!judged)
+        return SOTH_CONTINUE;
+    struct soth_frame frame = {.size = sizeof frame, .direction = SOTH_TO_CLIENT, .kind = SOTH_EV_SSE_EVENT, .payload = event->data};
+    frame.attrs = attrs;
+    frame.attr_count = n;
+    return e->host->frame(e, flow, &frame);
+}
+
+static int failed(struct events *e, struct soth_flow *flow, const struct sse *sse)
+{
+    int over = strncmp(sse->fault, "max_", 4) == 0;
+    return over ? e->host->fail(e, flow, sse->fault, e->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0) : -SOTH_ENOMEM;
+}
+
+static int finish(struct events *e, struct soth_flow *flow, struct state *s, int wanted, int judged)
+{
+    struct sse_event event;
+    if (s->finished)
+        return SOTH_CONTINUE;
+    s->finished = 1;
+    return sse_finish(&s->sse, &event) ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+}
+
+static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct events *e = self;
+    struct state *s = e->host->flow_state(flow);
+    const int wanted = e->host->wanted(flow, SOTH_EV_SSE_EVENT), judged = (wanted & SOTH_WANTED_FRAME) != 0;
+    const size_t n = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - n;
+    struct sse_input in = sse_input(cur->in.p, n);
+    struct sse_event event;
+    int found = 1;
+    s->sse.keep_data = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
+    while (found > 0) {
+        found = sse_next(&s->sse, &in, &event);
+        if (found < 0)
+            return failed(e, flow, &s->sse);
+        e->host->pass(cur, (size_t)(in.at - cur->in.p));
+        int r = found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+        if (r != SOTH_CONTINUE)
+            return r;
+    }
+    return (cur->flags & SOTH_CUR_END) && more == 0 ? finish(e, flow, s, wanted, judged) : SOTH_CONTINUE;
+}
+
+/* What a cut leaves of an event is told, too. */
+static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
+{
+    struct events *e = self;
+    struct state *s = e->host->flow_state(flow);
+    (void)complete;
+    if (!s->sse.fault)
+        finish(e, flow, s, e->host->wanted(flow, SOTH_EV_SSE_EVENT), 0);
+    sse_fini(&s->sse);
+}
+
+SOTH_DECODER_MODULE(sse, "0.1.0", "MPL-2.0",
+    .doc = "server-sent events: each is an event while the stream runs",
+    .options = options, .self_size = sizeof(struct events), .state_size = sizeof(struct state),
+    .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME,
+    .create = create, .match = match, .open = open_it, .data = data, .close = close_it);

@@ -1,0 +1,3 @@
+module pin
+
+go 1.19

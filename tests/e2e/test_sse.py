@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Event streams: each event is told while the stream runs, coded or not; what is relayed is what was sent."""
+import subprocess
+import zlib
+
+import pytest
+
+from harness.modules import build_module, metrics
+from harness.origin import reply
+from harness.streams import Coder, Paced, coded, gzip_bomb
+from harness.timing import until
+from harness.tools import clean_env, need
+from harness.wire import Cut
+
+CODINGS = ["", "gzip", "deflate", "raw-deflate", "br", "zstd", "gzip, br"]
+DECODE, SSE = {"module": "content_decode"}, {"module": "sse"}
+
+
+def tokens(n):
+    return [b'id: %d\nevent: token\ndata: {"delta": "word %d"}\n\n' % (i, i) for i in range(1, n + 1)]
+
+
+def told(p, n, seconds=10, **wanted):
+    """The sse_events so far, when there are n of them."""
+    return until(lambda: (lambda e: e if len(e) >= n else None)(p.log.find("sse_event", **wanted)), seconds,
+                 lambda: f"{n} sse_events; have {[(e.kind, e.attrs) for e in p.events()][-6:]}")
+
+
+@pytest.fixture
+def streaming(proxy):
+    def start(*more, decode=None, sse=None, **settings):
+        return proxy(extra_modules=[DECODE | {"config": decode or {}}, SSE | {"config": sse or {}}, *more], **settings)
+    return start
+
+
+def curl(p, url, *args):
+    return subprocess.Popen([need("curl"), "-sN", "--proxy", p.url, "--cacert", str(p.ca_path), *args, url], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env=clean_env())
+
+
+def raw_pipe_read(process, n):
+    data = b""
+    while len(data) < n:
+        piece = process.stdout.read1(65536)
+        assert piece, data
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_each_event_is_told_as_it_happens(streaming, origin, coding):
+    pieces = tokens(5)
+    route = Paced(pieces, coding)
+    server, p = origin(tls=True, routes={"/events": route}), streaming()
+    client = curl(p, f"https://origin.test:{server.port}/events")
+    expected, coder = b"", Coder(coding)
+    for number, piece in enumerate(pieces, 1):
+        route.go()
+        event = told(p, number)[-1]
+        assert (event.at("sequence_no"), event.at("id"), event.at("event"), event.at("data_line_count")) == (str(number), str(number), "token", "1")
+        assert event["protocol"] == "sse" and event.at("data") is None
+        wire = coder.put(piece)
+        expected += wire
+        assert raw_pipe_read(client, len(wire)) == wire, "the client has it, too"
+        assert len(p.log.find("sse_event")) == number, "and no other before its time"
+    route.go()
+    rest = coder.end()
+    assert client.communicate(timeout=20)[0] == rest
+    assert client.returncode == 0
+    closed = p.wait_closed()[0]
+    assert closed["protocol"] == "sse" and closed.at("reason_code") == "mitm_http_completed"
+    chunks = p.log.find("response_body_chunk")
+    assert {e["protocol"] for e in chunks} == {"http1"}
+    assert sum(int(e.at("bytes")) for e in chunks) == len(expected + rest)
+    if coding:
+        assert sum(int(e.at("decoded_bytes") or 0) for e in chunks) == sum(map(len, pieces))
+
+
+def test_the_console_shows_them(streaming, origin):
+    """What an operator sees with the shipped console sink."""
+    route = Paced(tokens(2), "gzip")
+    server, p = origin(routes={"/e": route}), streaming({"module": "sink_console"})
+    client = curl(p, f"http://origin.test:{server.port}/e")
+    for number in (1, 2):
+        route.go()
+        until(lambda number=number: (p.folder / "stdout").read_text().count("sse_event") == number or None, 10,
+              lambda: (p.folder / "stdout").read_text())
+    route.go()
+    client.communicate(timeout=20)
+
+
+def test_payload_on_demand(streaming, origin, tmp_path):
+    from harness.eventlog import EventLog
+    pieces = [b"data: one\ndata: two\n\n", b"data: three"]
+    more = {"module": "sink_file", "name": "full", "payload": "full", "config": {"path": str(tmp_path / "full.jsonl"), "flush_every": 1}}
+    route = Paced(pieces, "br")
+    server, p = origin(routes={"/e": route}), streaming(more)
+    route.go(3)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/e", "origin.test").body == coded_as_sent("br", pieces)
+    p.wait_closed()
+    full = EventLog(tmp_path / "full.jsonl")
+    events = until(lambda: (lambda e: e if len(e) == 2 else None)(full.find("sse_event")), 10, "two events")
+    assert [e.at("data") for e in events] == ["one\ntwo", "three"]
+    assert [e.at("partial") for e in events] == [None, "true"]
+    assert all(e.at("data") is None for e in p.log.find("sse_event"))
+
+
+def coded_as_sent(coding, pieces):
+    coder = Coder(coding)
+    return b"".join(coder.put(x) for x in pieces) + coder.end()
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_stream_that_is_cut(streaming, origin, coding):
+    route = Paced([b"data: a\n\n", b"id: 4\ndata: half"], coding, cut=True)
+    server, p = origin(routes={"/e": route}), streaming()
+    route.go(3)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        with pytest.raises(Cut):
+            client.response("GET")
+    events = told(p, 2)
+    assert [(e.at("sequence_no"), e.at("partial")) for e in events] == [("1", None), ("2", "true")]
+    assert p.wait_closed()[0].at("reason_detail") == "origin_truncated"
+    assert p.log.find("decoder_stage_failed") == []
+
+
+def test_the_next_exchange_is_http_again(streaming, origin):
+    route = Paced([b"data: a\n\n"])
+    route.go(9)
+    server, p = origin(routes={"/e": route}), streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/e", "origin.test")
+        client.ask("GET", "/hello", "origin.test")
+    closed = p.wait_closed()[0]
+    assert closed["protocol"] == "http1" and [e["protocol"] for e in p.log.find("sse_event")] == ["sse"]
+
+
+@pytest.mark.parametrize("on_overflow", ["detach", "close"])
+def test_an_event_without_end(streaming, origin, on_overflow):
+    body = b"data: a\n\ndata: " + b"x" * 100000 + b"\n\ndata: b\n\n"
+    server = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Type", "text/event-stream")]))})
+    p = streaming(sse={"max_event_bytes": "64k", "on_overflow": on_overflow})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        if on_overflow == "detach":
+            assert client.response("GET").body == body
+        else:
+            with pytest.raises(Cut):
+                client.response("GET")
+    event = p.wait_event("decoder_stage_failed")
+    assert (event.at("failure_code"), event.at("action")) == ("max_event_bytes", "detached" if on_overflow == "detach" else "closed")
+    assert (event.at("stage"), event.at("module"), event["protocol"]) == ("protocol_frame_parse", "sse", "sse")
+    assert len(told(p, 1)) == 1
+    p.wait_closed()
+
+
+def test_bad_traffic_does_not_switch_the_module_off(streaming, origin):
+    """However often: it is the traffic that is at fault."""
+    bad = reply(body=b"no gzip", fields=[("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")])
+    good = reply(body=coded("gzip", b"data: a\n\n"), fields=[("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")])
+    server = origin(routes={"/bad": lambda wire, request: wire.send(bad), "/good": lambda wire, request: wire.send(good)})
+    p = streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        for _ in range(40):
+            assert client.ask("GET", "/bad", "origin.test").body == b"no gzip"
+        client.ask("GET", "/good", "origin.test")
+    p.wait_closed()
+    assert len(told(p, 1)) == 1
+    codes = [(e.at("module"), e.at("failure_code")) for e in p.log.find("decoder_stage_failed")]
+    assert codes == [("content_decode", "wrong_coding"), ("sse", "undecoded")] * 40
+    assert p.log.find("module_fault") == []
+
+
+@pytest.mark.parametrize("coding", ["compress", "gzip, unknown"])
+def test_a_coding_that_nobody_knows(streaming, origin, coding):
+    body = b"data: not what it seems\n\n"
+    fields = [("Content-Type", "text/event-stream"), ("Content-Encoding", coding)]
+    server, p = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=fields))}), streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/e", "origin.test").body == body
+    p.wait_closed()
+    assert p.log.find("sse_event") == [] and p.log.find("decoder_stage_failed") == []
+
+
+def test_without_content_decode_coded_streams_are_left_alone(proxy, origin):
+    body = coded("gzip", b"data: a\n\n")
+    fields = [("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")]
+    server, p = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=fields))}), proxy(extra_modules=[SSE])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/e", "origin.test").body == body
+    p.wait_closed()
+    assert p.log.find("sse_event") == []
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "br"])
+def test_a_policy_holds_events_back(proxy, origin, tmp_path, coding):
+    """Not a byte of a blocked event reaches the client."""
+    pieces = [b"data: fine\n\n", b"data: also\n\ndata: BLOCK me\n\n", b"data: never\n\n"]
+    route = Paced(pieces, coding)
+    route.go(9)
+    server = origin(routes={"/e": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[DECODE, SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        with pytest.raises(Cut) as cut:
+            client.response("GET")
+    assert cut.value.data is not None
+    decision = p.wait_event("frame_decision")
+    assert (decision.at("action"), decision.at("rule_id"), decision["protocol"]) == ("block", "bad-frame", "sse")
+    assert p.wait_closed()[0].at("reason_code") == "blocked"
+    assert len(p.log.find("sse_event")) == 3
+
+
+@pytest.mark.slow
+def test_a_bomb_of_ten_gigabytes(streaming, origin):
+    """The client gets its bytes, memory does not move, the event says why nobody looks on any more."""
+    bomb = gzip_bomb(10_000_000_000)
+    fields = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
+    server = origin(routes={"/bomb": lambda wire, request: wire.send(reply(body=bomb, fields=fields)),
+                            "/small": lambda wire, request: wire.send(reply(body=coded("gzip", b"{}"), fields=fields))})
+    p = streaming(decode={"always": True})
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/small", "origin.test")
+        before, cpu = p.resident(), sum(map(int, open(f"/proc/{p.process.pid}/stat", encoding="ascii").read().split()[13:15]))
+        assert client.ask("GET", "/bomb", "origin.test").body == bomb
+        after, used = p.resident(), sum(map(int, open(f"/proc/{p.process.pid}/stat", encoding="ascii").read().split()[13:15])) - cpu
+        client.ask("GET", "/small", "origin.test")
+    event = p.wait_event("decoder_stage_failed")
+    assert event.at("failure_code") in ("max_ratio", "max_bytes") and event.at("action") == "detached"
+    assert int(event.at("bytes_out")) <= 256 << 20
+    if not p.is_sanitized():
+        assert after - before < 4 << 20, f"{after - before} bytes more"
+        assert used < 300, f"{used} ticks"
+    p.wait_closed()
+    assert zlib.decompress(coded("gzip", b"{}"), 31) == b"{}" and metrics(p)
+
+
+def test_truncated_coding_is_told_and_events_before_it_stand(streaming, origin):
+    body = coded("gzip", b"data: a\n\ndata: b\n\n")[:-4]
+    fields = [("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")]
+    server, p = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=fields))}), streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/e", "origin.test").body == body
+    p.wait_closed()
+    assert len(told(p, 2)) == 2
+    assert [(e.at("module"), e.at("failure_code")) for e in p.log.find("decoder_stage_failed")] == [("content_decode", "truncated")]
