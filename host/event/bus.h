@@ -75,7 +75,8 @@ void bus_free(struct bus *bus);
  * Other sinks while events flow (control thread). A change is put together, then committed at one point of the sequence: every event goes to
  * the sinks of before or to those of after, none to neither. A sink that is taken out writes what it has, flushes and, with acks, waits for
  * them, all within leave_ms; what it could not write by then, or what was not acknowledged, is told as events_lost. A new sink's events wait
- * in its queue until those of its group that leave have ended: no two of them write at once.
+ * in its queue until those of its group that leave have ended: no two of them write at once. It does not wait for one that is stuck in its module
+ * a second after its time was over, and a module_fault tells that.
  */
 struct bus_change;
 struct bus_change *bus_change_new(struct bus *bus);

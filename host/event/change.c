@@ -8,6 +8,8 @@
 
 #include "host/event/private.h"
 
+#define STUCK_NS UINT64_C(1000000000) /* a sink whose time is over has this long to notice it */
+
 struct bus_change {
     struct bus *bus;
     struct sink **in, **room; /* room: for all that there will be */
@@ -25,19 +27,36 @@ uint64_t sink_deadline(const struct sink *sink)
     return stop ? stop : leave;
 }
 
-/* Does an older one of its group still write? */
-static bool has_predecessor(const struct sink *sink)
+/* The older one of its group that still writes; NULL = none. */
+static const struct sink *predecessor(const struct sink *sink)
 {
     for (const struct sink *other = sink->bus->leaving; other; other = other->next)
         if (!other->gone && other->number < sink->number && *sink->group && strcmp(other->group, sink->group) == 0)
-            return true;
-    return false;
+            return other;
+    return NULL;
+}
+
+/* It does not come back from its module: nobody waits for it for ever. */
+static void tell_stuck(const struct sink *sink)
+{
+    struct soth_attr attrs[] = {ATTR_WORD("detail", "the sink that a reload took out does not come back from its module; its successor begins"),
+                                ATTR_WORD("hook", "write"), ATTR_WORD("module", sink->name)};
+    bus_system_event(sink->bus, SOTH_EV_MODULE_FAULT, attrs, 3);
 }
 
 bool sink_may_begin(struct sink *sink)
 {
-    while (!sink->cancelled && (sink->waiting || has_predecessor(sink)))
+    const struct sink *before;
+    while (!sink->cancelled && sink->waiting)
         pthread_cond_wait(&sink->ready, &sink->bus->lock);
+    while (!sink->cancelled && (before = predecessor(sink))) {
+        uint64_t until = before->leave_by_ns + STUCK_NS;
+        if (bus_now_ns() >= until) {
+            tell_stuck(before);
+            break;
+        }
+        sink_doze(sink, until);
+    }
     return !sink->cancelled;
 }
 
@@ -50,19 +69,18 @@ void sinks_wake(struct bus *bus)
 }
 
 /* What one that leaves has still in its queue, or has no acknowledgement of, is lost, and told to those that stay; when the process ends,
- * bus_stop counts it. */
+ * bus_stop counts it. What it lost before is told in any case, or counted, too. */
 static void give_up(struct sink *sink)
 {
-    if (sink->bus->stopping)
-        return;
-    queue_clear(sink);
-    sink_report_losses(sink);
+    if (sink->leaving && !sink->bus->stopping)
+        queue_clear(sink);
+    if (sink->leaving || sink->untold)
+        sink_report_losses(sink);
 }
 
 void sink_gone(struct sink *sink)
 {
-    if (sink->leaving)
-        give_up(sink);
+    give_up(sink);
     sink->gone = true;
     sinks_wake(sink->bus);
     if (sink->leaving && sink->bus->on_gone)

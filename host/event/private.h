@@ -101,6 +101,8 @@ struct sink {
     struct acks acks;
     bool sleeping, full, off, reopen, running;
     bool fresh_losses; /* losses that no report was made of, reports of losses aside */
+    bool deaf;         /* it takes nothing more out of its queue */
+    uint64_t untold;   /* events that were lost before the end of all began, and nobody was told of */
     struct losses losses;
     uint64_t lost_since_write, written, lost, undelivered;
     pthread_t thread;
@@ -172,7 +174,7 @@ void *sink_main(void *arg);
 void sink_reopen(struct sink *sink);
 void sink_doze(struct sink *sink, uint64_t deadline_ns); /* (lock) until the deadline (0 = none) or a signal */
 bool sink_out_of_time(const struct sink *sink);          /* (lock) */
-void sink_report_losses(struct sink *sink);              /* (lock) if there are any */
+void sink_report_losses(struct sink *sink);              /* (lock) if there are any; at the end of all, what nobody hears is counted */
 
 /* ---- change.c: how a sink comes and goes ---- */
 

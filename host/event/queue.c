@@ -17,10 +17,13 @@ static inline bool is_own_report(const struct sink *sink, const struct soth_even
 void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived)
 {
     const struct soth_attr *told = event->attrs;
-    if (is_own_report(sink, event)) /* what it told will be told again */
+    if (is_own_report(sink, event)) { /* what it told will be told again */
         losses_add(&sink->losses, (struct loss){told[1].number, told[2].number, told[0].number}, UINT64_MAX);
-    else
+        sink->untold += sink->bus->stopping ? 0 : told[0].number;
+    } else {
         sink->fresh_losses = true;
+    }
+    sink->untold += !sink->bus->stopping; /* later ones are counted where they are lost */
     losses_add(&sink->losses, (struct loss){event->sequence_id, event->sequence_id, 1}, arrived);
     sink->lost_since_write++;
     sink->lost++;

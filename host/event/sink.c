@@ -33,12 +33,25 @@ void sink_reopen(struct sink *sink)
         bus_fault(sink->bus, sink->name, "reopen", "reopening failed");
 }
 
+static bool anybody_hears(const struct bus *bus)
+{
+    for (size_t i = 0; i < bus->sink_count; i++) {
+        const struct sink *sink = bus->sinks[i];
+        if (sink->running && !sink->deaf && !sink->off && (sink->kinds >> SOTH_EV_EVENTS_LOST) & 1)
+            return true;
+    }
+    return false;
+}
+
 /* Losses are told as soon as it is known that they are. */
 void sink_report_losses(struct sink *sink)
 {
     struct losses told = sink->losses;
     if (sink->off)
         return;
+    if (sink->untold && sink->bus->stopping && !anybody_hears(sink->bus))
+        sink->undelivered += sink->untold;
+    sink->untold = 0;
     sink->losses.n = 0;
     sink->fresh_losses = false;
     for (unsigned i = 0; i < told.n; i++) {
@@ -158,6 +171,7 @@ static void serve(struct sink *sink)
         if (sink_out_of_time(sink))
             break;
     }
+    sink->deaf = true;
     free(batch.views.memory);
 }
 

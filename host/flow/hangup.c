@@ -15,8 +15,8 @@ static bool response_is_lost(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     const struct message *msg = ex->asked;
     uint64_t have = buffer_size(&ex->peek.bytes) + buffer_size(&flow->held_origin);
-    if (flow->ask.hook != SOTH_HOOK_RESPONSE || !msg || ex->head_method || ex->peek.complete)
-        return false;
+    if (flow->ask.hook != SOTH_HOOK_RESPONSE || !msg || ex->head_method || ex->peek.complete || flow->strand[SIDE_ORIGIN])
+        return false; /* streams of HTTP/2 are read all the time */
     switch (msg->framing) {
     case FRAMING_LENGTH:
         return have < msg->content_length;

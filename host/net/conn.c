@@ -408,14 +408,6 @@ void conn_resumed(void *owner, uint64_t pause, uint64_t arg)
     step(conn, (struct input){.type = INPUT_RESUMED, .pause = pause, .arg = arg});
 }
 
-static struct worker_env *has_due(struct worker_io *io)
-{
-    for (struct conn *conn = io->conns; conn; conn = conn->next)
-        if (conn->env->flow.due_first)
-            return conn->env;
-    return NULL;
-}
-
 /* What it sent before may still be an answer. */
 static bool has_unread(const struct link *link)
 {
@@ -432,6 +424,14 @@ void conn_hung_up(void *owner, unsigned side, bool broken)
     worker_clock(conn->io);
     link->ended = link->ended || (broken && side == SIDE_CLIENT);
     step(conn, (struct input){.type = INPUT_HUNG_UP, .side = (enum side)side, .error = broken ? ECONNRESET : 0});
+}
+
+static struct worker_env *has_due(struct worker_io *io)
+{
+    for (struct conn *conn = io->conns; conn; conn = conn->next)
+        if (conn->env->flow.due_first)
+            return conn->env;
+    return NULL;
 }
 
 static unsigned step_all(struct worker_io *io, enum input_type type)

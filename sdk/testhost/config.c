@@ -13,7 +13,7 @@ struct block {
 struct fill {
     const char *const *config;
     struct block *owned;
-    unsigned used; /* entries of config that some key has taken: bit by bit, the first 64 */
+    uint64_t used; /* entries of config that some key has taken, bit by bit; only the first 64 are looked after */
     bool wrong;
 };
 
@@ -48,7 +48,7 @@ static const char *given(struct fill *f, const char *key)
     size_t n = strlen(key);
     for (unsigned i = 0; f->config && f->config[i]; i++)
         if (strncmp(f->config[i], key, n) == 0 && f->config[i][n] == '=') {
-            f->used |= 1u << (i & 31);
+            f->used |= UINT64_C(1) << (i & 63);
             return f->config[i] + n + 1;
         }
     return NULL;
@@ -102,44 +102,69 @@ static const char *copy(struct fill *f, const char *p, size_t n)
     return text;
 }
 
-/* One value of a list, in quotes or not, at *p, without the quotes; *text moves behind it. */
-static size_t value(const char **text, const char **p)
+/* A word up to one of these, without the spaces around it, or in quotes: then it may have any of them. *at comes to rest behind it. */
+static const char *word(struct fill *f, const char **at, const char *ends)
 {
-    char quote = **text;
-    size_t n;
-    if (quote == '"' || quote == '\'') {
-        *p = *text + 1;
-        n = strcspn(*p, (const char[]){quote, 0});
-        *text = *p + n + ((*p)[n] != 0);
-        *text += strcspn(*text, ",]");
-        return n;
+    const char *p = *at + strspn(*at, " ");
+    if (*p == '"' || *p == '\'') {
+        const char quote[] = {*p, 0};
+        size_t n = strcspn(++p, quote);
+        *at = p + n + (p[n] == *quote);
+        *at += strspn(*at, " ");
+        return copy(f, p, n);
     }
-    *p = *text;
-    n = strcspn(*text, ",]");
-    *text += n;
-    while (n > 0 && (*p)[n - 1] == ' ')
+    size_t n = strcspn(p, ends);
+    *at = p + n;
+    while (n > 0 && p[n - 1] == ' ')
         n--;
-    return n;
+    return copy(f, p, n);
 }
 
-/* "[a, 'b']", or one value. */
-static void strings(struct fill *f, const char *text, struct soth_strings *out)
+/* As many words as there are commas and one more, at most; twice that for keys. */
+static const char **room_for(struct fill *f, const char *text)
 {
     size_t most = 1;
     for (const char *c = text; *c; c++)
         most += *c == ',';
-    const char **v = own(f, most * sizeof *v);
+    return own(f, 2 * most * sizeof(const char *));
+}
+
+/* "[a, b]", or one value. */
+static void strings(struct fill *f, const char *text, struct soth_strings *out)
+{
+    const char **v = room_for(f, text);
     text += *text == '[';
     out->n = 0;
     while (*text && *text != ']') {
-        text += strspn(text, " ");
-        const char *p;
-        size_t n = value(&text, &p);
-        if (n > 0)
-            v[out->n++] = copy(f, p, n);
+        const char *value = word(f, &text, ",]");
+        if (*value)
+            v[out->n++] = value;
         text += *text == ',';
     }
     out->v = v;
+}
+
+/* "{key: value, key: [a, b]}". False: it is something else. */
+static bool pairs(struct fill *f, const char *text, struct soth_strings *out)
+{
+    const char **v = room_for(f, text);
+    out->v = v;
+    out->n = 0;
+    if (*text++ != '{')
+        return false;
+    while (text += strspn(text, " ,"), *text && *text != '}') {
+        const char *key = word(f, &text, ":,}");
+        if (!*key || *text++ != ':')
+            return false;
+        text += strspn(text, " ");
+        bool list = *text == '[';
+        text += list;
+        do {
+            v[out->n++] = key;
+            v[out->n++] = word(f, &text, list ? ",]" : ",}");
+        } while (list && *text++ == ',');
+    }
+    return *text == '}';
 }
 
 static void set_number(struct fill *f, const struct soth_opt *opt, const char *key, const char *text, void *field)
@@ -179,6 +204,10 @@ static void set(struct fill *f, const struct soth_opt *opt, const char *key, con
     case SOTH_OPT_T_STRINGS:
         strings(f, text, field);
         break;
+    case SOTH_OPT_T_PAIRS:
+        if (*text && !pairs(f, text, field))
+            wrong(f, key, text, "is no {key: value, key: [value, value]}");
+        break;
     default:
         if (strcmp(text, "[]") != 0 && *text)
             wrong(f, key, text, "cannot be said here: write the field in `fill`");
@@ -208,8 +237,8 @@ int th_config_fill(const struct soth_opt *options, const char *const *config, vo
 {
     struct fill f = {.config = config};
     fill(&f, options, "", self);
-    for (unsigned i = 0; config && config[i]; i++)
-        if (!(f.used & (1u << (i & 31))))
+    for (unsigned i = 0; i < 64 && config && config[i]; i++)
+        if (!(f.used >> i & 1))
             wrong(&f, config[i], "", "is no key of this module");
     *owned = f.owned;
     return f.wrong ? -SOTH_ECONFIG : SOTH_OK;

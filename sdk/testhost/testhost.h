@@ -23,7 +23,7 @@
 struct testhost; /* one instance of a module */
 
 /* Fills the module's struct by its option table: presets, then config, a list of "key=value" ended by NULL (or NULL). Values are as in YAML: "64k",
- * "5s", "[a, b]"; keys in a mapping are "map.key". What cannot be said like that (lists of mappings) `fill` writes; it may be NULL.
+ * "5s", "[a, b]", "{key: value, key: [a, b]}", a word of those two also in "quotes"; keys in a mapping are "map.key". What cannot be said like that (lists of mappings) `fill` writes; it may be NULL.
  * Then check, create, worker_init and start are called. NULL, after saying why, when that fails. */
 struct testhost *testhost_new(const struct soth_module *module, const char *const *config, void (*fill)(void *self));
 /* Calls stop, worker_fini and destroy. Returns the number of mistakes found, what was left behind included. NULL is legal: 1. */

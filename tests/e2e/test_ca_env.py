@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from harness.proxy import BINARY
-from harness.tools import clean_env, missing, need, node_with_proxies, run
+from harness.tools import clean_env, go_program, missing, need, node_with_proxies, run
 
 GO = """package main
 import ("fmt"; "io"; "net/http"; "os")
@@ -70,12 +70,9 @@ def test_node(world):
 
 def test_go(world, tmp_path):
     p, url, env = world
-    go = need("go")
     (tmp_path / "go.mod").write_text("module env\n\ngo 1.19\n")
     (tmp_path / "main.go").write_text(GO)
-    cache = {"GOCACHE": tmp_path / "cache", "GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0"}
-    run([go, "build", "-o", tmp_path / "client", "."], timeout=300, cwd=tmp_path, env=clean_env(**cache))
-    intercepted(p, run([tmp_path / "client", url], env=env))
+    intercepted(p, run([go_program(tmp_path, tmp_path / "client"), url], env=env))
 
 
 def test_java(world, tmp_path):

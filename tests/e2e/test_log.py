@@ -143,11 +143,13 @@ def test_full_disk_is_said_once_and_traffic_goes_on(proxy, origin):
     wrapper = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-Urm"]
     p.start(wrapper=[*wrapper, "sh", "-c", 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && exec "$@"', "sh", str(p.log.path.parent)])
     p.checks = {}
+    inside = EventLog(f"/proc/{p.process.pid}/root{p.log.path}")
+    exchange(p, server)
+    until(inside.events, what="the first lines")  # later ones may come together, and then fit together or not at all
     exchange(p, server, 120)
     assert p.process.poll() is None
     said = [line for line in p.stderr().splitlines() if "space" in line.lower() and "SOTH_MITM_STATUS" not in line]
     assert len(said) == 1, p.stderr()
-    inside = EventLog(f"/proc/{p.process.pid}/root{p.log.path}")
     assert inside.events(), "what fitted is whole"
     exchange(p, server, 5)
 

@@ -100,6 +100,8 @@ static int probe_flush(void *instance, uint32_t deadline_ms)
     p->flush_ms = deadline_ms;
     p->flushes++;
     pthread_cond_broadcast(&p->changed);
+    while (p->flush_waits)
+        pthread_cond_wait(&p->changed, &p->lock);
     pthread_mutex_unlock(&p->lock);
     return SOTH_OK;
 }

@@ -35,6 +35,7 @@ struct probe {
     uint32_t retry_ms;
     uint64_t gave_ns[32]; /* when the first writes came */
     uint32_t flush_ms; /* that flush was given */
+    bool flush_waits;  /* until it is false */
     unsigned writes, empty_writes, flushes, reopens, wakes;
     uint64_t lost; /* as told by batches */
     struct seen *seen;

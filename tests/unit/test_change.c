@@ -24,7 +24,7 @@ struct probe {
     bool closed, inside; /* closed: write waits; inside: it does */
     int answer;          /* of write */
     uint64_t *seen;
-    size_t n, lost_told;
+    size_t n, lost_told, faults;
     unsigned flushes, given_back;
 };
 
@@ -46,6 +46,7 @@ static void take(struct probe *p, const struct soth_event *e)
 {
     if (e->kind == SOTH_EV_EVENTS_LOST)
         p->lost_told += e->attrs[0].number;
+    p->faults += e->kind == SOTH_EV_MODULE_FAULT;
     p->seen[p->n++] = e->sequence_id;
 }
 
@@ -305,6 +306,29 @@ static void what_could_not_be_written_in_time_is_told(void **state)
     probe_free(b);
 }
 
+/* It does not come back from its module, also when its time is over: the next one does not wait for ever, and tells why. */
+static void one_that_is_stuck_does_not_hold_up_the_next(void **state)
+{
+    struct probe *a = probe_new(), *b = probe_new();
+    (void)state;
+    exchange("file", a, NULL);
+    bus_port_woken(port);
+    SET(a->closed, true);
+    emit(1);
+    WAIT(a->inside);
+    bus_change_commit(change("file", b, a, QUEUE_DROP_NEWEST), 50);
+    emit(2);
+    WAIT(b->n == 3 && b->faults == 1);
+    assert_true(a->n == 0 && gone == 0);
+    SET(a->closed, false);
+    WAIT(gone == 1 && a->n == 1);
+    exchange(NULL, NULL, b);
+    WAIT(gone == 2);
+    bus_reap(bus, give_back);
+    probe_free(a);
+    probe_free(b);
+}
+
 static void a_cancelled_change_changes_nothing(void **state)
 {
     struct probe *a = probe_new(), *b = probe_new();
@@ -388,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_next_of_a_group_waits_for_the_one_before, begin, end),
         cmocka_unit_test_setup_teardown(another_group_does_not_wait, begin, end),
         cmocka_unit_test_setup_teardown(what_could_not_be_written_in_time_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(one_that_is_stuck_does_not_hold_up_the_next, begin, end),
         cmocka_unit_test_setup_teardown(a_cancelled_change_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_full_sink_that_leaves_lets_flows_go_on, begin, end),
         cmocka_unit_test_setup_teardown(the_end_finds_sinks_that_leave, begin, end),

@@ -178,6 +178,59 @@ static void the_others_wait_for_it_at_the_end(void **state)
     two_fini(&t);
 }
 
+/* ---- the end begins while one leaves ---- */
+
+static void *flush_on_soon(void *arg)
+{
+    struct probe *p = arg;
+    nanosleep(&(struct timespec){0, 100000000}, NULL); /* bus_stop has begun; were it later, the loss were told as ever */
+    pthread_mutex_lock(&p->lock);
+    p->flush_waits = false;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* It has lost its last batch, and flushes when the end begins. Returns what bus_stop says. */
+static uint64_t loses_its_last(struct two *t)
+{
+    pthread_t other;
+    t->leaver.always = SOTH_RETRY;
+    t->leaver.flush_waits = true;
+    two_emit(t, 3);
+    PROBE_WAIT(&t->leaver, writes, 1);
+    two_part(t, 20);
+    PROBE_WAIT(&t->leaver, flushes, 1);
+    assert_int_equal(pthread_create(&other, NULL, flush_on_soon, &t->leaver), 0);
+    uint64_t undelivered = two_stop(t, 20000);
+    pthread_join(other, NULL);
+    return undelivered;
+}
+
+static void what_it_lost_before_is_told_to_who_hears(void **state)
+{
+    struct two t;
+    (void)state;
+    two_begin(&t, 16);
+    assert_int_equal(loses_its_last(&t), 0);
+    assert_true(t.rest.n == 1 && t.rest.seen[0].count == 3);
+    two_fini(&t);
+}
+
+static void what_it_lost_before_is_counted_where_nobody_hears(void **state)
+{
+    struct two t;
+    struct bus_change *change;
+    (void)state;
+    two_begin(&t, 16);
+    assert_non_null(change = bus_change_new(t.bus));
+    assert_int_equal(bus_change_remove(change, &t.rest), SOTH_OK);
+    bus_change_commit(change, 5000);
+    assert_int_equal(loses_its_last(&t), 3);
+    assert_int_equal(t.rest.n, 0);
+    two_fini(&t);
+}
+
 /* ---- content ---- */
 
 static void content_is_wanted_while_somebody_is_there_who_wants_it(void **state)
@@ -215,6 +268,8 @@ int main(void)
         cmocka_unit_test(all_that_is_left_is_told_exactly),
         cmocka_unit_test(at_the_end_of_all_it_is_counted_instead),
         cmocka_unit_test(the_others_wait_for_it_at_the_end),
+        cmocka_unit_test(what_it_lost_before_is_told_to_who_hears),
+        cmocka_unit_test(what_it_lost_before_is_counted_where_nobody_hears),
         cmocka_unit_test(content_is_wanted_while_somebody_is_there_who_wants_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ def node_with_proxies():
 def go_program(source, out):
     """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
     cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
-    run([need("go"), "build", "-o", out, "."], timeout=300, cwd=source,
+    run([need("go"), "build", "-o", out, "."], timeout=900, cwd=source,
         env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0", GOCACHE=cache,
                       HOME=os.environ.get("HOME", cache)))
     return out
