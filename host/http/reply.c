@@ -5,6 +5,8 @@
 const char *rewrite_status_text(int status)
 {
     switch (status) {
+    case 200: /* gRPC: the fields say what is wrong */
+        return "OK";
     case 400:
         return "Bad Request";
     case 401:
