@@ -280,7 +280,9 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
         return;
     say_goodbye(flow, fx, code);
     fx->flush_origin = flow->exchange.request == PART_DONE;
-    leg_finish(flow, fx, SIDE_ORIGIN);
+    fx->spare_origin = code == CLOSE_MITM_HTTP_COMPLETED && stream_leaves_origin(flow);
+    if (!fx->spare_origin)
+        leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
 }
@@ -350,6 +352,10 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         flow->origin.open = true;
         if (stage->dialed)
             stage->dialed(flow, fx);
+        break;
+    case INPUT_REUSED:
+        flow->dialing = false;
+        exchange_origin_ready(flow, fx);
         break;
     case INPUT_DIAL_FAILED:
         flow->dialing = false;

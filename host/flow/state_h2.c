@@ -29,7 +29,7 @@ static void arm_idle(struct flow *flow)
     flow_arm(flow, flow->mux->parting ? PARTING_MS : flow->env->settings->idle_timeout);
 }
 
-/* An origin that speaks HTTP/1 is of no use to the connection: each stream has one of its own. */
+/* An origin that speaks HTTP/1 is for one stream at a time. */
 static void origin_settled(struct flow *flow, struct effects *fx)
 {
     if (!settle_origin(flow)) {
@@ -39,13 +39,15 @@ static void origin_settled(struct flow *flow, struct effects *fx)
     if (flow->origin.h2)
         flow_read(flow, SIDE_ORIGIN, true);
     else if (flow->origin.open)
-        leg_reset_origin(flow, fx);
+        fx->spare_origin = true;
     family_call_waiting(flow);
 }
 
 int h2_begins(const struct flow *flow)
 {
-    return flow->env->settings->http2_enabled ? h2_preface(buffer_data(&flow->held), buffer_size(&flow->held)) : 0;
+    if (!flow->env->settings->http2_enabled)
+        return 0;
+    return buffer_size(&flow->held) ? h2_preface(buffer_data(&flow->held), buffer_size(&flow->held)) : -SOTH_EAGAIN;
 }
 
 void h2_begin(struct flow *flow, struct effects *fx)

@@ -12,6 +12,7 @@
 #include "host/net/conn_end.h"
 #include "host/net/dial.h"
 #include "host/net/generation.h"
+#include "host/net/spare.h"
 #include "host/net/worker_env.h"
 
 /* Answers of our own that wait for their client: who asks on and does not read them is not read either. What comes from an origin never
@@ -60,9 +61,23 @@ static int transmit(struct conn *conn, enum side side, const struct effects *fx)
     return link_send(&conn->link[side], buffer_data(out), buffer_size(out), fx->direct[side], fx->direct_size[side]);
 }
 
+static void origin_readable(evutil_socket_t fd, short what, void *arg);
+static void origin_writable(evutil_socket_t fd, short what, void *arg);
+
+/* Who keeps connections for this one's flow: the connection that it is a stream of. */
+static struct conn *keeper_of(struct conn *conn)
+{
+    struct conn *parent = flow_parent_owner(conn->flow);
+    return parent ? parent : conn;
+}
+
 static void dial(struct conn *conn)
 {
     struct dial_target target;
+    struct conn *keeper = keeper_of(conn);
+    conn->reused = keeper != conn && spare_take(keeper, conn, origin_readable, origin_writable);
+    if (conn->reused)
+        return;
     flow_dial_target(conn->flow, &target);
     conn->dial = dial_open(conn->env->dialer, target.host, target.addr, target.port, dialed, conn);
 }
@@ -83,13 +98,15 @@ static bool run(struct conn *conn, struct effects *fx, struct input *broken)
         if (error)
             *broken = (struct input){.type = INPUT_EOF, .side = side, .error = error};
     }
+    if (fx->spare_origin)
+        spare_keep(keeper_of(conn), conn);
     if (fx->close) {
         conn_close(conn, fx);
         return false;
     }
     if (fx->dial) {
         dial(conn);
-        if (!conn->dial)
+        if (!conn->dial && !conn->reused)
             *broken = (struct input){.type = INPUT_DIAL_FAILED, .failure = DIAL_FAILURE_OTHER, .detail = "ENOMEM", .error = ENOMEM};
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
@@ -125,6 +142,11 @@ static void step_one(struct conn *conn, struct input input)
             return;
         for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
             flow_congested(conn->flow, side, link_blocked(&conn->link[side]));
+        if (broken.error == 0 && conn->reused) {
+            conn->reused = false;
+            input = (struct input){.type = INPUT_REUSED};
+            continue;
+        }
         if (broken.error == 0 && wants_room(conn, &input))
             continue;
         if (broken.error == 0)
