@@ -18,9 +18,11 @@ void version_print(FILE *out)
             "soth-mitm %s\n"
             "module ABI %d.%d\n"
             "wolfSSL %s\n"
+            "nghttp2 %s\n"
             "llhttp %s\n"
             "libevent %s\n"
             "accelerated cryptography: %s\n",
-            PACKAGE_VERSION, SOTH_ABI_MAJOR, SOTH_ABI_MINOR, tls_library_version(), http_library_version(), net_library_version(),
+            PACKAGE_VERSION, SOTH_ABI_MAJOR, SOTH_ABI_MINOR, tls_library_version(), http2_library_version(), http_library_version(),
+            net_library_version(),
             tls_library_accelerated() ? "yes" : "no");
 }

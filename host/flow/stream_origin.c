@@ -65,8 +65,9 @@ bool stream_request(struct flow *flow, struct effects *fx)
         .reframe = ex->reframe,
         .end = ex->request_framing == FRAMING_NONE,
     };
-    int32_t id = h2_request(line->origin.h2, msg, &how, flow);
+    int32_t id = h2_request(line->origin.h2, msg, &how, NULL);
     if (id > 0 && strand_open(flow, SIDE_ORIGIN, line, id)) {
+        h2_set_user(line->origin.h2, id, flow); /* not before: without memory the stream may outlive us */
         flow->strand[SIDE_ORIGIN]->ended = how.end;
         if (line != flow)
             family_call(line);

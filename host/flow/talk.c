@@ -78,8 +78,10 @@ static void respond(struct flow *flow, struct effects *fx, const struct message 
     struct h2 *h2 = strand_codec(flow, SIDE_CLIENT);
     if (!h2)
         return;
-    if (h2_response(h2, strand->id, msg, &(struct h2_response){.reframe = reframe, .end = end}) == -SOTH_ENOMEM)
+    if (h2_response(h2, strand->id, msg, &(struct h2_response){.reframe = reframe, .end = end}) == -SOTH_ENOMEM) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
     strand->ended = end;
     family_call(strand->line);
 }

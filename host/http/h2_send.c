@@ -22,6 +22,8 @@ int h2_pump(struct h2 *h2, struct buffer *to)
     ssize_t n = 0;
     if (h2->lost)
         return SOTH_OK;
+    if (h2->error == -SOTH_ENOMEM) /* half of a frame may be out: what came after it would be taken for its rest */
+        return -SOTH_ENOMEM;
     h2->to = to;
     while ((n = nghttp2_session_mem_send(h2->session, &p)) > 0)
         if (buffer_append(to, p, (size_t)n) < 0)

@@ -18,7 +18,7 @@ def soth_mitm(*args, check=True):
 def test_version():
     out = soth_mitm("--version")
     assert re.search(r"soth-mitm \d+\.\d+", out)
-    for word in ("ABI", "wolfSSL", "llhttp", "libevent", "ccelerated"):
+    for word in ("ABI", "wolfSSL", "nghttp2", "llhttp", "libevent", "ccelerated"):
         assert word in out, out
     assert re.search(r"ABI.* \d+\.\d+", out)
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
 """gRPC through CONNECT, both sides of grpc-python: every kind of call, what the module tells of it, and what refusals look like to a client."""
+import base64
 import queue
 
 import grpc
 import pytest
 
 from harness.grpc_peers import Channel, GrpcServer
+from harness.origin import reply
 from harness.timing import until
+from harness.tools import need, run
 
 GRPC = {"module": "grpc"}
 
@@ -217,3 +220,41 @@ def test_a_response_that_is_too_late_is_deadline_exceeded(proxy, server):
             c.unary(b"x", method="Slow", timeout=20)
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         assert "response_header" in error.value.details()
+
+
+# ---- gRPC-Web, over HTTP/1.1
+
+def web_frame(flag, data):
+    return bytes([flag]) + len(data).to_bytes(4, "big") + data
+
+
+def web_call(p, server, path, body, content_type):
+    args = ["-sS", "-i", "--suppress-connect-headers", "--http1.1", "--proxy", p.url, "--cacert", p.ca_path, "-H", f"content-type: {content_type}", "--data-binary", "@-",
+            f"https://origin.test:{server.port}{path}"]
+    return run([need("curl"), *args], 30, input=body).stdout
+
+
+@pytest.mark.parametrize("content_type", ["application/grpc-web+proto", "application/grpc-web-text"])
+def test_grpc_web(proxy, origin, content_type):
+    code = base64.b64encode if content_type.endswith("text") else bytes
+    answer = code(web_frame(0, b"answer")) + code(web_frame(128, b"grpc-status:0\r\ngrpc-message:fine\r\n"))
+    server = origin(tls=True, routes={"/test.Echo/Web": lambda wire, _: wire.send(reply(body=answer, fields=[("Content-Type", content_type)]))})
+    p = proxy(extra_modules=[GRPC])
+    got = web_call(p, server, "/test.Echo/Web", code(web_frame(0, b"ask")), content_type)
+    assert got.endswith(answer)
+    end = p.wait_event("grpc_response_trailers", grpc_method="Web")
+    assert (end.at("grpc_status"), end.at("grpc_message"), end.at("names")) == ("0", "fine", "grpc-status,grpc-message")
+    events = [e for e in p.events() if e.kind.startswith("grpc_")]
+    assert told(events) == ["request_headers", ("up", 3), "response_headers", ("down", 6), "response_trailers"]
+    assert {e["protocol"] for e in events} == {"http1"}
+
+
+def test_a_blocked_web_call(proxy, origin):
+    server = origin(tls=True)
+    p = proxy(policy={"rules": [{"id": "no", "action": "block", "grpc_method": "Web"}]})
+    got = web_call(p, server, "/test.Echo/Web", web_frame(0, b"ask"), "application/grpc-web+proto").decode()
+    head, _, body = got.partition("\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:])
+    assert head.startswith("HTTP/1.1 200 OK\r\n") and body == ""
+    assert (fields["grpc-status"], fields["grpc-message"], fields["content-type"]) == ("7", "blocked by policy", "application/grpc-web")
+    assert fields["proxy-status"] == "soth-mitm; error=http_request_denied" and server.requests == []

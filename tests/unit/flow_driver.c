@@ -327,7 +327,7 @@ static void run(struct driver *d, const struct effects *fx)
 /* It has ended, and waits for its streams to do so. */
 static bool closing_with_streams(const struct driver *d)
 {
-    return d->flow->closing;
+    return d->flow->closing && d->flow->children;
 }
 
 static bool hears(struct driver *d, enum side side)
@@ -342,7 +342,7 @@ static void check_state(struct driver *d)
             (unsigned long long)d->received);
     if (!d->flow || d->closed)
         return;
-    if (d->kin_count && closing_with_streams(d))
+    if (closing_with_streams(d))
         return;
     promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
     promise(d, !flow_waits(d->flow) || (!flow_wants(d->flow, SIDE_CLIENT) && !flow_wants(d->flow, SIDE_ORIGIN)), "it waits and reads");
@@ -415,7 +415,11 @@ static bool step_kin(struct driver *d, unsigned which, struct input input)
     struct driver_kin *kin = &d->kin[which];
     struct buffer out[2] = {{0}, {0}};
     struct effects fx = {.out = {&out[0], &out[1]}};
+    if (d->inside)
+        d->inside(true);
     flow_step(kin->flow, &input, &fx);
+    if (d->inside)
+        d->inside(false);
     take_events(d);
     run_kin(d, kin, &fx);
     buffer_fini(&out[0]);
@@ -521,7 +525,11 @@ static bool step_main(struct driver *d, struct input input)
         return false;
     if (d->on_input)
         d->on_input(d->on_input_arg, d, &input);
+    if (d->inside)
+        d->inside(true);
     flow_step(d->flow, &input, &fx);
+    if (d->inside)
+        d->inside(false);
     take_events(d);
     run(d, &fx);
     flow_congested(d->flow, SIDE_CLIENT, d->blocked[SIDE_CLIENT]);

@@ -66,6 +66,7 @@ struct driver {
     uint64_t received, sent; /* wire bytes of both sides */
     void (*on_input)(void *arg, const struct driver *driver, const struct input *input); /* sees every input first; may be NULL */
     void *on_input_arg;
+    void (*inside)(bool begins); /* a flow's step begins, has ended; may be NULL */
     char cleared[TARGET_MAX_HOST + 8]; /* host:port that the policy let through last, "" = none */
     uint64_t pause;                    /* the number of the last one */
     bool refused;                      /* it blocked the last request that it was asked about */

@@ -160,7 +160,7 @@ static void take(struct play *play, const uint8_t *p, size_t n)
     uint8_t *exact = malloc(n ? n : 1);
     size_t at = 0;
     assert_non_null(exact);
-    memcpy(exact, p, n);
+    memcpy(exact, p ? p : (const uint8_t *)"", n);
     while (!play->over) {
         ssize_t used = h2_take(play->h2, exact + at, n - at, play->now_ns, &event);
         if (used < 0) {
