@@ -10,7 +10,6 @@ import subprocess
 from dataclasses import dataclass, replace
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.path.join("tests", "bench", "micro", "modules")
 FEW, MANY = 2000, 42000  # the difference is free of what start and end cost
 
 
@@ -33,7 +32,7 @@ PARTS = [
 STORM_RATE = 1_000_000
 
 
-def build(bench):
+def build(bench, name="modules"):
     """-O2, without sanitizers, in the bench's own directory."""
     folder = os.path.join(bench.dir, "host")
     os.makedirs(folder, exist_ok=True)
@@ -43,8 +42,9 @@ def build(bench):
         words = subprocess.run([os.path.join(ROOT, "scripts", "setup"), "--print-configure"], check=True, text=True,
                                stdout=subprocess.PIPE).stdout.split()
         subprocess.run([os.path.join(ROOT, "configure"), "-q", *words, "CFLAGS=-O2 -g"], cwd=folder, check=True)
-    subprocess.run(["make", "-s", f"-j{os.cpu_count()}", PROGRAM], cwd=folder, check=True)
-    return os.path.join(folder, PROGRAM)
+    program = os.path.join("tests", "bench", "micro", name)
+    subprocess.run(["make", "-s", f"-j{os.cpu_count()}", program], cwd=folder, check=True)
+    return os.path.join(folder, program)
 
 
 def instructions(bench, program, part, n):
