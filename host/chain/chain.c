@@ -85,6 +85,14 @@ static enum chain_result ask_one(struct chain **chain, const struct chain_env *e
     return result;
 }
 
+void way_seen(struct way *way)
+{
+    way->seen = way->count;
+    while (way->seen > 0 && way->line[way->seen - 1]->gone)
+        way->seen--;
+    way->seen -= way->seen > 0;
+}
+
 /* The order in a direction: TRANSFORMs before TAPs, then by stage; within a stage responses see them the other way round. */
 static void line_up(struct chain *chain, unsigned direction)
 {
@@ -102,6 +110,7 @@ static void line_up(struct chain *chain, unsigned direction)
         if (rank < 3)
             way->transforms = way->count;
     }
+    way_seen(way);
     way->gate.on = false;
     for (unsigned i = way->transforms; i < way->count; i++)
         way->gate.on = way->gate.on || gate_applies(chain, way->line[i]);

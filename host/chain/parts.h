@@ -76,6 +76,7 @@ struct gate {
 struct way {
     struct place **line;
     unsigned count, transforms;
+    unsigned seen;    /* the first of the line whose output nobody looks at: the last one that is still there */
     uint64_t relayed; /* bytes that came out of the TRANSFORMs, when the gate is on */
     bool end;         /* was given */
     bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
@@ -196,6 +197,7 @@ void wait_end(struct chain *chain, struct place *place, struct lane *lane);
 /* chain.c */
 struct chain *chain_make(struct chain **chain, const struct chain_env *env, struct soth_flow *flow);
 void place_leave(struct chain *chain, struct place *place, bool complete);
+void way_seen(struct way *way); /* somebody has come or gone */
 void place_count(struct place *place);
 
 #endif

@@ -40,15 +40,6 @@ static enum chain_result pass_on(struct run *run, unsigned i, const struct curso
     return result;
 }
 
-/* Does nobody see what the i-th makes? */
-static inline bool is_blind(const struct way *way, unsigned i)
-{
-    while (++i < way->count)
-        if (!way->line[i]->gone)
-            return false;
-    return true;
-}
-
 /* The i-th has gone. If it decoded for those behind it and could not go on, the bytes that follow would mean nothing to them. */
 static enum chain_result leave_undecoded(struct run *run, unsigned i)
 {
@@ -66,7 +57,7 @@ static inline __attribute__((always_inline)) int call_once(struct run *run, unsi
                                                            const uint8_t *p, size_t n, bool end)
 {
     struct cursor *c = call->cursor;
-    bool blind = is_blind(run->way, i);
+    bool blind = i >= run->way->seen;
     cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0) | (blind ? SOTH_CUR_UNSEEN : 0));
     c->blind = blind;
     c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
