@@ -140,7 +140,7 @@ static unsigned found(const struct soth_module *module, const char *text, unsign
     return faults;
 }
 
-static bool crashes(const struct soth_module *module, const char *text)
+static bool crashes_in(const struct soth_module *module, const char *text, unsigned leave_out)
 {
     pid_t child = fork();
     if (child == 0) {
@@ -148,12 +148,17 @@ static bool crashes(const struct soth_module *module, const char *text)
         setrlimit(RLIMIT_CORE, &none);
         signal(SIGSEGV, SIG_DFL);
         signal(SIGBUS, SIG_DFL);
-        found(module, text, 0);
+        found(module, text, leave_out);
         _exit(0);
     }
     int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
     return WIFSIGNALED(status);
+}
+
+static bool crashes(const struct soth_module *module, const char *text)
+{
+    return crashes_in(module, text, 0);
 }
 
 static int by_piece(void *self, struct soth_flow *flow, struct soth_cursor *cur)
@@ -380,6 +385,47 @@ static int leaks(void *self, struct soth_flow *flow)
     return SOTH_OK;
 }
 #endif
+
+static int frames_all(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_RESPONSE_BODY_CHUNK};
+    return cur->in.n > 0 && api->pass(cur, cur->in.n) > 0 ? api->frame(self, flow, &frame) : SOTH_CONTINUE;
+}
+
+static int composes_too_much(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow, (void)frame, (void)out;
+    return (int)room + 1;
+}
+
+static int composes_beyond(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow, (void)frame;
+    out[room] = 'x';
+    return 1;
+}
+
+static int composes_well(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow;
+    assert_true(frame->kind == SOTH_EV_FRAME_DECISION && room >= 256);
+    memset(out, 'x', room);
+    return (int)room;
+}
+
+static void last_words_are_looked_at(void **state)
+{
+    static const struct soth_module well =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_well);
+    static const struct soth_module beyond =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_beyond);
+    static const struct soth_module much =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_too_much);
+    (void)state;
+    assert_int_equal(found(&well, "abc", ~TESTHOST_BLOCK), 0);
+    assert_true(found(&much, "abc", ~TESTHOST_BLOCK) > 0);
+    assert_true(crashes_in(&beyond, "abc", ~TESTHOST_BLOCK));
+}
 
 static void each_mistake_is_found(void **state)
 {
@@ -793,6 +839,38 @@ static int judges_frames(void *self, struct soth_flow *flow, const struct soth_f
     return SOTH_DECIDED;
 }
 
+static int injected_result;
+static int adds_a_message(void *self, struct soth_flow *flow, const struct soth_frame *frame, struct soth_decision *out)
+{
+    struct soth_frame more = {.size = sizeof more, .direction = frame->direction ^ 1, .kind = SOTH_EV_WS_MESSAGE, .payload = soth_span("more\n")};
+    (void)out;
+    if (soth_span_is(frame->payload, "nowhere"))
+        more.direction = 2;
+    injected_result = api->inject(self, flow, &more);
+    return SOTH_CONTINUE;
+}
+
+static void what_is_injected_is_seen(void **state)
+{
+    static const struct soth_module module = POLICY(.create = keeps_host, .frame = adds_a_message);
+    struct testhost_question q = {.hook = SOTH_HOOK_FRAME};
+    struct soth_decision d;
+    (void)state;
+    q.frame.kind = SOTH_EV_WS_MESSAGE;
+    q.frame.payload = soth_span("hello");
+    struct testhost *host = testhost_new(&module, NULL, NULL);
+    assert_int_equal(testhost_ask(host, &q, &d, NULL), SOTH_CONTINUE);
+    assert_int_equal(injected_result, SOTH_OK);
+    assert_string_equal(testhost_injected(host), "server_to_client ws_message more\\n\n");
+    assert_int_equal(testhost_faults(host), 0);
+    q.frame.payload = soth_span("nowhere");
+    hush(true);
+    testhost_ask(host, &q, &d, NULL);
+    assert_int_equal(testhost_free(host), 1);
+    hush(false);
+    assert_int_equal(injected_result, -SOTH_EINVALID);
+}
+
 static void frames_are_judged(void **state)
 {
     static const struct soth_module module = POLICY(.frame = judges_frames);
@@ -1022,6 +1100,7 @@ int main(void)
         cmocka_unit_test(borrowed_memory_is_gone),
         cmocka_unit_test(state_that_is_shared),
         cmocka_unit_test(each_mistake_is_found),
+        cmocka_unit_test(last_words_are_looked_at),
         cmocka_unit_test(a_decoder_gets_everything),
         cmocka_unit_test(after_a_101),
         cmocka_unit_test(options_are_filled),
@@ -1031,6 +1110,7 @@ int main(void)
         cmocka_unit_test(peeks_are_answered),
         cmocka_unit_test(heads_are_changed),
         cmocka_unit_test(frames_are_judged),
+        cmocka_unit_test(what_is_injected_is_seen),
         cmocka_unit_test(wrong_policies_are_found),
         cmocka_unit_test(signals_go_both_ways),
         cmocka_unit_test(a_right_sink_passes),
