@@ -225,6 +225,38 @@ static int judges_frames(void *self, struct soth_flow *flow, const struct soth_f
     return SOTH_DECIDED;
 }
 
+static int injected_result;
+static int adds_a_message(void *self, struct soth_flow *flow, const struct soth_frame *frame, struct soth_decision *out)
+{
+    struct soth_frame more = {.size = sizeof more, .direction = frame->direction ^ 1, .kind = SOTH_EV_WS_MESSAGE, .payload = soth_span("more\n")};
+    (void)out;
+    if (soth_span_is(frame->payload, "nowhere"))
+        more.direction = 2;
+    injected_result = api->inject(self, flow, &more);
+    return SOTH_CONTINUE;
+}
+
+static void what_is_injected_is_seen(void **state)
+{
+    static const struct soth_module module = POLICY(.create = keeps_host, .frame = adds_a_message);
+    struct testhost_question q = {.hook = SOTH_HOOK_FRAME};
+    struct soth_decision d;
+    (void)state;
+    q.frame.kind = SOTH_EV_WS_MESSAGE;
+    q.frame.payload = soth_span("hello");
+    struct testhost *host = testhost_new(&module, NULL, NULL);
+    assert_int_equal(testhost_ask(host, &q, &d, NULL), SOTH_CONTINUE);
+    assert_int_equal(injected_result, SOTH_OK);
+    assert_string_equal(testhost_injected(host), "server_to_client ws_message more\\n\n");
+    assert_int_equal(testhost_faults(host), 0);
+    q.frame.payload = soth_span("nowhere");
+    hush(true);
+    testhost_ask(host, &q, &d, NULL);
+    assert_int_equal(testhost_free(host), 1);
+    hush(false);
+    assert_int_equal(injected_result, -SOTH_EINVALID);
+}
+
 static void frames_are_judged(void **state)
 {
     static const struct soth_module module = POLICY(.frame = judges_frames);
@@ -316,6 +348,7 @@ int main(void)
         cmocka_unit_test(peeks_are_answered),
         cmocka_unit_test(heads_are_changed),
         cmocka_unit_test(frames_are_judged),
+        cmocka_unit_test(what_is_injected_is_seen),
         cmocka_unit_test(wrong_policies_are_found),
         cmocka_unit_test(signals_go_both_ways),
     };

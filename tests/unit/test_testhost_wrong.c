@@ -37,10 +37,25 @@ static void run_piece(void *arg)
     found(p->module, p->text, 0);
 }
 
+static bool crashes_in(const struct soth_module *module, const char *text, unsigned leave_out)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        signal(SIGSEGV, SIG_DFL);
+        signal(SIGBUS, SIG_DFL);
+        found(module, text, leave_out);
+        _exit(0);
+    }
+    int status = 0;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status);
+}
+
 static bool crashes(const struct soth_module *module, const char *text)
 {
-    struct piece p = {module, text};
-    return rig_crashes(run_piece, &p);
+    return crashes_in(module, text, 0);
 }
 
 static int by_piece(void *self, struct soth_flow *flow, struct soth_cursor *cur)
@@ -260,6 +275,47 @@ static int leaks(void *self, struct soth_flow *flow)
 }
 #endif
 
+static int frames_all(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_RESPONSE_BODY_CHUNK};
+    return cur->in.n > 0 && api->pass(cur, cur->in.n) > 0 ? api->frame(self, flow, &frame) : SOTH_CONTINUE;
+}
+
+static int composes_too_much(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow, (void)frame, (void)out;
+    return (int)room + 1;
+}
+
+static int composes_beyond(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow, (void)frame;
+    out[room] = 'x';
+    return 1;
+}
+
+static int composes_well(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
+{
+    (void)self, (void)flow;
+    assert_true(frame->kind == SOTH_EV_FRAME_DECISION && room >= 256);
+    memset(out, 'x', room);
+    return (int)room;
+}
+
+static void last_words_are_looked_at(void **state)
+{
+    static const struct soth_module well =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_well);
+    static const struct soth_module beyond =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_beyond);
+    static const struct soth_module much =
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_too_much);
+    (void)state;
+    assert_int_equal(found(&well, "abc", ~TESTHOST_BLOCK), 0);
+    assert_true(found(&much, "abc", ~TESTHOST_BLOCK) > 0);
+    assert_true(crashes_in(&beyond, "abc", ~TESTHOST_BLOCK));
+}
+
 static void each_mistake_is_found(void **state)
 {
     static const struct {
@@ -297,6 +353,7 @@ int main(void)
         cmocka_unit_test(borrowed_memory_is_gone),
         cmocka_unit_test(state_that_is_shared),
         cmocka_unit_test(each_mistake_is_found),
+        cmocka_unit_test(last_words_are_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
