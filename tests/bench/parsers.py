@@ -29,7 +29,7 @@ def speed(program, part, megabytes):
 
 def run(bench):
     print("\nparsers: what the parsers of streams do by themselves, one core, no sink")
-    program = micro.build(bench, "parsers")
+    program = micro.build(bench)["parsers"]
     goals, rates, counts = [], {}, {}
     for part in PARTS:
         rates[part.name] = rate = max(speed(program, part, 500) for _ in range(bench.rounds))
