@@ -232,13 +232,13 @@ static int adds_a_message(void *self, struct soth_flow *flow, const struct soth_
     (void)out;
     if (soth_span_is(frame->payload, "nowhere"))
         more.direction = 2;
-    injected_result = api->inject(self, flow, &more);
+    injected_result = rig_api->inject(self, flow, &more);
     return SOTH_CONTINUE;
 }
 
 static void what_is_injected_is_seen(void **state)
 {
-    static const struct soth_module module = POLICY(.create = keeps_host, .frame = adds_a_message);
+    static const struct soth_module module = POLICY(.create = rig_keeps_host, .frame = adds_a_message);
     struct testhost_question q = {.hook = SOTH_HOOK_FRAME};
     struct soth_decision d;
     (void)state;
@@ -250,10 +250,10 @@ static void what_is_injected_is_seen(void **state)
     assert_string_equal(testhost_injected(host), "server_to_client ws_message more\\n\n");
     assert_int_equal(testhost_faults(host), 0);
     q.frame.payload = soth_span("nowhere");
-    hush(true);
+    rig_hush(true);
     testhost_ask(host, &q, &d, NULL);
     assert_int_equal(testhost_free(host), 1);
-    hush(false);
+    rig_hush(false);
     assert_int_equal(injected_result, -SOTH_EINVALID);
 }
 

@@ -278,7 +278,7 @@ static int leaks(void *self, struct soth_flow *flow)
 static int frames_all(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_RESPONSE_BODY_CHUNK};
-    return cur->in.n > 0 && api->pass(cur, cur->in.n) > 0 ? api->frame(self, flow, &frame) : SOTH_CONTINUE;
+    return cur->in.n > 0 && rig_api->pass(cur, cur->in.n) > 0 ? rig_api->frame(self, flow, &frame) : SOTH_CONTINUE;
 }
 
 static int composes_too_much(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
@@ -305,11 +305,11 @@ static int composes_well(void *self, struct soth_flow *flow, const struct soth_f
 static void last_words_are_looked_at(void **state)
 {
     static const struct soth_module well =
-        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_well);
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = frames_all, .compose = composes_well);
     static const struct soth_module beyond =
-        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_beyond);
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = frames_all, .compose = composes_beyond);
     static const struct soth_module much =
-        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = keeps_host, .data = frames_all, .compose = composes_too_much);
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = frames_all, .compose = composes_too_much);
     (void)state;
     assert_int_equal(found(&well, "abc", ~TESTHOST_BLOCK), 0);
     assert_true(found(&much, "abc", ~TESTHOST_BLOCK) > 0);
