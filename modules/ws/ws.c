@@ -275,6 +275,6 @@ static void ws_close(void *self, struct soth_flow *flow, uint32_t complete)
     talk_fini(&c->talk);
 }
 
-SOTH_DECODER_MODULE(ws, "1.0", "MPL-2.0", .doc = "frames, messages and turns of WebSockets", .options = options, .self_size = sizeof(struct ws),
+SOTH_DECODER_MODULE(ws, "0.1.0", "MPL-2.0", .doc = "frames, messages and turns of WebSockets", .options = options, .self_size = sizeof(struct ws),
                     .state_size = sizeof(struct conversation), .create = ws_create, .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME, .match = ws_match,
                     .open = ws_open, .data = ws_data, .on_timer = ws_timer, .close = ws_close, .compose = judge_compose);

@@ -10,7 +10,9 @@ from websockets.sync.server import serve
 from harness.autobahn import Comparison, FuzzingServer, cases, fuzz_server
 from harness.timing import scaled
 
-WS = {"module": "ws"}
+# Every frame and message is an event, but only the console's: hundreds of thousands of lines would take longer to judge than to make.
+WATCHING = {"extra_modules": [{"module": "ws"}, {"module": "sink_console", "events": ["stream"], "config": {"color": "never"}}],
+            "sink_top": {"events": ["connect", "http", "decoder", "system", "ws_opened", "ws_closed"]}}
 
 
 def echo(socket):
@@ -33,8 +35,9 @@ def echo_server():
 
 @pytest.mark.slow
 def test_the_fuzzing_client(proxy, tmp_path, echo_server, record_property):
-    p = proxy(extra_modules=[WS], listen=[{"addr": "127.0.0.1", "port": 0, "mode": "reverse"}],
+    p = proxy(**WATCHING, listen=[{"addr": "127.0.0.1", "port": 0, "mode": "reverse"}],
               reverse_upstream={"host": "127.0.0.1", "port": echo_server, "tls": False})
+    p.checks["complete"] = False
     both = Comparison(lambda wanted: fuzz_server(tmp_path, f"ws://127.0.0.1:{echo_server}", wanted),
                       lambda wanted: fuzz_server(tmp_path, f"ws://127.0.0.1:{p.port}", wanted), cases())
     record_property("row", ("Autobahn", f"fuzzing client, {both}"))
@@ -64,7 +67,8 @@ def walk(url, agent, proxy):
 
 @pytest.mark.slow
 def test_the_fuzzing_server(proxy, tmp_path, record_property):
-    p = proxy(extra_modules=[WS])
+    p = proxy(**WATCHING)
+    p.checks["complete"] = False
 
     def asked(proxy):
         def ask(wanted):

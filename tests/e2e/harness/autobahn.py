@@ -53,19 +53,38 @@ class FuzzingServer:
     """Runs its cases against clients that come; each agent by its own name."""
 
     def __init__(self, folder, wanted):
-        folder = pathlib.Path(tempfile.mkdtemp(dir=folder))
-        self.folder, self.port = folder, free_port()
-        spec = {"url": f"ws://127.0.0.1:{self.port}", "outdir": str(folder), "cases": wanted, "exclude-cases": [], "exclude-agent-cases": {}}
-        (folder / "server.json").write_text(json.dumps(spec))
-        with open(folder / "output", "wb") as output:
-            self.process = subprocess.Popen([str(wstest()), "-m", "fuzzingserver", "-s", str(folder / "server.json"), "-u", "0"], cwd=folder,
-                                            stdout=output, stderr=output)
-        until(self._listens, 30, "the fuzzing server")
+        for _ in range(5):  # somebody else may be quicker with a port that was free
+            self.folder = pathlib.Path(tempfile.mkdtemp(dir=folder))
+            self._start(free_port(), wanted)
+            if until(self._settled, 60, "the fuzzing server") == "listens":
+                return
+        raise AssertionError(f"the fuzzing server does not start: {self._said()[-500:]}")
+
+    def _start(self, port, wanted):
+        self.port = port
+        spec = {"url": f"ws://127.0.0.1:{port}", "outdir": str(self.folder), "cases": wanted, "exclude-cases": [], "exclude-agent-cases": {}}
+        (self.folder / "server.json").write_text(json.dumps(spec))
+        with open(self.folder / "output", "wb") as output:
+            self.process = subprocess.Popen([str(wstest()), "-m", "fuzzingserver", "-s", str(self.folder / "server.json"), "-u", "0"],
+                                            cwd=self.folder, stdout=output, stderr=output)
+
+    def _said(self):
+        return (self.folder / "output").read_text(errors="replace")
+
+    def _settled(self):
+        """It ends when it cannot have its port, some moments after it has said what it will do."""
+        if self.process.poll() is not None:
+            return "ended"
+        return "listens" if "Ok, will run" in self._said() and self._listens() else None
 
     def _listens(self):
+        """Is the port its own? Its socket stands in its table of descriptors."""
+        wanted = f"0100007F:{self.port:04X}", f"00000000:{self.port:04X}"
+        inodes = {line.split()[9] for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+                  if line.split()[1] in wanted and line.split()[3] == "0A"}
+        links = pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return True
+            return any(os.readlink(link) in {f"socket:[{inode}]" for inode in inodes} for link in links)
         except OSError:
             return False
 
