@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/onboarding.h"
 #include "host/flow/stream.h"
 #include "host/http/grpc.h"
 
@@ -43,6 +44,8 @@ void exchange_fini(struct exchange *ex)
         free(ex->trailers[i]);
         ex->trailers[i] = NULL;
     }
+    free(ex->masks);
+    ex->masks = NULL;
     exchange_drop_outgoing(ex);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);
@@ -79,6 +82,17 @@ void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal
                  ex->expects || why->retry_after;
     answer_write(flow, fx, why, ex->client_minor, ex->head_method, close);
     finish_answer(flow, fx, why, close);
+}
+
+void exchange_reply(struct flow *flow, struct effects *fx, struct reply *reply)
+{
+    const struct refusal nothing = {.code = CLOSE_NONE};
+    struct exchange *ex = &flow->exchange;
+    reply->close = ex->close_client || flow->draining || exchange_is_last(flow) || ex->expects;
+    reply->head_only = ex->head_method;
+    reply->client_minor = ex->client_minor;
+    talk_reply(flow, fx, reply);
+    finish_answer(flow, fx, &nothing, reply->close);
 }
 
 void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault)
@@ -240,6 +254,10 @@ static void remember(struct flow *flow, const struct message *msg, const struct 
 static void request_go(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
     struct exchange *ex = &flow->exchange;
+    if (onboarding_target(flow)) {
+        onboarding_answer(flow, fx, msg, head->origin_form);
+        return;
+    }
     bool upstream = flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM;
     /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
     if (upstream || (!msg->host.p && !head->host.p))

@@ -152,15 +152,22 @@ void flow_deliver_held(struct flow *flow, struct effects *fx)
     }
 }
 
-static void wait_over(struct flow *flow, struct effects *fx)
+void flow_stop_waiting(struct flow *flow)
 {
-    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
     flow->go_on = NULL;
     flow->reading = flow->read_then;
     flow->deadline_ns = flow->left_ns ? flow->env->bus->monotonic_ns + flow->left_ns : 0;
+}
+
+static void wait_over(struct flow *flow, struct effects *fx)
+{
+    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
+    flow_stop_waiting(flow);
     go_on(flow, fx);
-    if (!flow->closing && !flow->go_on)
-        flow_deliver_held(flow, fx);
+    if (flow->closing || flow->go_on)
+        return;
+    flow->gone_ns = 0;
+    flow_deliver_held(flow, fx);
 }
 
 static void resumed(struct flow *flow, struct effects *fx, const struct input *in)
@@ -183,12 +190,14 @@ static bool is_due(const struct flow *flow, uint64_t ns)
 
 static void timed_out(struct flow *flow, struct effects *fx)
 {
-    bool chain = is_due(flow, chained_deadline(flow));
+    bool chain = is_due(flow, chained_deadline(flow)), gone = flow->go_on && is_due(flow, flow->gone_ns);
     if (chain)
         chained_timer(flow, fx);
-    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns)))
+    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns) && !gone))
         return;
-    if (flow->go_on) {
+    if (gone) {
+        flow_client_gone(flow, fx);
+    } else if (flow->go_on) {
         flow->ask.pause.state = flow->ask.pause.state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
         wait_over(flow, fx);
     } else if (flow->stage->timer) {
@@ -246,6 +255,20 @@ static void say_goodbye(struct flow *flow, struct effects *fx, enum close_code c
     buffer_clear(&flow->client.frames);
 }
 
+/* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
+static enum close_code close_of_ws(const struct flow *flow, enum close_code code, const char **detail)
+{
+    bool hung_up = code == CLOSE_RELAY_EOF || code == CLOSE_RELAY_ERROR, clean = flow->hooks.over && !flow->hooks.over_why;
+    if ((clean && (hung_up || code == CLOSE_CLIENT_ABORTED)) || (code == CLOSE_RELAY_EOF && !flow->hooks.over)) {
+        *detail = NULL;
+        return CLOSE_WEBSOCKET_COMPLETED;
+    }
+    if (!hung_up && code != CLOSE_MITM_HTTP_ERROR)
+        return code;
+    *detail = *detail && **detail ? *detail : flow->hooks.over_why;
+    return CLOSE_WEBSOCKET_ERROR;
+}
+
 static void close_once(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
@@ -259,6 +282,8 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
         emit_body(flow, SIDE_ORIGIN);
     }
     chained_free(flow, code == CLOSE_RELAY_EOF);
+    if (flow->hooks.protocol == SOTH_PROTO_WS)
+        code = close_of_ws(flow, code, &detail);
     leave_streams(flow, code);
     flow->closing = true;
     flow->go_on = NULL;
@@ -376,6 +401,9 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
     case INPUT_CALLED:
         called(flow, fx);
         break;
+    case INPUT_HUNG_UP:
+        flow_hung_up(flow, fx, in->side, in->error);
+        break;
     case INPUT_DRAIN:
         flow->draining = true;
         if (stage->drain)
@@ -451,9 +479,12 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     uint64_t chain = chained_deadline(flow), windows = flow->client.h2 && !flow->closing ? h2_deadline_ns(flow->client.h2) : 0;
-    if (windows && (windows < flow->deadline_ns || !flow->deadline_ns))
+    uint64_t own = flow->deadline_ns;
+    if (flow->go_on && flow->gone_ns && flow->gone_ns < own)
+        own = flow->gone_ns;
+    if (windows && (windows < own || !own))
         return windows;
-    return chain && (chain < flow->deadline_ns || !flow->deadline_ns) ? chain : flow->deadline_ns;
+    return chain && (chain < own || !own) ? chain : own;
 }
 
 bool flow_wants_room(const struct flow *flow, enum side side)
@@ -482,7 +513,8 @@ bool flow_is_stream(const struct flow *flow)
 bool flow_moved(struct flow *flow, uint64_t when_ns)
 {
     uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
-    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
+    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL ||
+                   flow->phase == PHASE_WS;
     if (flow->go_on || is_due(flow, chained_deadline(flow)) || !silence || until <= flow->env->bus->monotonic_ns)
         return false;
     flow->deadline_ns = until;

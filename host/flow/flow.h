@@ -38,6 +38,7 @@ struct flow_env {
     struct trust *trust;
     struct trust *trust_any; /* verifies nothing: for hosts that an override says so of */
     struct session_tickets *tickets;
+    struct keylog *keylog;   /* NULL = none */
     struct tls_failure_stats *failures;
     struct flow_counters *counters;
     uint8_t *plain; /* scratch for plaintext, plain_size bytes */

@@ -27,6 +27,8 @@ enum input_type {
     INPUT_REUSED,      /* the origin's connection exists: flow_take_origin has given it */
     INPUT_CALLED,      /* flow_take_due named it: its connection or a stream of it has something for it */
     INPUT_RESUMED,     /* pause, arg: a module lets the flow go on */
+    INPUT_HUNG_UP,     /* side, error: while flow_waits the peer ended its side (0), what it sent before may still be unread; or it broke the
+                          connection (errno), of the origin's with nothing left to be read */
     INPUT_DRAIN,       /* finish what you are doing and end */
     INPUT_ABORT        /* end now: shutdown_drain */
 };

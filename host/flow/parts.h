@@ -88,6 +88,7 @@ struct exchange {
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
@@ -154,6 +155,7 @@ struct flow {
     struct ask ask;            /* the question that is open */
     void (*go_on)(struct flow *flow, struct effects *fx); /* NULL, or: a module keeps the flow waiting; this goes on */
     uint64_t left_ns;          /* of the stage's deadline, meanwhile; 0 = none */
+    uint64_t gone_ns;          /* its client has ended its side meanwhile, and counts as gone from then on; 0 = it has not */
     uint8_t step;              /* how far the judgement of the connection has come */
     enum decision judged;      /* what its last finished step said */
     struct target_wish wish;   /* of rewrite hooks, while they run */
@@ -192,6 +194,7 @@ struct flow {
     bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
     bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
     int cache_hit;             /* of the leaf in use */
+    uint8_t staple;            /* enum staple: one of the origin's was refused, and it is tried again without */
     bool heard, asked;         /* since HTTP began on this connection a byte, a request head was read */
     bool decision_due, closing, draining, dialing, client_left, rejected_likely, tls_retry;
     const char *limit;         /* a limit refuses this flow: its name */

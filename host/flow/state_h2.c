@@ -182,10 +182,16 @@ static void h2_secured(struct flow *flow, struct effects *fx, enum side side)
 
 static void h2_tls_failed(struct flow *flow, struct effects *fx, enum side side)
 {
-    if (side != SIDE_ORIGIN || !tls_origin_failed(flow, fx))
+    if (side == SIDE_CLIENT) { /* it refuses us, late */
+        mux_lost(flow, SIDE_CLIENT);
+        tls_client_failed(flow, fx);
+        return;
+    }
+    if (!tls_origin_failed(flow, fx))
         return;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};
+    flow->mux->kind = ORIGIN_UNKNOWN; /* or it was known, and refused us late */
     no_origin(flow, &why);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "host/net/conn_end.h"
 #include "host/net/dial.h"
 #include "host/net/generation.h"
+#include "host/net/hangup.h"
 #include "host/net/spare.h"
 #include "host/net/worker_env.h"
 
@@ -43,6 +45,16 @@ static void timer_adjust(struct conn *conn)
 
 static void dialed(void *arg, const struct dial_result *result);
 
+/* Nobody reads while a module keeps the flow waiting: who leaves meanwhile is seen by other means. */
+static void watch(struct conn *conn, enum side side)
+{
+    struct link *link = &conn->link[side];
+    bool on = flow_waits(conn->flow) && link->fd >= 0 && !link->ended;
+    if (on && !link->watched)
+        hangup_watch(conn->io->hangup, link->fd, conn, side);
+    link->watched = on;
+}
+
 static void reconcile(struct conn *conn)
 {
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
@@ -50,6 +62,7 @@ static void reconcile(struct conn *conn)
         bool on = !link->ended && flow_wants(conn->flow, side) &&
                   (flow_reads_alone(conn->flow) || !link_blocked(&conn->link[other_side(side)])) && buffer_size(&link->pending) < UNREAD_MOST && !conn->io->stopped_reading;
         link_read(link, on);
+        watch(conn, side);
     }
 }
 
@@ -401,6 +414,24 @@ static struct worker_env *has_due(struct worker_io *io)
         if (conn->env->flow.due_first)
             return conn->env;
     return NULL;
+}
+
+/* What it sent before may still be an answer. */
+static bool has_unread(const struct link *link)
+{
+    int n = 0;
+    return ioctl(link->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+void conn_hung_up(void *owner, unsigned side, bool broken)
+{
+    struct conn *conn = owner;
+    struct link *link = &conn->link[side];
+    if (!conn->flow || !link->watched || !flow_waits(conn->flow) || (side == SIDE_ORIGIN && has_unread(link)))
+        return;
+    worker_clock(conn->io);
+    link->ended = link->ended || (broken && side == SIDE_CLIENT);
+    step(conn, (struct input){.type = INPUT_HUNG_UP, .side = (enum side)side, .error = broken ? ECONNRESET : 0});
 }
 
 static unsigned step_all(struct worker_io *io, enum input_type type)

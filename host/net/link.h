@@ -13,6 +13,7 @@
 struct link {
     int fd; /* -1: closed */
     bool reading, writing, ended, shut_after;
+    bool watched;          /* whether its peer hangs up: while a module keeps the flow waiting */
     bool deaf;             /* takes nothing more, may still have something to say */
     int error;             /* with deaf: what its end has to be called */
     struct buffer pending; /* only while the socket takes no more */

@@ -102,7 +102,27 @@ static const char *copy(struct fill *f, const char *p, size_t n)
     return text;
 }
 
-/* "[a, b]", or one value. */
+/* One value of a list, in quotes or not, at *p, without the quotes; *text moves behind it. */
+static size_t value(const char **text, const char **p)
+{
+    char quote = **text;
+    size_t n;
+    if (quote == '"' || quote == '\'') {
+        *p = *text + 1;
+        n = strcspn(*p, (const char[]){quote, 0});
+        *text = *p + n + ((*p)[n] != 0);
+        *text += strcspn(*text, ",]");
+        return n;
+    }
+    *p = *text;
+    n = strcspn(*text, ",]");
+    *text += n;
+    while (n > 0 && (*p)[n - 1] == ' ')
+        n--;
+    return n;
+}
+
+/* "[a, 'b']", or one value. */
 static void strings(struct fill *f, const char *text, struct soth_strings *out)
 {
     size_t most = 1;
@@ -113,12 +133,10 @@ static void strings(struct fill *f, const char *text, struct soth_strings *out)
     out->n = 0;
     while (*text && *text != ']') {
         text += strspn(text, " ");
-        size_t n = strcspn(text, ",]"), end = n;
-        while (end > 0 && text[end - 1] == ' ')
-            end--;
-        if (end > 0)
-            v[out->n++] = copy(f, text, end);
-        text += n;
+        const char *p;
+        size_t n = value(&text, &p);
+        if (n > 0)
+            v[out->n++] = copy(f, p, n);
         text += *text == ',';
     }
     out->v = v;

@@ -49,7 +49,7 @@ static void note_connect(struct driver *d, const struct soth_connect *connect, c
 static bool pauses(struct driver *d, struct soth_flow *flow, struct ask *ask)
 {
     if (ask->pause.state == PAUSE_NONE && d->policy.pauses) {
-        ask->pause = (struct pause){.state = PAUSE_WAITING, .deadline_ns = flow->bus->monotonic_ns + 300 * UINT64_C(1000000)};
+        ask->pause = (struct pause){.state = PAUSE_WAITING, .deadline_ns = flow->bus->monotonic_ns + (d->policy.pause_ms ? d->policy.pause_ms : 300) * UINT64_C(1000000)};
         ask->pause.token.pause = ++flow->pauses;
         d->pause = flow->pauses;
     }
@@ -80,9 +80,10 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
 
 static void forget(void *policy, struct soth_flow *flow, struct ask *ask)
 {
-    (void)policy;
+    struct driver *d = policy;
     (void)flow;
-    ask->hook = 0;
+    d->forgotten += ask->hook != 0;
+    *ask = (struct ask){.hook = 0};
 }
 
 static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
@@ -115,7 +116,7 @@ void driver_init(struct driver *d, struct world *world)
     d->listen = (struct settings_listen){.addr = "127.0.0.1", .cert_path = "", .key_path = ""};
     d->settings = (struct settings){
         .max_http_head_bytes = 4096, .strict_header_mode = 1, .max_concurrent_flows = 10, .upstream_connect_timeout = 1000,
-        .tls_profile = TLS_PROFILE_DEFAULT, .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
+        .tls_profile = TLS_PROFILE_DEFAULT, .upstream_sni_mode = SNI_AUTO, .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
         .resolver_timeout = 1000, .upstream_ca_file = "", .reverse_upstream = {.host = "origin.test", .port = 80},
         .http2_max_header_list_size = 16384, .http2_max_concurrent_streams = 32, .block_response = {403, "blocked: {reason} {rule_id} {host}", "text/plain"},
     };
@@ -669,6 +670,17 @@ bool driver_dial_failed(struct driver *d, enum dial_failure failure, const char 
         return false;
     d->dialing = false;
     return driver_step(d, (struct input){.type = INPUT_DIAL_FAILED, .failure = failure, .detail = detail});
+}
+
+bool driver_hung_up(struct driver *d, enum side side)
+{
+    struct driver_end *end = &d->end[side];
+    if (!d->flow || !flow_waits(d->flow) || !end->open || end->ended || !end->ends)
+        return false;
+    if (side == SIDE_ORIGIN && buffer_size(&end->inbox) > 0)
+        return false;
+    end->ended = side == SIDE_CLIENT && end->error;
+    return driver_step(d, (struct input){.type = INPUT_HUNG_UP, .side = side, .error = end->error});
 }
 
 bool driver_break(struct driver *d, enum side side, int error)

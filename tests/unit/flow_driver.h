@@ -27,6 +27,7 @@ struct driver_end { /* one of the two connections, seen from outside */
 struct driver_policy {
     struct verdict target, request;
     bool pauses;         /* it keeps every question waiting, until driver_resume or for 300 ms, which block */
+    uint64_t pause_ms;   /* for so long instead; 0 = 300 */
     const char *blocked; /* any name that is this one is blocked, whatever `target` says */
 };
 
@@ -69,6 +70,7 @@ struct driver {
     char cleared[TARGET_MAX_HOST + 8]; /* host:port that the policy let through last, "" = none */
     uint64_t pause;                    /* the number of the last one */
     bool refused;                      /* it blocked the last request that it was asked about */
+    unsigned forgotten;                /* questions that were given up */
     char fault[240];
 };
 
@@ -94,6 +96,7 @@ void driver_origin_tls(struct driver *driver, const char *host, const char *alpn
 bool driver_read(struct driver *driver, enum side side, size_t most); /* one read of at most so many bytes, or the end */
 bool driver_dialed(struct driver *driver);
 bool driver_dial_failed(struct driver *driver, enum dial_failure failure, const char *detail);
+bool driver_hung_up(struct driver *driver, enum side side); /* it has hung up, and is not read: a module keeps the flow waiting */
 bool driver_break(struct driver *driver, enum side side, int error); /* a write met this error */
 bool driver_time(struct driver *driver, uint64_t ms); /* passes; the deadline fires when it is due */
 bool driver_deadline(struct driver *driver);          /* time passes until the deadline */

@@ -157,7 +157,8 @@ def check_index(log):
     for row in rows[1:]:
         cells = dict(zip(INDEX, row.split("\t")))
         if int(cells["segment_id"]) not in segments:
-            continue  # an old segment that was removed
+            found.append(f"the index has a row of segment {cells['segment_id']}, which is not there")
+            continue
         counted += 1
         data, at = segments[int(cells["segment_id"])], int(cells["byte_offset"])
         try:
