@@ -57,6 +57,15 @@ void call_close(struct chain *chain, struct place *place, bool complete)
     call_leave(chain->flow);
 }
 
+int call_compose(struct chain *chain, struct place *place, const struct soth_frame *frame, char *out, size_t room)
+{
+    struct call call = {.chain = chain, .place = place, .direction = frame->direction};
+    call_enter(&call, chain->flow, NULL, place->decoder, "compose");
+    int r = place->decoder->module->compose(place->decoder->self, chain->flow, frame, out, room);
+    call_leave(chain->flow);
+    return r;
+}
+
 void call_cancel(struct chain *chain, struct place *place, const struct soth_token *token)
 {
     (void)chain;

@@ -132,6 +132,7 @@ static void switch_protocols(struct chain *chain)
     for (unsigned d = 0; d < 2; d++) {
         struct place **line = chain->ways[d].line;
         buffer_fini(&chain->ways[d].gate.held);
+        buffer_fini(&chain->ways[d].added);
         chain->ways[d] = (struct way){.line = line};
     }
 }
@@ -324,7 +325,9 @@ void chain_free(struct chain *chain, bool complete)
             lane_fini(chain, place, &place->lane[d]);
         free(place);
     }
-    for (unsigned d = 0; d < 2; d++)
+    for (unsigned d = 0; d < 2; d++) {
         buffer_fini(&chain->ways[d].gate.held);
+        buffer_fini(&chain->ways[d].added);
+    }
     free(chain);
 }

@@ -87,9 +87,11 @@ static enum ask_result ask(struct chain *chain, struct lane *lane, const struct 
     struct pause *pause = flow->pause;
     struct question q = {.hook = SOTH_HOOK_FRAME, .frame = frame};
     flow->state = flow->chain = NULL;
+    flow->judged = chain;
     enum ask_result result = chain->env->ask(chain->env->policy, flow, &lane->ask, &q);
     flow->state = state;
     flow->chain = call;
+    flow->judged = NULL;
     flow->pause = pause;
     return result;
 }
@@ -125,6 +127,16 @@ static int hold(struct chain *chain, struct lane *lane, struct cursor *cursor, c
     return cursor->stopped = lane->ask.pause.state == PAUSE_BUSY ? SOTH_BUSY : SOTH_PAUSE;
 }
 
+/* What a module compiled against an older header does not have is zero. */
+static struct soth_frame known_part(const struct soth_frame *frame)
+{
+    struct soth_frame known = {0};
+    size_t n = frame->size ? frame->size : offsetof(struct soth_frame, flags);
+    memcpy(&known, frame, n < sizeof known ? n : sizeof known);
+    known.size = sizeof known;
+    return known;
+}
+
 int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *frame)
 {
     (void)self;
@@ -143,9 +155,10 @@ int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *fra
         return cursor->stopped;
     if (frame_too_long(lane, end))
         return give_up(chain, lane, cursor, "window");
-    struct soth_frame known = *frame;
-    known.size = sizeof known;
+    struct soth_frame known = known_part(frame);
     known.direction = call->direction;
+    if (known.flags & SOTH_FRAME_HOLD)
+        end = lane->judged;
     if (ask(chain, lane, &known) != ASK_DONE)
         return hold(chain, lane, cursor, &known, end);
     if (judged(chain, place, call->direction, end) != CHAIN_GO)

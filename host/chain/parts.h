@@ -82,6 +82,7 @@ struct way {
     bool waiting;
     bool due;         /* somebody has left while nobody was looking: it can go on */
     struct gate gate;
+    struct buffer added; /* by modules, to be relayed */
 };
 
 struct chain {
@@ -159,6 +160,7 @@ int call_open(struct chain *chain, struct place *place);
 int call_trailers(struct chain *chain, struct place *place, const struct soth_message *trailers);
 int call_timer(struct chain *chain, struct place *place);
 void call_close(struct chain *chain, struct place *place, bool complete);
+int call_compose(struct chain *chain, struct place *place, const struct soth_frame *frame, char *out, size_t room);
 void call_cancel(struct chain *chain, struct place *place, const struct soth_token *token);
 
 /* cursor.c */

@@ -49,7 +49,7 @@ static inline bool is_blind(const struct way *way, unsigned i)
     return true;
 }
 
-/* The i-th decoded for those behind it and cannot go on: the bytes that follow would mean nothing to them. */
+/* The i-th has gone. If it decoded for those behind it and could not go on, the bytes that follow would mean nothing to them. */
 static enum chain_result leave_undecoded(struct run *run, unsigned i)
 {
     struct way *way = run->way;
@@ -87,25 +87,25 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
     struct place *place = run->way->line[i];
     struct lane *lane = &place->lane[run->direction];
     for (;;) {
-        if (!touched(c) && !(r < 0 && place->decoder->module->stage == SOTH_STAGE_CONTENT)) /* what it could not decode is for nobody */
+        bool undecodable = r < 0 && place->decoder->module->stage == SOTH_STAGE_CONTENT;
+        if (!touched(c) && !undecodable)
             cursor_pass_all(c);
         lane->in += c->taken;
         lane->out += c->made;
-        enum chain_result result = outcome(run, place, c, r);
+        enum chain_result made = undecodable ? pass_on(run, i, c, false) : CHAIN_GO; /* what it did decode comes before its failure */
+        enum chain_result result = made == CHAIN_BROKEN ? made : outcome(run, place, c, r);
         if (result == CHAIN_BROKEN)
             return result;
         lane->again = result == CHAIN_WAIT || c->room == 0;
         p += c->taken;
         n = c->left;
         lane->ended = end && n == 0 && !lane->again && !place->gone;
-        enum chain_result next = pass_on(run, i, c, lane->ended);
+        enum chain_result next = undecodable ? made : pass_on(run, i, c, lane->ended);
         if (next == CHAIN_BROKEN)
             return next;
         bool work = n > 0 || lane->again || end != lane->ended;
         if (result == CHAIN_WAIT || next == CHAIN_WAIT)
             return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
-        if (place->gone && (n > 0 || !end) && leave_undecoded(run, i) == CHAIN_BROKEN)
-            return CHAIN_BROKEN;
         if (!work || place->gone)
             return work ? tap_feed(run, i, p, n, end) : CHAIN_GO;
         r = call_once(run, i, call, place, lane, p, n, end);
@@ -126,6 +126,8 @@ enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t
             break;
         if (place->gone) {
             lane->todo = false;
+            if (n > 0 && leave_undecoded(run, i) == CHAIN_BROKEN)
+                return CHAIN_BROKEN;
         } else {
             int r = call_once(run, i, &call, place, lane, p, n, end);
             if (r != SOTH_CONTINUE || touched(&c))

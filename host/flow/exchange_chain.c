@@ -84,11 +84,28 @@ static void describe_end(const struct chain_end *end, struct refusal *why)
                 "decoder_stage_failed");
 }
 
+/* Both peers are told in their own protocol that a policy has ended it. */
+static bool say_farewell(struct flow *flow, struct effects *fx)
+{
+    bool any = false;
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN && chain_end(flow->exchange.chain); side++) {
+        struct way_out out = {flow, fx, side};
+        struct relay relay = relay_to(&out);
+        any = chain_farewell(flow->exchange.chain, direction(side), &relay) || any;
+    }
+    return any;
+}
+
 static void broken(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
     struct refusal why;
     describe_end(chain_end(ex->chain), &why);
+    if (is_upgraded(flow) && say_farewell(flow, fx)) {
+        fx->linger = true;
+        flow_close(flow, fx, why.code, why.detail);
+        return;
+    }
     if (is_upgraded(flow) || ex->response != PART_HEAD) {
         flow_cut(flow, fx, why.code, why.detail);
         return;
@@ -96,6 +113,16 @@ static void broken(struct flow *flow, struct effects *fx)
     chained_free(flow, false);
     leg_reset_origin(flow, fx);
     exchange_answer(flow, fx, &why);
+}
+
+/* What a policy has added, to either side. */
+static void put_added(struct flow *flow, struct effects *fx)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
+        struct way_out out = {flow, fx, side};
+        struct relay relay = relay_to(&out);
+        chain_added(flow->exchange.chain, direction(side), &relay);
+    }
 }
 
 /* true: the direction goes on. */
@@ -106,6 +133,8 @@ static bool settle(struct flow *flow, struct effects *fx, enum side side, enum c
     ex->full[side] = result == CHAIN_FULL;
     if (ex->stuck[side] && !flow->strand[side])
         flow_read(flow, side, false);
+    if (flow->env->chains->gated && ex->chain)
+        put_added(flow, fx);
     if (result == CHAIN_BROKEN)
         broken(flow, fx);
     return result == CHAIN_GO;

@@ -255,6 +255,20 @@ static void say_goodbye(struct flow *flow, struct effects *fx, enum close_code c
     buffer_clear(&flow->client.frames);
 }
 
+/* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
+static enum close_code close_of_ws(const struct flow *flow, enum close_code code, const char **detail)
+{
+    bool hung_up = code == CLOSE_RELAY_EOF || code == CLOSE_RELAY_ERROR, clean = flow->hooks.over && !flow->hooks.over_why;
+    if ((clean && (hung_up || code == CLOSE_CLIENT_ABORTED)) || (code == CLOSE_RELAY_EOF && !flow->hooks.over)) {
+        *detail = NULL;
+        return CLOSE_WEBSOCKET_COMPLETED;
+    }
+    if (!hung_up && code != CLOSE_MITM_HTTP_ERROR)
+        return code;
+    *detail = *detail && **detail ? *detail : flow->hooks.over_why;
+    return CLOSE_WEBSOCKET_ERROR;
+}
+
 static void close_once(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
@@ -268,6 +282,8 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
         emit_body(flow, SIDE_ORIGIN);
     }
     chained_free(flow, code == CLOSE_RELAY_EOF);
+    if (flow->hooks.protocol == SOTH_PROTO_WS)
+        code = close_of_ws(flow, code, &detail);
     leave_streams(flow, code);
     flow->closing = true;
     flow->go_on = NULL;
@@ -289,7 +305,9 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
         return;
     say_goodbye(flow, fx, code);
     fx->flush_origin = flow->exchange.request == PART_DONE;
-    leg_finish(flow, fx, SIDE_ORIGIN);
+    fx->spare_origin = code == CLOSE_MITM_HTTP_COMPLETED && stream_leaves_origin(flow);
+    if (!fx->spare_origin)
+        leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
 }
@@ -359,6 +377,10 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         flow->origin.open = true;
         if (stage->dialed)
             stage->dialed(flow, fx);
+        break;
+    case INPUT_REUSED:
+        flow->dialing = false;
+        exchange_origin_ready(flow, fx);
         break;
     case INPUT_DIAL_FAILED:
         flow->dialing = false;
@@ -491,7 +513,8 @@ bool flow_is_stream(const struct flow *flow)
 bool flow_moved(struct flow *flow, uint64_t when_ns)
 {
     uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
-    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL;
+    bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL ||
+                   flow->phase == PHASE_WS;
     if (flow->go_on || is_due(flow, chained_deadline(flow)) || !silence || until <= flow->env->bus->monotonic_ns)
         return false;
     flow->deadline_ns = until;

@@ -36,6 +36,9 @@ struct soth_flow {
     struct target_wish *wish;    /* NULL: the target may not be changed */
     void *state;                 /* of the running decoder, for this exchange */
     void *chain;                 /* the running decoder's place (chain/) */
+    void *judged;                /* the chain whose frame is being judged; NULL: none is */
+    bool over;                   /* a decoder has told how the stream ended: */
+    const char *over_why;        /* NULL = as its protocol wants it */
     uint64_t exchange_no;        /* 0 = none */
     uint16_t protocol;           /* of the exchange's stream, as a decoder has told (SOTH_PROTO_SSE, ...); 0 = nobody has */
     /* Emits as the flow: counts an illegal transition, adds exchange_no. */

@@ -81,12 +81,14 @@ struct exchange {
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
+    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
     enum framing request_framing;
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
@@ -135,6 +137,7 @@ struct mux {
     bool wants_origin;       /* a stream waits for a connection that nobody has begun to make */
     bool failed;             /* it could not be made: those who wait are answered with `refusal` */
     bool parting;            /* the client was told that no further streams are taken */
+    bool dismissed;          /* it has said that it opens none */
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;
@@ -191,6 +194,7 @@ struct flow {
     bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
     bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
     int cache_hit;             /* of the leaf in use */
+    uint8_t staple;            /* enum staple: one of the origin's was refused, and it is tried again without */
     bool heard, asked;         /* since HTTP began on this connection a byte, a request head was read */
     bool decision_due, closing, draining, dialing, client_left, rejected_likely, tls_retry;
     const char *limit;         /* a limit refuses this flow: its name */

@@ -2,25 +2,46 @@
 /* See payload.h. */
 #include "host/flow/payload.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/flow/stage.h"
+#include "host/http/mask.h"
 #include "host/http/redact.h"
 
 #define PIECE_MOST 16384u /* of an event: fits into the smallest queue that can be configured */
 
+/* A piece as it may be seen: keys of redact_keys have no values. false: nothing of it, for want of memory. */
+static bool masked(struct flow *flow, enum side side, struct soth_span *piece, char copy[PIECE_MOST])
+{
+    const struct soth_strings *keys = &flow->env->settings->redact_keys;
+    struct exchange *ex = &flow->exchange;
+    if (keys->n == 0)
+        return true;
+    if (!ex->masks && !(ex->masks = calloc(2, sizeof *ex->masks)))
+        return false;
+    memcpy(copy, piece->p, piece->n);
+    mask_values(&ex->masks[side], keys, copy, piece->n);
+    piece->p = copy;
+    return true;
+}
+
 static void capture(struct flow *flow, enum side side, struct soth_span data)
 {
+    char copy[PIECE_MOST];
     uint64_t wanted = flow->env->bus->payload;
     struct exchange *ex = &flow->exchange;
     uint64_t *chunk = side == SIDE_CLIENT ? &ex->request_chunk : &ex->response_chunk;
     uint64_t *offset = side == SIDE_CLIENT ? &ex->request_offset : &ex->response_offset;
     while (data.n > 0 && *offset + *chunk < wanted) {
         struct soth_span piece = {data.p, data.n < PIECE_MOST ? data.n : PIECE_MOST};
+        size_t n = piece.n;
         emit_body(flow, side); /* what came before nobody wanted to see */
+        if (!masked(flow, side, &piece, copy))
+            break;
         emit_body_payload(flow, side, piece);
-        data.p += piece.n;
-        data.n -= piece.n;
+        data.p += n;
+        data.n -= n;
     }
     *chunk += data.n;
 }
@@ -32,6 +53,13 @@ void payload_capture(struct flow *flow, struct effects *fx, enum side side, stru
         chained_data(flow, fx, side, data);
     if (!flow->closing && flow->exchange_no == exchange_no)
         capture(flow, side, data);
+}
+
+void payload_mask(const struct flow *flow, char *p, size_t n)
+{
+    struct mask mask = {.where = 0};
+    if (flow->env->settings->redact_keys.n > 0)
+        mask_values(&mask, &flow->env->settings->redact_keys, p, n);
 }
 
 static struct soth_span span_of(const struct buffer *b)
@@ -62,6 +90,8 @@ void payload_head(const struct flow *flow, unsigned kind, const struct message *
         redact_fields(&text->all_fields, msg, more, true);
     if (query)
         redact_userinfo(&text->query, (struct soth_span){query + 1, target.n - (size_t)(query + 1 - target.p)});
+    if (query && !text->query.failed)
+        payload_mask(flow, (char *)buffer_data(&text->query), buffer_size(&text->query));
     attrs[0] = head_attr("headers", &text->fields, SOTH_ATTR_PAYLOAD);
     attrs[1] = head_attr("headers", &text->all_fields, SOTH_ATTR_FULL);
     attrs[2] = head_attr("query", &text->query, SOTH_ATTR_FULL);

@@ -27,6 +27,9 @@ static inline void payload_body(struct flow *flow, struct effects *fx, enum side
         chained_data(flow, fx, side, data);
 }
 
+/* Overwrites the values of redact_keys in a text that is complete. */
+void payload_mask(const struct flow *flow, char *p, size_t n);
+
 /* Text that the attributes of one event point to, until the event is emitted. */
 struct payload_head {
     struct buffer target, query, fields, all_fields;

@@ -142,6 +142,8 @@ void tunnel_begin(struct flow *flow, struct effects *fx);
 void tls_origin_begin(struct flow *flow, struct effects *fx);
 void tls_client_begin(struct flow *flow, struct effects *fx);
 void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS on the dialled connection */
+struct soth_span tls_origin_sni(const struct flow *flow);          /* the name that the origin is told */
+bool tls_sni_lacks(const struct flow *flow, struct refusal *why);  /* true: it must be told one and there is none */
 void tls_origin_secured(struct flow *flow);                       /* reports success */
 /* false: another connection is being dialled, without the session that failed */
 bool tls_origin_failed(struct flow *flow, struct effects *fx);

@@ -223,6 +223,8 @@ void upgraded_begin(struct flow *flow, struct effects *fx)
     struct buffer held = flow->held;
     flow->held = (struct buffer){0};
     stage_enter(flow, &stage_upgraded, flow->env->settings->idle_timeout);
+    if (flow->hooks.protocol == SOTH_PROTO_WS)
+        flow->phase = PHASE_WS;
     flow_read(flow, SIDE_CLIENT, true);
     flow_read(flow, SIDE_ORIGIN, true);
     if (buffer_size(&held) > 0)

@@ -13,6 +13,8 @@ void *api_flow_state(struct soth_flow *flow);
 int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
 int api_wanted(const struct soth_flow *flow, uint32_t kind);
 void api_protocol(struct soth_flow *flow, uint32_t protocol);
+uint64_t api_unix_ms(const struct soth_flow *flow);
+void api_ended(struct soth_flow *flow, const char *why);
 struct soth_span api_hdr_get(struct soth_flow *flow, const char *name, uint32_t nth);
 int api_hdr_set(struct soth_flow *flow, const char *name, struct soth_span value);
 int api_hdr_add(struct soth_flow *flow, const char *name, struct soth_span value);

@@ -89,6 +89,17 @@ void api_protocol(struct soth_flow *flow, uint32_t protocol)
         flow->protocol = (uint16_t)protocol;
 }
 
+uint64_t api_unix_ms(const struct soth_flow *flow)
+{
+    return flow->bus->unix_ms;
+}
+
+void api_ended(struct soth_flow *flow, const char *why)
+{
+    flow->over = true;
+    flow->over_why = why;
+}
+
 /* ---- the head at hand ---- */
 
 static const struct message *current(const struct soth_flow *flow)

@@ -191,6 +191,23 @@ static int trial_setting(void *self, const char *key, uint64_t *value)
     return -SOTH_ENOENT;
 }
 
+static uint64_t trial_unix_ms(const struct soth_flow *flow)
+{
+    (void)flow;
+    return 0;
+}
+
+static void trial_ended(struct soth_flow *flow, const char *why)
+{
+    (void)flow, (void)why;
+}
+
+static int trial_inject(void *self, struct soth_flow *flow, const struct soth_frame *frame)
+{
+    (void)self, (void)flow, (void)frame;
+    return -SOTH_EUNSUPPORTED;
+}
+
 const struct soth_host trial_host = {
     .size = sizeof trial_host, .abi_minor = SOTH_ABI_MINOR,
     .log = trial_log, .cfg_err = trial_cfg_err, .monotonic_ns = trial_monotonic_ns, .name = trial_name,
@@ -201,4 +218,5 @@ const struct soth_host trial_host = {
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
+    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject,
 };

@@ -40,7 +40,7 @@ struct console {
 static const struct soth_opt options[] = {
     SOTH_OPT_ENUM(struct console, color, "auto|always|never", "auto", "auto: when standard output is a terminal"),
     SOTH_OPT_ENUM(struct console, flow, "all|errors", "all", "errors: only what failed or was refused"),
-    SOTH_OPT_BOOL(struct console, streams, "true", "a line for each server-sent event and record, too"),
+    SOTH_OPT_BOOL(struct console, streams, "true", "a line for each server-sent event, record and WebSocket message, too"),
     SOTH_OPT_END,
 };
 
@@ -357,6 +357,23 @@ static void of_stream(struct console *self, const struct soth_event *e)
            *name ? " " : "", name, size, find(e, "partial") ? " partial" : "", where);
 }
 
+/* "  ws_message #3 > text 120B origin.test/chat" */
+static void of_websocket(struct console *self, const struct soth_event *e)
+{
+    const struct exchange *x = recall(self, e->flow_id);
+    char size[16], opcode[16], way[24], violation[40], where[700] = "";
+    if (!self->streams || self->flow == FLOW_ERRORS)
+        return;
+    if (x)
+        url(where, sizeof where, x);
+    text_bytes(size, number(e, find(e, "inflated_len") ? "inflated_len" : "payload_len"));
+    copy_attr(opcode, sizeof opcode, e, "opcode_label");
+    copy_attr(way, sizeof way, e, "direction");
+    copy_attr(violation, sizeof violation, e, "violation");
+    printf("  %sws_message%s #%llu %c %s %s%s%s %s\n", paint(self, CYAN), plain(self), (unsigned long long)number(e, "message_no"),
+           *way == 'c' ? '>' : '<', opcode, size, *violation ? " " : "", violation, where);
+}
+
 static void one(struct console *self, const struct soth_event *e)
 {
     static void (*const tell[SOTH_EV_COUNT])(struct console *, const struct soth_event *) = {
@@ -370,6 +387,7 @@ static void one(struct console *self, const struct soth_event *e)
         [SOTH_EV_STREAM_CLOSED] = closed,
         [SOTH_EV_SSE_EVENT] = of_stream,
         [SOTH_EV_STREAM_RECORD] = of_stream,
+        [SOTH_EV_WS_MESSAGE] = of_websocket,
     };
     if (e->kind < SOTH_EV_COUNT && tell[e->kind])
         tell[e->kind](self, e);

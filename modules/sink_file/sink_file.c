@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * sink_file: the event log v2. Events become lines in a buffer; the buffer goes to the segment when it is full, when flush_every events
- * are in it or after flush_interval. While the disk takes nothing, nothing is taken from the queue: what that loses is counted there.
+ * are in it or after flush_interval. While the disk takes nothing, nothing is taken from the queue: what that loses is counted there. With
+ * bodies_dir the bodies that its payload setting gives it go to files of their own.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bodies.h"
 #include "line.h"
 #include "segment.h"
 
 #define BUFFER_BYTES 131072
 #define RETRY_MS 500
+#define ATTRS_MOST 64 /* of an event */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
 
 enum fsync_mode { FSYNC_NEVER, FSYNC_INTERVAL, FSYNC_ALWAYS };
@@ -23,15 +26,19 @@ struct sink {
     uint64_t rotate_bytes, rotate_age, keep_bytes, flush_interval, fsync_interval;
     int64_t keep_segments, flush_every;
     uint32_t fsync;
+    struct bodies_options body_options;
+    uint32_t decoded;
 
     const struct soth_host *host;
+    struct bodies *bodies; /* NULL: none are wanted */
+    struct bodies_counts bodies_told;
     struct segment segment;
     struct text lines, rows;
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
     uint8_t index_long;           /* rows of removed segments could not be removed, and that was said */
-    int count_errors;
+    int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted;
 };
 
 static const struct soth_opt options[] = {
@@ -46,6 +53,12 @@ static const struct soth_opt options[] = {
     SOTH_OPT_DURATION(struct sink, flush_interval, "200ms", 1, 86400000, "and after this time at the latest"),
     SOTH_OPT_ENUM(struct sink, fsync, "never|interval|always", "never", "when the disk is told to keep what was written"),
     SOTH_OPT_DURATION(struct sink, fsync_interval, "1s", 10, 3600000, "with fsync: interval"),
+    {"bodies_dir", SOTH_OPT_T_PATH, 0, offsetof(struct sink, body_options.dir), "", 0, 0, NULL, NULL, 0,
+     "a folder for the bodies that `payload` of this sink captures, one file a message; they are then left out of the log"},
+    {"bodies_max_bytes", SOTH_OPT_T_SIZE, 0, offsetof(struct sink, body_options.max_bytes), "1G", 65536, INT64_C(1) << 50, NULL, NULL, 0,
+     "bound of that folder: the oldest bodies go"},
+    {"bodies", SOTH_OPT_T_ENUM, 0, offsetof(struct sink, decoded), "raw", 0, 0, "raw|decoded", NULL, 0,
+     "raw: as they are relayed; decoded: without their content coding"},
     SOTH_OPT_BOOL(struct sink, audit_required, "false", "answer new flows with 503 while the log cannot be written"),
     SOTH_OPT_END,
 };
@@ -66,9 +79,17 @@ static int create(const struct soth_host *host, void *arg)
     struct sink *self = arg;
     const char *what;
     self->host = host;
-    self->count_errors = host->counter(self, "write_errors", NULL, "failed attempts to write the event log");
-    if (segment_open(&self->segment, self->path, self->index, &what) < 0)
+    self->count_errors = host->counter(self, "write_errors", NULL, "failed attempts to write the event log, or bodies");
+    self->count_bodies = host->counter(self, "bodies", NULL, "bodies in files of their own");
+    self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
+    self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
+    self->body_options.decoded = (int)self->decoded;
+    if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
+        return host->cfg_err(self, "bodies_dir", "cannot write to %s: %s", self->body_options.dir, strerror(errno));
+    if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
+        bodies_free(self->bodies);
         return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
+    }
     tell_torn(self);
     self->flushed_ns = self->synced_ns = host->monotonic_ns();
     return SOTH_OK;
@@ -80,6 +101,7 @@ static void destroy(void *arg)
     if (!self->used)
         segment_abandon(&self->segment);
     segment_close(&self->segment);
+    bodies_free(self->bodies);
     free(self->lines.p);
     free(self->rows.p);
 }
@@ -211,8 +233,58 @@ static int rotate(struct sink *self, size_t before)
 
 /* ---- events ---- */
 
+static int is_piece(const struct soth_event *event)
+{
+    return event->kind == SOTH_EV_REQUEST_BODY_CHUNK || event->kind == SOTH_EV_RESPONSE_BODY_CHUNK;
+}
+
+/* The same without the piece of a body, which has a file of its own. */
+static struct soth_event without_payload(const struct soth_event *event, struct soth_attr attrs[ATTRS_MOST])
+{
+    struct soth_event bare = *event;
+    bare.attrs = attrs;
+    bare.attr_count = 0;
+    for (uint32_t i = 0; i < event->attr_count && bare.attr_count < ATTRS_MOST; i++)
+        if (!soth_span_is((struct soth_span){event->attrs[i].name, event->attrs[i].name_len}, "payload"))
+            attrs[bare.attr_count++] = event->attrs[i];
+    return bare;
+}
+
+static void tell(struct sink *self, int metric, uint64_t now, uint64_t *told)
+{
+    if (now > *told)
+        self->host->count(self, metric, now - *told);
+    *told = now;
+}
+
+static void keep_body(struct sink *self, const struct soth_event *event)
+{
+    bodies_event(self->bodies, event);
+    const struct bodies_counts *now = bodies_counts(self->bodies);
+    if (now->errors > self->bodies_told.errors && !self->bodies_told.errors)
+        self->host->log(self, SOTH_LOG_ERROR, "cannot write a body to %s: %s; those at fault are cut", self->body_options.dir, strerror(errno));
+    tell(self, self->count_errors, now->errors, &self->bodies_told.errors);
+    tell(self, self->count_bodies, now->written, &self->bodies_told.written);
+    tell(self, self->count_bodies_cut, now->cut, &self->bodies_told.cut);
+    tell(self, self->count_bodies_evicted, now->evicted, &self->bodies_told.evicted);
+}
+
+static int take_line(struct sink *self, const struct soth_event *event);
+
 /* Not taken means: as if it had never come. */
 static int take(struct sink *self, const struct soth_event *event)
+{
+    struct soth_attr attrs[ATTRS_MOST];
+    if (!self->bodies)
+        return take_line(self, event);
+    struct soth_event bare = is_piece(event) ? without_payload(event, attrs) : *event;
+    int r = take_line(self, &bare);
+    if (r == SOTH_OK)
+        keep_body(self, event);
+    return r;
+}
+
+static int take_line(struct sink *self, const struct soth_event *event)
 {
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, self->host->stream_key(event, buf)};

@@ -294,7 +294,10 @@ struct soth_frame {
     uint32_t attr_count;
     const struct soth_attr *attrs;
     struct soth_span payload;
+    uint32_t flags, reserved; /* SOTH_FRAME_... */
 };
+
+#define SOTH_FRAME_HOLD 1u /* a part of something: judged now, but held until a frame without this is allowed too */
 
 /* soth_decision.overrides, connect hook */
 #define SOTH_OVERRIDE_DISABLE_H2 1u
@@ -322,6 +325,11 @@ struct soth_lesson {
     const char *reason_code; /* tls_learning_reason_code, static; NULL: no opinion */
 };
 
+/* soth_signal.phase: sources may tell of handshakes that begin and succeed, too; these have no reason. */
+#define SOTH_TLS_FAILED 0
+#define SOTH_TLS_STARTED 1
+#define SOTH_TLS_SUCCEEDED 2
+
 /* A TLS failure, seen by the host itself or by a source, for policies with a signal hook. Words as in the event tls_handshake_failed. */
 struct soth_signal {
     uint32_t size;
@@ -332,7 +340,7 @@ struct soth_signal {
     struct soth_span host, client;
     uint32_t alert, port; /* alert UINT32_MAX: none */
     struct soth_span raw_error, identity, detail; /* raw_provider_error, provider_identity, detail */
-    uint32_t verify_code, reserved; /* tls_verify_code, 0: none */
+    uint32_t verify_code, phase; /* tls_verify_code, 0: none; SOTH_TLS_FAILED: policies get nothing else */
     struct soth_lesson *lesson; /* NULL, or for the hook to fill: the first policy with an opinion is told of. Sources leave it */
 };
 
@@ -432,8 +440,8 @@ struct soth_host {
     /* SOTH_PROTO_WS, ...: of what decoders emit from here on in this exchange, and of stream_closed if it is the flow's last one. */
     void (*protocol)(struct soth_flow *flow, uint32_t protocol);
 
-    /* request and response hooks, rewrite; hdr_get in match and open, too: the head's fields, in the order of the message, names compared without case. Framing, connection
-     * and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
+    /* request and response hooks, rewrite; hdr_get also in match and open: the head's fields, in the order of the message, names compared without
+     * case. Framing, connection and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
     struct soth_span (*hdr_get)(struct soth_flow *flow, const char *name, uint32_t nth);
     int (*hdr_set)(struct soth_flow *flow, const char *name, struct soth_span value); /* replaces all of that name, or adds */
     int (*hdr_add)(struct soth_flow *flow, const char *name, struct soth_span value);
@@ -449,7 +457,7 @@ struct soth_host {
      * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
-    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed. source is mitmproxy_authoritative or hudsucker_inferred,
+    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed (_started, _succeeded). source is mitmproxy_authoritative or hudsucker_inferred,
      * which is never authoritative, reason a word of contract section 6: else -SOTH_EINVALID. */
     int (*signal)(void *self, const struct soth_signal *signal);
     /* Decoders, data and trailers: the traffic cannot be read, and that is not the module's fault: it does not count for switching the instance
@@ -457,6 +465,13 @@ struct soth_host {
     int (*fail)(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
     /* A number, duration (ms), size, boolean or word (its place among the words) of soth-mitm.yaml, by its key. SOTH_OK or -SOTH_ENOENT. */
     int (*setting)(void *self, const char *key, uint64_t *value);
+    uint64_t (*unix_ms)(const struct soth_flow *flow); /* the wall clock, as in the flow's events of this moment */
+    /* Decoders, close: the conversation ended as its protocol wants it (why NULL), or why it did not: a static word, told by stream_closed. */
+    void (*ended)(struct soth_flow *flow, const char *why);
+    /* Frame hooks, and decoders where frames are judged: adds a message of this kind (WS_MESSAGE: payload, opcode_label "text" or "binary") to
+     * frame->direction, behind what has been allowed so far. -SOTH_EUNSUPPORTED: nothing here can be added to; -SOTH_EPERM: it has ended;
+     * -SOTH_ELIMIT: more than 64 KiB in one call of the host. */
+    int (*inject)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */
@@ -529,7 +544,7 @@ struct soth_module {
     uint32_t min_window, reserved; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
     size_t state_size;   /* of soth_host.flow_state */
     int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_...; NULL: every body */
-    int (*open)(void *self, struct soth_flow *flow);
+    int (*open)(void *self, struct soth_flow *flow); /* after a match that wants it, at once and on the same thread */
     int (*data)(void *self, struct soth_flow *flow, struct soth_cursor *cur);
     int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers); /* before SOTH_CUR_END is told */
     int (*on_timer)(void *self, struct soth_flow *flow);
@@ -540,6 +555,9 @@ struct soth_module {
     void (*stop)(void *self);
 
     uint32_t (*instance_mode)(void *self); /* decoders, after create: SOTH_TAP or SOTH_TRANSFORM for this configuration; NULL: mode */
+    /* Decoders of the frame stage: writes what a frame is on the wire in its direction and returns the bytes (0: nothing is due), for `inject`, and
+     * with kind SOTH_EV_FRAME_DECISION the last words to a peer after a policy has blocked: both directions, between frames. */
+    int (*compose)(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room);
 };
 
 #define SOTH_PREFIX(kind_) \

@@ -105,8 +105,46 @@ int th_frame(void *self, struct soth_flow *view, const struct soth_frame *frame)
         th_fault(host, "frame: none of its bytes was passed");
     if (end - c->lane->framed > 65536)
         return c->stopped = -SOTH_ELIMIT;
-    c->lane->framed = end;
+    if (frame->size < offsetof(struct soth_frame, flags) + sizeof frame->flags || !(frame->flags & SOTH_FRAME_HOLD))
+        c->lane->framed = end;
     return judged(flow, c, frame);
+}
+
+int th_inject(void *self, struct soth_flow *view, const struct soth_frame *frame)
+{
+    struct testhost *host = th_host_of(self);
+    (void)view;
+    if (frame->direction > 1 || !th_event_name(frame->kind)) {
+        th_fault(host, "inject: direction %u, kind %u", (unsigned)frame->direction, (unsigned)frame->kind);
+        return -SOTH_EINVALID;
+    }
+    th_text_say(&host->injected, "%s %s ", frame->direction == SOTH_TO_SERVER ? "client_to_server" : "server_to_client", th_event_name(frame->kind));
+    th_text_escape(&host->injected, frame->payload);
+    th_text_add(&host->injected, "\n", 1);
+    return SOTH_OK;
+}
+
+const char *testhost_injected(const struct testhost *host)
+{
+    return th_text_of(&host->injected);
+}
+
+#define FAREWELL_MOST 1024
+
+void th_farewell(struct flow *flow)
+{
+    struct testhost *host = flow->host;
+    for (uint32_t d = 0; d < 2 && flow->is_open && host->module.compose; d++) {
+        struct soth_frame frame = {.size = sizeof frame, .direction = d, .kind = SOTH_EV_FRAME_DECISION};
+        unsigned mark = th_guard_mark();
+        char *out = th_guard_lend(NULL, FAREWELL_MOST);
+        int n = host->module.compose(host->self, th_flow_lend(flow), th_guard_lend_aligned(&frame, sizeof frame), out, FAREWELL_MOST);
+        if (n > FAREWELL_MOST)
+            th_fault(host, "compose wrote %d bytes, %d was the room", n, FAREWELL_MOST);
+        else if (n > 0)
+            th_text_add(&flow->out[d], out, (size_t)n);
+        th_guard_return(mark);
+    }
 }
 
 int th_timer(void *self, struct soth_flow *view, uint32_t ms)

@@ -57,6 +57,7 @@ static void later(struct flow *flow, uint64_t ms)
 {
     unsigned mark = th_guard_mark();
     th_later(ms);
+    flow->later_ms += ms;
     if (!flow->is_open || !flow->timer_ns || flow->timer_ns > th_api.monotonic_ns())
         return;
     flow->timer_ns = 0;
@@ -132,6 +133,8 @@ void th_exchange_end(const struct testhost_case *c, struct flow *flow, struct pr
             if (d == SOTH_TO_SERVER || c->response)
                 end_direction(c, flow, p, d);
     }
+    if (flow->blocked)
+        th_farewell(flow);
     th_leave(flow, complete ? NULL : "cut");
     flow->is_over = true;
     th_head_free(&p->request);

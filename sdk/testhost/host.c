@@ -265,6 +265,17 @@ static int on_fail(void *self, struct soth_flow *view, const char *code, uint32_
     return SOTH_FAIL;
 }
 
+/* 2023-11-14 and what a test has let pass. */
+static uint64_t on_unix_ms(const struct soth_flow *view)
+{
+    return UINT64_C(1700000000000) + view->flow->later_ms;
+}
+
+static void on_ended(struct soth_flow *view, const char *why)
+{
+    th_text_say(&view->flow->events, "ended %s\n", why ? why : "well");
+}
+
 static void on_protocol(struct soth_flow *view, uint32_t protocol)
 {
     if (protocol > SOTH_PROTO_STREAMABLE_HTTP)
@@ -308,6 +319,9 @@ const struct soth_host th_api = {
     .timer = th_timer,
     .signal = on_signal,
     .setting = on_setting,
+    .unix_ms = on_unix_ms,
+    .ended = on_ended,
+    .inject = th_inject,
 };
 
 /* ---- life ---- */
@@ -340,6 +354,7 @@ static void drop(struct testhost *host)
     th_tokens_forget(host);
     th_config_free(host->owned);
     th_text_free(&host->signals);
+    th_text_free(&host->injected);
     th_text_free(&host->events);
     th_text_free(&host->out[0]);
     th_text_free(&host->out[1]);

@@ -68,7 +68,7 @@ struct testhost {
     struct promise promises[TOKENS_MOST];
     uint64_t pauses, resumes, stale;
     bool nobody_resumes; /* a deadline has passed: later pauses end at once */
-    struct text signals;
+    struct text signals, injected;
     uint64_t acked, delivered;
     int held;
     /* of the last exchange or question */
@@ -116,7 +116,7 @@ struct lane {
 
 struct flow {
     struct testhost *host;
-    uint64_t id, timer_ns;
+    uint64_t id, timer_ns, later_ms; /* later_ms: that have passed */
     void *state;
     struct text events, frames, out[2];
     struct lane lane[2];
@@ -192,6 +192,7 @@ size_t th_pass(struct soth_cursor *cur, size_t n);
 size_t th_drop(struct soth_cursor *cur, size_t n);
 size_t th_put(struct soth_cursor *cur, struct soth_span bytes);
 int th_frame(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+int th_inject(void *self, struct soth_flow *flow, const struct soth_frame *frame);
 int th_timer(void *self, struct soth_flow *flow, uint32_t ms);
 
 /* fields.c */
@@ -216,6 +217,7 @@ struct progress {
 };
 void th_exchange_begin(struct testhost *host, const struct testhost_case *c, const struct plan *plan, struct flow *flow, struct progress *progress);
 bool th_exchange_step(const struct testhost_case *c, struct flow *flow, struct progress *progress);
+void th_farewell(struct flow *flow); /* a frame was blocked: last words in both directions */
 void th_exchange_end(const struct testhost_case *c, struct flow *flow, struct progress *progress);
 void th_flow_free(struct flow *flow);
 

@@ -62,7 +62,7 @@ struct testhost_case {
     size_t step_count;
     const char *trailers[2]; /* "Name: value" lines by direction; NULL: none */
     /* Lines: "kind name=value name=value", sorted by name; "failed CODE" (the name of an error, "timeout", "window", what
-     * `fail` was told, with " close" behind it) and "detached" or "done" where it left.
+     * `fail` was told, with " close" behind it), "detached" or "done" where it left, "ended well" or "ended WHY" (`ended`).
      * NULL: any, but always the same. */
     const char *events;
     struct testhost_bytes out[2]; /* what must be relayed (TRANSFORM), what later stages must see (TAP); p NULL: any, but always the same */
@@ -111,6 +111,8 @@ const char *testhost_target(const struct testhost *host);
 void testhost_signal(struct testhost *host, const struct soth_signal *signal);
 /* What a source has handed in so far, a line each: "peer reason source host". */
 const char *testhost_signals(const struct testhost *host);
+/* What has been injected so far, a line each: "client_to_server ws_message payload". */
+const char *testhost_injected(const struct testhost *host);
 
 /* ---- sinks ---- */
 

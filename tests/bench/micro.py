@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass, replace
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = {name: os.path.join("tests", "bench", "micro", name) for name in ("modules", "exchange")}
+PROGRAMS = {name: os.path.join("tests", "bench", "micro", name) for name in ("modules", "exchange", "handshake")}
 FEW, MANY = 2000, 42000  # the difference is free of what start and end cost
 
 

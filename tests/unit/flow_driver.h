@@ -31,6 +31,16 @@ struct driver_policy {
     const char *blocked; /* any name that is this one is blocked, whatever `target` says */
 };
 
+/* A stream of HTTP/2: a flow that has no client of its own, and an origin only when it does not share its connection's. */
+#define DRIVER_KIN 64u
+struct driver_kin {
+    struct flow *flow; /* NULL after it closed */
+    struct driver_end origin;
+    bool dialing, closed, reused;
+    struct watch watch;
+    struct buffer told; /* everything its own origins were sent without TLS */
+};
+
 struct driver {
     struct world *world;
     struct settings settings;
@@ -43,6 +53,11 @@ struct driver {
     struct flow_env env;
     struct flow *flow; /* NULL before it is accepted and after it closed */
     struct driver_end end[2];
+    struct driver_kin kin[DRIVER_KIN]; /* in the order in which they were opened; their flow_id is the place and 2 */
+    unsigned kin_count;
+    struct { struct flow_spare *origin; struct driver_end end; } spares[DRIVER_KIN]; /* connections that streams have left for others */
+    unsigned spare_count, reused;
+    bool blocked[2]; /* that side's socket takes nothing: it is all kept */
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */
     struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
@@ -85,6 +100,11 @@ bool driver_break(struct driver *driver, enum side side, int error); /* a write 
 bool driver_time(struct driver *driver, uint64_t ms); /* passes; the deadline fires when it is due */
 bool driver_deadline(struct driver *driver);          /* time passes until the deadline */
 bool driver_step(struct driver *driver, struct input input);
+void driver_block(struct driver *driver, enum side side, bool blocked); /* its socket is full, or has room again */
+/* The same for a stream with an origin of its own. */
+bool driver_kin_dialed(struct driver *driver, unsigned which);
+bool driver_kin_dial_failed(struct driver *driver, unsigned which, enum dial_failure failure, const char *detail);
+bool driver_kin_read(struct driver *driver, unsigned which, size_t most);
 
 /* The log so far, NUL-terminated. */
 const char *driver_log(struct driver *driver);

@@ -219,6 +219,8 @@ static const struct {
     {"resolvers: \"[192.0.2.53]:53\"", AT("1:12", "resolvers[0]: '[192.0.2.53]:53' is not a name server, " NO_RESOLVER)},
     {"allow_clients: [10.0.0.0/8, 10.0.0.0/33]", AT("1:29", "allow_clients[1]: '10.0.0.0/33' is not a network, " NO_NETWORK)},
     {"redact_headers: [X-Ok, \"X Key\"]", AT("1:24", "redact_headers[1]: 'X Key' is not the name of a field, as X-Internal-Key")},
+    {"redact_keys: [ok, 'a\"b']", AT("1:19", "redact_keys[1]: 'a\"b' is no key, expected are 1 to 64 bytes without quotes and line ends, as api_key")},
+    {"redact_keys: \"\"", AT("1:14", "redact_keys[0]: '' is no key, expected are 1 to 64 bytes without quotes and line ends, as api_key")},
     {"redact_headers: \"\"", AT("1:17", "redact_headers[0]: '' is not the name of a field, as X-Internal-Key")},
     {"deny_upstreams: all", AT("1:17", "deny_upstreams[0]: 'all' is not a network, " NO_NETWORK)},
     {"block_response: {status: 200}", AT("1:26", "block_response.status: 200 is out of range, allowed is 400 to 599")},

@@ -525,9 +525,25 @@ static void a_console_that_takes_nothing(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+static void messages_of_websockets(void **state)
+{
+    (void)state;
+    request(7, "GET", "/chat");
+    const char *line = show(FAKE_EVENT(SOTH_EV_WS_MESSAGE, 7, ATTR_WORD("direction", "client_to_server"), ATTR_NUMBER("inflated_len", 120),
+                                       ATTR_NUMBER("message_no", 3), ATTR_WORD("opcode_label", "text"), ATTR_NUMBER("payload_len", 40), ));
+    assert_non_null(strstr(line, "  ws_message #3 > text 120B "));
+    assert_non_null(strstr(line, "/chat\n"));
+    line = show(FAKE_EVENT(SOTH_EV_WS_MESSAGE, 7, ATTR_WORD("direction", "server_to_client"), ATTR_NUMBER("message_no", 4),
+                           ATTR_WORD("opcode_label", "binary"), ATTR_NUMBER("payload_len", 40), ATTR_WORD("violation", "invalid_deflate"), ));
+    assert_non_null(strstr(line, "  ws_message #4 < binary 40B invalid_deflate "));
+    use("{color: never, streams: false}");
+    assert_string_equal(show(FAKE_EVENT(SOTH_EV_WS_MESSAGE, 7, ATTR_NUMBER("message_no", 5), ATTR_WORD("opcode_label", "text"), )), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(messages_of_websockets, begin, end),
         TEST(one_line_an_exchange),
         TEST(several_on_one_connection),
         TEST(without_bodies),

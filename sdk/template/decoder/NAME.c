@@ -38,7 +38,9 @@ static int @NAME@_match(void *self, struct soth_flow *flow, const struct soth_me
     const struct @NAME@ *decoder = self;
     size_t n = strlen(decoder->content_type);
     (void)flow;
-    for (uint32_t i = 0; message->direction == SOTH_TO_CLIENT && i < message->field_count; i++) {
+    if (message->direction != SOTH_TO_CLIENT || message->coded) /* coded: compressed, and nobody before us changes that */
+        return SOTH_WATCH_NO;
+    for (uint32_t i = 0; i < message->field_count; i++) {
         const struct soth_field *field = &message->fields[i];
         if (field->name.n == 12 && strncasecmp(field->name.p, "Content-Type", 12) == 0)
             return field->value.n >= n && strncasecmp(field->value.p, decoder->content_type, n) == 0 ? SOTH_WATCH_BODY : SOTH_WATCH_NO;

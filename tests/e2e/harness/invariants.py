@@ -24,8 +24,8 @@ def check_schema(events, schema):
     found, seen = [], set()
     for event in events:
         shape = json.dumps({k: v for k, v in event.items() if k not in ("sequence_id", "flow_id", "flow_sequence_id", "stream_key",
-                                                                        "client_addr")}
-                           | {"attributes": {k: v for k, v in event.attrs.items() if k not in ("offset", "bytes")}})
+                                                                        "parent_flow_id", "client_addr")}
+                           | {"attributes": {k: v for k, v in event.attrs.items() if k not in ("offset", "bytes", "http2_stream_id")}})
         types = tuple(type(event.get(k)).__name__ for k in KEYS)
         if (shape, types) in seen:
             continue

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* build: modules/ndjson/records.c */
+/*
+ * The first byte chooses the kind of records, a limit and whether they are kept, the second where the rest is cut. What must hold: the same
+ * records and the same fault whatever the cut; none is larger than the limit; a kept one is as long as it says.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/mem/buffer.h"
+#include "modules/ndjson/records.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(condition) \
+    do {                \
+        if (!(condition)) \
+            abort();    \
+    } while (0)
+
+static void put(struct buffer *out, const void *p, size_t n)
+{
+    MUST(buffer_append(out, &n, sizeof n) == 0 && buffer_append(out, p, n) == 0);
+}
+
+static void note(struct buffer *out, const struct records *r, const struct record *record)
+{
+    MUST(record->len > 0 || r->kind == RECORDS_LINES);
+    MUST(record->len <= r->max_record_bytes && (!record->data.p || record->data.n == record->len));
+    put(out, &record->sequence_no, sizeof record->sequence_no);
+    put(out, &record->len, sizeof record->len);
+    put(out, record->data.p ? record->data.p : "", record->data.n);
+}
+
+static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, size_t every, uint8_t options)
+{
+    struct records r = {.max_record_bytes = options & 8 ? 16 : 1u << 20, .keep_data = (options >> 2) & 1, .kind = (uint8_t)(1 + (options & 3) % 3)};
+    struct record record;
+    int found = 0;
+    for (size_t at = 0; at < n && found == 0;) {
+        size_t piece = every ? every : at < first ? first - at : n - at;
+        char *exact = malloc(piece);
+        MUST(exact);
+        memcpy(exact, p + at, piece);
+        struct soth_span in = {exact, piece};
+        while ((found = records_next(&r, &in, &record)) > 0)
+            note(out, &r, &record);
+        MUST(found < 0 || in.n == 0);
+        free(exact);
+        at += piece;
+    }
+    if (found < 0)
+        put(out, r.fault, strlen(r.fault));
+    else if (records_finish(&r, &record))
+        note(out, &r, &record);
+    put(out, &r.truncated, sizeof r.truncated);
+    records_fini(&r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buffer whole = {0};
+    if (size < 2 || size > 20000)
+        return 0;
+    size_t n = size - 2;
+    play(&whole, data + 2, n, 0, 0, data[0]);
+    for (int way = 0; way < 2; way++) {
+        struct buffer other = {0};
+        play(&other, data + 2, n, data[1] * n / 256, way, data[0]);
+        MUST(buffer_size(&other) == buffer_size(&whole));
+        MUST(buffer_size(&whole) == 0 || memcmp(buffer_data(&other), buffer_data(&whole), buffer_size(&whole)) == 0);
+        buffer_fini(&other);
+    }
+    buffer_fini(&whole);
+    return 0;
+}

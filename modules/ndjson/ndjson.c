@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * ndjson: each record of a stream of records (NDJSON, JSON Lines, json-seq, concatenated JSON) becomes a stream_record, in the call that brings
+ * its last byte, requests and responses alike.
+ */
+#include "../match/media.h"
+#include "records.h"
+
+enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
+
+struct streams {
+    uint64_t max_record_bytes;
+    struct soth_strings content_types, concatenated_types;
+    uint32_t on_overflow;
+    const struct soth_host *host;
+    int truncated;
+};
+
+struct state {
+    struct records records[2];
+    uint8_t opened_with; /* the kind of the message with which it was opened */
+    uint8_t finished[2];
+};
+
+#define S struct streams
+static const struct soth_opt options[] = {
+    SOTH_OPT_SIZE(S, max_record_bytes, "1M", 1, INT64_C(1) << 30, "most that a record may have"),
+    SOTH_OPT_STRINGS(S, content_types,
+                     "[application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonl, application/jsonlines, "
+                     "application/x-jsonlines, application/stream+json, application/x-json-stream, application/json-seq, '*+json-seq']",
+                     "bodies with a record a line, or (json-seq) behind each record separator; * at one end stands for anything"),
+    SOTH_OPT_STRINGS(S, concatenated_types, "[application/concatenated-json, application/x-concatenated-json]",
+                     "bodies with JSON texts one after another, with nothing or anything white between them"),
+    SOTH_OPT_ENUM(S, on_overflow, "detach|close", "detach", "what a longer record means: nobody looks on any more, or the exchange ends"),
+    SOTH_OPT_END,
+};
+
+static int create(const struct soth_host *host, void *self)
+{
+    struct streams *n = self;
+    n->host = host;
+    n->truncated = host->counter(self, "truncated_records", NULL, "records of a json-seq that ended before their end");
+    return n->truncated < 0 ? n->truncated : SOTH_OK;
+}
+
+static uint8_t kind_of(const struct streams *n, struct soth_flow *flow)
+{
+    struct soth_span type = media_type(n->host->hdr_get(flow, "Content-Type", 0));
+    if (media_is_any(type, &n->concatenated_types))
+        return RECORDS_CONCATENATED;
+    if (!media_is_any(type, &n->content_types))
+        return 0;
+    return media_is(type, "*json-seq") ? RECORDS_SEQUENCE : RECORDS_LINES;
+}
+
+static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    const struct streams *n = self;
+    struct state *s = n->host->flow_state(flow);
+    uint8_t kind = message->coded ? 0 : kind_of(n, flow);
+    if (!kind)
+        return SOTH_WATCH_NO;
+    if (s)
+        s->records[message->direction].kind = kind;
+    return SOTH_WATCH_BODY;
+}
+
+static int open_it(void *self, struct soth_flow *flow)
+{
+    const struct streams *n = self;
+    struct state *s = n->host->flow_state(flow);
+    s->opened_with = kind_of(n, flow);
+    n->host->protocol(flow, SOTH_PROTO_STREAMABLE_HTTP);
+    return SOTH_OK;
+}
+
+/* Returns what the policies say, when they are to judge it. */
+static int publish(struct streams *n, struct soth_flow *flow, unsigned direction, const struct record *record, int wanted, int judged)
+{
+    const struct soth_attr attrs[] = {
+        {"data", record->data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0},
+        {"direction", SOTH_TEXT(soth_span(direction == SOTH_TO_SERVER ? "client_to_server" : "server_to_client"))},
+        {"record_len", SOTH_U64(record->len)},
+        {"sequence_no", SOTH_U64(record->sequence_no)},
+    };
+    const size_t count = sizeof attrs / sizeof *attrs;
+    n->host->emit(n, flow, SOTH_EV_STREAM_RECORD, attrs, wanted ? count : 0);
+    if (!judged)
+        return SOTH_CONTINUE;
+    struct soth_frame frame = {.size = sizeof frame, .direction = direction, .kind = SOTH_EV_STREAM_RECORD, .payload = record->data};
+    frame.attrs = attrs;
+    frame.attr_count = count;
+    return n->host->frame(n, flow, &frame);
+}
+
+static int failed(struct streams *n, struct soth_flow *flow, const struct records *records)
+{
+    int over = strncmp(records->fault, "max_", 4) == 0;
+    return over ? n->host->fail(n, flow, records->fault, n->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0) : -SOTH_ENOMEM;
+}
+
+static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct streams *n = self;
+    struct state *s = n->host->flow_state(flow);
+    struct records *records = &s->records[cur->direction];
+    const int wanted = n->host->wanted(flow, SOTH_EV_STREAM_RECORD), judged = (wanted & SOTH_WANTED_FRAME) != 0;
+    const size_t most = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - most;
+    struct soth_span in = {cur->in.p, most};
+    struct record record;
+    int found = 1, r = SOTH_CONTINUE;
+    records->max_record_bytes = n->max_record_bytes;
+    records->keep_data = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
+    if (!records->kind)
+        records->kind = s->opened_with;
+    while (found > 0 && r == SOTH_CONTINUE) {
+        found = records_next(records, &in, &record);
+        if (found < 0)
+            return failed(n, flow, records);
+        n->host->pass(cur, (size_t)(in.p - cur->in.p));
+        r = found ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
+    }
+    if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished[cur->direction])
+        return r;
+    s->finished[cur->direction] = 1;
+    return records_finish(records, &record) ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
+}
+
+static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
+{
+    struct streams *n = self;
+    struct state *s = n->host->flow_state(flow);
+    (void)complete;
+    for (unsigned d = 0; d < 2; d++) {
+        if (s->records[d].truncated)
+            n->host->count(n, n->truncated, s->records[d].truncated);
+        records_fini(&s->records[d]);
+    }
+}
+
+SOTH_DECODER_MODULE(ndjson, "0.1.0", "MPL-2.0",
+    .doc = "NDJSON, JSON Lines, json-seq and concatenated JSON: each record is an event while the stream runs",
+    .options = options, .self_size = sizeof(struct streams), .state_size = sizeof(struct state),
+    .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME,
+    .create = create, .match = match, .open = open_it, .data = data, .close = close_it);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* See records.h. Lines and strings are passed over by memchr. */
+#include "records.h"
+
+#include <stdlib.h>
+
+#define KEPT_MOST 16384u
+#define SEPARATOR '\x1e'
+
+enum where { BETWEEN, BLANK, IN_LINE, IN_BRACKETS, IN_STRING, IN_WORD };
+
+static int is_white(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* ---- what a record has ---- */
+
+static int keep(struct records *r, const char *p, size_t n)
+{
+    if (r->room - r->size < n) {
+        size_t room = r->room ? r->room : 256;
+        while (room - r->size < n)
+            room *= 2;
+        char *bigger = realloc(r->data, room);
+        if (!bigger) {
+            r->fault = "nomem";
+            return -1;
+        }
+        r->data = bigger;
+        r->room = room;
+    }
+    memcpy(r->data + r->size, p, n);
+    r->size += n;
+    return 0;
+}
+
+/* The next n bytes belong to the record. */
+static int grow(struct records *r, struct soth_span *in, size_t n)
+{
+    if (n == 0)
+        return 0;
+    if (r->len + n > r->max_record_bytes) {
+        r->fault = "max_record_bytes";
+        return -1;
+    }
+    if (r->keeping && keep(r, in->p, n) < 0)
+        return -1;
+    r->len += n;
+    in->p += n;
+    in->n -= n;
+    return 0;
+}
+
+static void begin(struct records *r, enum where where)
+{
+    r->where = (uint8_t)where;
+    r->keeping = r->keep_data;
+}
+
+static void forget(struct records *r)
+{
+    r->where = BETWEEN;
+    r->len = r->depth = r->size = 0;
+    r->escaped = r->told = r->last_cr = 0;
+    if (r->room > KEPT_MOST) {
+        free(r->data);
+        r->data = NULL;
+        r->room = 0;
+    }
+}
+
+static int tell(struct records *r, struct record *out)
+{
+    *out = (struct record){.sequence_no = ++r->sequence_no, .len = r->len};
+    if (r->keeping)
+        out->data = (struct soth_span){r->data ? r->data : "", (size_t)r->len};
+    r->told = 1;
+    return 1;
+}
+
+static void skip(struct soth_span *in, size_t n)
+{
+    in->p += n;
+    in->n -= n;
+}
+
+void records_fini(struct records *r)
+{
+    free(r->data);
+    r->data = NULL;
+}
+
+/* ---- lines ---- */
+
+static int line_ends(struct records *r, struct record *out)
+{
+    if (r->where != IN_LINE) {
+        forget(r);
+        return 0;
+    }
+    r->len -= r->last_cr;
+    return tell(r, out);
+}
+
+static int lines_next(struct records *r, struct soth_span *in, struct record *out)
+{
+    while (in->n > 0) {
+        const char *over = memchr(in->p, '\n', in->n), *p = in->p;
+        size_t n = over ? (size_t)(over - p) : in->n;
+        if (r->where == BETWEEN)
+            begin(r, BLANK);
+        for (size_t i = 0; i < n && r->where == BLANK; i++)
+            r->where = is_white(p[i]) ? BLANK : IN_LINE;
+        if (grow(r, in, n) < 0)
+            return -1;
+        r->last_cr = n > 0 ? p[n - 1] == '\r' : r->last_cr;
+        if (!over)
+            return 0;
+        skip(in, 1);
+        if (line_ends(r, out))
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- JSON texts ---- */
+
+static int is_open(char c) { return c == '{' || c == '['; }
+static int is_close(char c) { return c == '}' || c == ']'; }
+
+/* Within a string: up to its end, or as far as the input goes. 1: it has ended. */
+static int string_goes_on(struct records *r, struct soth_span *in)
+{
+    while (in->n > 0) {
+        if (r->escaped) {
+            r->escaped = 0;
+            if (grow(r, in, 1) < 0)
+                return -1;
+            continue;
+        }
+        const char *quote = memchr(in->p, '"', in->n);
+        size_t n = quote ? (size_t)(quote - in->p) : in->n;
+        const char *slash = memchr(in->p, '\\', n);
+        const char *cut = r->kind == RECORDS_SEQUENCE ? memchr(in->p, SEPARATOR, slash ? (size_t)(slash - in->p) : n) : NULL;
+        if (cut)
+            return grow(r, in, (size_t)(cut - in->p));
+        r->escaped = slash != NULL;
+        n = slash ? (size_t)(slash - in->p) + 1 : n;
+        if (grow(r, in, n) < 0)
+            return -1;
+        if (!slash && quote)
+            return grow(r, in, 1) < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
+/* Within brackets: up to the next string or the end of the record. 1: the record has ended. */
+static int brackets_go_on(struct records *r, struct soth_span *in)
+{
+    size_t i = 0;
+    for (; i < in->n; i++) {
+        char c = in->p[i];
+        if (c == '"' || (c == SEPARATOR && r->kind == RECORDS_SEQUENCE))
+            break;
+        r->depth += (uint64_t)is_open(c);
+        if (is_close(c) && --r->depth == 0)
+            return grow(r, in, i + 1) < 0 ? -1 : 1;
+    }
+    if (grow(r, in, i) < 0)
+        return -1;
+    if (in->n > 0 && *in->p == '"') {
+        r->where = IN_STRING;
+        return grow(r, in, 1);
+    }
+    return 0;
+}
+
+/* A number, true, false, null, or whatever it is: up to white space or what begins another text. 1: it has ended. */
+static int word_goes_on(struct records *r, struct soth_span *in)
+{
+    size_t i = 0;
+    while (i < in->n && !is_white(in->p[i]) && !is_open(in->p[i]) && in->p[i] != '"' && in->p[i] != SEPARATOR)
+        i++;
+    int over = i < in->n;
+    return grow(r, in, i) < 0 ? -1 : over;
+}
+
+static int text_begins(struct records *r, struct soth_span *in)
+{
+    while (in->n > 0 && (is_white(*in->p) || *in->p == SEPARATOR))
+        skip(in, 1);
+    if (in->n == 0)
+        return 0;
+    begin(r, is_open(*in->p) ? IN_BRACKETS : *in->p == '"' ? IN_STRING : IN_WORD);
+    return r->where == IN_STRING ? grow(r, in, 1) : 0;
+}
+
+static int text_goes_on(struct records *r, struct soth_span *in)
+{
+    if (r->where == IN_WORD)
+        return word_goes_on(r, in);
+    if (r->where == IN_BRACKETS)
+        return brackets_go_on(r, in);
+    int ended = string_goes_on(r, in);
+    if (ended <= 0)
+        return ended;
+    r->where = IN_BRACKETS;
+    return r->depth == 0;
+}
+
+static int texts_next(struct records *r, struct soth_span *in, struct record *out)
+{
+    while (in->n > 0) {
+        if (r->where == BETWEEN) {
+            if (text_begins(r, in) < 0)
+                return -1;
+            continue;
+        }
+        int ended = text_goes_on(r, in);
+        if (ended < 0)
+            return -1;
+        if (ended)
+            return tell(r, out);
+        if (in->n > 0 && *in->p == SEPARATOR && r->kind == RECORDS_SEQUENCE) { /* the next one begins before this one has ended */
+            r->truncated++;
+            forget(r);
+        }
+    }
+    return 0;
+}
+
+/* ---- all ---- */
+
+int records_next(struct records *r, struct soth_span *in, struct record *out)
+{
+    if (r->told)
+        forget(r);
+    return r->kind == RECORDS_LINES ? lines_next(r, in, out) : texts_next(r, in, out);
+}
+
+int records_finish(struct records *r, struct record *out)
+{
+    if (r->told)
+        forget(r);
+    if (r->kind == RECORDS_LINES)
+        return line_ends(r, out);
+    return r->kind == RECORDS_CONCATENATED && r->where == IN_WORD ? tell(r, out) : 0; /* a sequence's would need white space behind it */
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Where one record of a stream ends and the next begins: lines (NDJSON, JSON Lines), JSON texts behind record separators (RFC 7464), JSON texts one
+ * after another. Of JSON nothing is known but brackets and strings. Bytes in, records out, cut anywhere.
+ */
+#ifndef NDJSON_RECORDS_H
+#define NDJSON_RECORDS_H
+
+#include <soth/sdk.h>
+
+enum { RECORDS_LINES = 1, RECORDS_SEQUENCE, RECORDS_CONCATENATED };
+
+struct record {
+    uint64_t sequence_no; /* from 1 */
+    uint64_t len;         /* without separators, line ends and white space around it */
+    struct soth_span data; /* p == NULL: not kept */
+};
+
+struct records {
+    uint64_t max_record_bytes;
+    uint8_t kind;
+    uint8_t keep_data; /* set before a next; holds for records that begin from then on */
+
+    uint8_t keeping, where, escaped, last_cr, told;
+    uint64_t depth, len, sequence_no;
+    uint64_t truncated; /* sequences: records that another one's separator has cut */
+    char *data;
+    size_t size, room;
+    const char *fault; /* "max_record_bytes", "nomem" */
+};
+
+/* Reads up to the end of a record, or of the input; what was read is taken off `in`. 1: *out has a record, good until the next call; 0: the
+ * input is used up; -1: fault. */
+int records_next(struct records *r, struct soth_span *in, struct record *out);
+/* The stream is over. 1: what was left is a record. */
+int records_finish(struct records *r, struct record *out);
+void records_fini(struct records *r);
+
+#endif

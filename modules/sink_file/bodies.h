@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Bodies in files of their own, one a message, written as their pieces come: NAME.part while it grows; then NAME.body, NAME.sample when its sink
+ * gets only the beginning, or NAME.cut when the rest never came; and beside it NAME.sha256 for sha256sum -c. The oldest go when the budget
+ * is used up. What fails here is counted and never holds up the log. One thread.
+ */
+#ifndef SINK_FILE_BODIES_H
+#define SINK_FILE_BODIES_H
+
+#include <soth/sdk.h>
+
+struct bodies_options {
+    const char *dir;
+    uint64_t max_bytes;
+    int decoded; /* without the content coding */
+};
+
+struct bodies_counts {
+    uint64_t written, cut, evicted, errors;
+};
+
+struct bodies;
+/* Makes the folder. NULL with errno set. */
+struct bodies *bodies_new(const struct bodies_options *options);
+/* An event that was taken. */
+void bodies_event(struct bodies *b, const struct soth_event *e);
+/* What is not complete is cut. NULL is legal. */
+void bodies_free(struct bodies *b);
+const struct bodies_counts *bodies_counts(const struct bodies *b);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* See talk.h. */
+#include "talk.h"
+
+#include "mask.h"
+
+#define SCRATCH 4096u
+
+/* ---- rules ---- */
+
+static bool is_data(uint8_t opcode)
+{
+    return opcode == OP_TEXT || opcode == OP_BINARY;
+}
+
+static bool is_known(uint8_t opcode)
+{
+    return opcode <= OP_BINARY || (opcode >= OP_CLOSE && opcode <= OP_PONG);
+}
+
+static const char *control_fault(const struct frame_head *head)
+{
+    if (!head->fin)
+        return "control_fragmented";
+    return head->length > FRAMING_CONTROL_MOST ? "control_too_long" : NULL;
+}
+
+static const char *head_fault(const struct talk *talk, unsigned direction, const struct frame_head *head)
+{
+    const struct talk_side *side = &talk->side[direction];
+    bool may_compress = talk->extension.deflate && is_data(head->opcode);
+    if (side->closed)
+        return "after_close";
+    if (head->length >> 63)
+        return "length_too_big";
+    if (!head->minimal)
+        return "length_not_minimal";
+    if (!is_known(head->opcode))
+        return "reserved_opcode";
+    if (!talk->extension.unknown && (head->rsv & (may_compress ? ~RSV1 : ~0u)))
+        return "reserved_bits";
+    if (head->masked != (direction == SOTH_TO_SERVER))
+        return head->masked ? "masked_server_frame" : "unmasked_client_frame";
+    if (opcode_is_control(head->opcode))
+        return control_fault(head);
+    if (head->opcode == OP_CONTINUATION)
+        return side->message.open ? NULL : "unexpected_continuation";
+    return side->message.open ? "expected_continuation" : NULL;
+}
+
+/* ---- a message ---- */
+
+static void message_begin(struct talk *talk, unsigned direction)
+{
+    struct talk_side *side = &talk->side[direction];
+    struct message *m = &side->message;
+    bytes_free(&m->data);
+    *m = (struct message){.opcode = side->head.opcode, .wants = talk->wants};
+    m->compressed = talk->extension.deflate && (side->head.rsv & RSV1);
+    m->readable = m->compressed ? m->wants.inflate && !side->lost : m->wants.text || m->wants.data;
+    if (side->head.rsv && !m->compressed)
+        m->readable = false; /* whatever those bits say about it */
+    if (m->compressed && !m->readable && !talk->extension.fresh[direction])
+        side->lost = true; /* what follows refers to this one */
+}
+
+static int content(struct talk *talk, struct message *m, const uint8_t *p, size_t n)
+{
+    if (m->compressed) {
+        m->inflated += n;
+        if (m->inflated > talk->max_message)
+            return TALK_TOO_BIG;
+    }
+    if (m->wants.text && m->opcode == OP_TEXT && !m->violation && !utf8_take(&m->utf8, p, n))
+        m->violation = "invalid_utf8";
+    return m->wants.data && !bytes_add(&m->data, p, n) ? -SOTH_ENOMEM : 0;
+}
+
+struct inflating {
+    struct talk *talk;
+    struct message *message;
+};
+
+static int inflated(void *arg, const uint8_t *p, size_t n)
+{
+    struct inflating *in = arg;
+    return content(in->talk, in->message, p, n);
+}
+
+/* Payload of a data frame without its mask; `end`: the message's last bytes. */
+static int message_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n, bool end)
+{
+    struct talk_side *side = &talk->side[direction];
+    struct message *m = &side->message;
+    if (!m->readable)
+        return 0;
+    if (!m->compressed)
+        return content(talk, m, p, n);
+    struct inflating in = {talk, m};
+    bool fresh = talk->extension.fresh[direction];
+    int r = inflater_take(&side->inflater, fresh, p, n, end, inflated, &in);
+    if (r != -SOTH_EINVALID)
+        return r;
+    m->violation = "invalid_deflate";
+    m->readable = false;
+    bytes_free(&m->data);
+    inflater_free(side->inflater);
+    side->inflater = NULL;
+    side->lost = !fresh;
+    return 0;
+}
+
+static int message_end(struct talk *talk, unsigned direction, struct talk_frame *frame)
+{
+    struct message *m = &talk->side[direction].message;
+    int r = message_take(talk, direction, (const uint8_t *)"", 0, true);
+    if (r < 0)
+        return r;
+    if (m->readable && m->wants.text && m->opcode == OP_TEXT && !m->violation && !utf8_whole(&m->utf8))
+        m->violation = "invalid_utf8";
+    m->open = false;
+    m->number = ++talk->messages;
+    frame->message = m;
+    return 0;
+}
+
+/* ---- a frame ---- */
+
+/* Does the frame belong to the message of its side? Data after Close and continuations of nothing do not. */
+static bool is_part(const struct talk_side *side)
+{
+    return !side->closed && side->head.opcode <= OP_BINARY && side->message.open;
+}
+
+static int frame_begin(struct talk *talk, unsigned direction)
+{
+    struct talk_side *side = &talk->side[direction];
+    side->violation = head_fault(talk, direction, &side->head);
+    side->inside = true;
+    side->left = side->head.length;
+    side->payload.n = 0;
+    if (side->violation && !talk->violation)
+        talk->violation = side->violation;
+    if (side->head.length >> 63)
+        return TALK_LOST;
+    if (!side->closed && is_data(side->head.opcode)) {
+        message_begin(talk, direction);
+        side->message.open = true;
+    }
+    if (!is_part(side))
+        return 0;
+    side->message.frames++;
+    side->message.bytes += side->head.length;
+    return side->message.bytes > talk->max_message ? TALK_TOO_BIG : 0;
+}
+
+static int payload_piece(struct talk *talk, unsigned direction, const uint8_t *p, size_t n)
+{
+    struct talk_side *side = &talk->side[direction];
+    uint64_t offset = side->head.length - side->left;
+    bool part = is_part(side);
+    if (opcode_is_control(side->head.opcode) && offset < FRAMING_CONTROL_MOST)
+        memcpy(side->control + offset, p, n < FRAMING_CONTROL_MOST - offset ? n : FRAMING_CONTROL_MOST - (size_t)offset);
+    if (part && side->message.wants.frames && !bytes_add(&side->payload, p, n))
+        return -SOTH_ENOMEM;
+    return part ? message_take(talk, direction, p, n, false) : 0;
+}
+
+static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n)
+{
+    struct talk_side *side = &talk->side[direction];
+    uint8_t scratch[SCRATCH];
+    bool part = is_part(side), wanted = part ? side->message.readable || side->message.wants.frames : opcode_is_control(side->head.opcode);
+    int r = 0;
+    while (n > 0 && r == 0) {
+        size_t piece = wanted && side->head.masked && n > SCRATCH ? SCRATCH : n;
+        if (wanted && side->head.masked)
+            mask_apply(scratch, p, piece, side->head.key, side->head.length - side->left);
+        if (wanted)
+            r = payload_piece(talk, direction, side->head.masked ? scratch : p, piece);
+        side->left -= piece;
+        p += piece;
+        n -= piece;
+    }
+    return r;
+}
+
+static void close_end(struct talk_side *side, struct talk_frame *frame)
+{
+    size_t n = side->head.length < FRAMING_CONTROL_MOST ? (size_t)side->head.length : FRAMING_CONTROL_MOST;
+    frame->closing = closing_read(side->control, n);
+    if (!frame->violation)
+        frame->violation = frame->closing.fault;
+    side->closed = true;
+}
+
+static int frame_end(struct talk *talk, unsigned direction, struct talk_frame *frame)
+{
+    struct talk_side *side = &talk->side[direction];
+    uint8_t opcode = side->head.opcode;
+    bool part = is_part(side);
+    side->inside = false;
+    side->frames++;
+    side->bytes += side->head.length;
+    *frame = (struct talk_frame){.head = &side->head, .number = ++talk->frames, .violation = side->violation};
+    frame->begins = part && opcode != OP_CONTINUATION;
+    frame->stray = !part && opcode <= OP_BINARY;
+    frame->payload = bytes_span(&side->payload);
+    if (opcode_is_control(opcode) && talk->wants.frames && side->head.length > 0)
+        frame->payload = (struct soth_span){(const char *)side->control, side->head.length < FRAMING_CONTROL_MOST ? side->head.length : FRAMING_CONTROL_MOST};
+    int r = part && side->head.fin ? message_end(talk, direction, frame) : 0;
+    if (opcode == OP_CLOSE && !side->closed)
+        close_end(side, frame);
+    const char *violation = frame->violation ? frame->violation : frame->message ? frame->message->violation : NULL;
+    if (!talk->violation)
+        talk->violation = violation;
+    return r;
+}
+
+ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n, struct talk_frame *frame, bool *whole)
+{
+    struct talk_side *side = &talk->side[direction];
+    size_t used = 0;
+    int r = 0;
+    *whole = false;
+    if (!side->inside) {
+        bool complete;
+        used = framing_take(&side->framing, p, n, &side->head, &complete);
+        if (!complete)
+            return (ssize_t)used;
+        r = frame_begin(talk, direction);
+    }
+    if (r == 0) {
+        size_t piece = n - used < side->left ? n - used : (size_t)side->left;
+        r = payload_take(talk, direction, p + used, piece);
+        used += piece;
+    }
+    if (r == 0 && side->left == 0) {
+        r = frame_end(talk, direction, frame);
+        *whole = true;
+    }
+    return r < 0 ? r : (ssize_t)used;
+}
+
+void talk_release(struct talk *talk, unsigned direction)
+{
+    struct talk_side *side = &talk->side[direction];
+    if (!side->message.open)
+        bytes_free(&side->message.data);
+    bytes_free(&side->payload);
+}
+
+bool talk_is_between(const struct talk *talk, unsigned direction)
+{
+    const struct talk_side *side = &talk->side[direction];
+    return !side->inside && side->framing.have == 0 && !side->message.open;
+}
+
+void talk_fini(struct talk *talk)
+{
+    for (unsigned d = 0; d < 2; d++) {
+        bytes_free(&talk->side[d].message.data);
+        bytes_free(&talk->side[d].payload);
+        inflater_free(talk->side[d].inflater);
+        talk->side[d].inflater = NULL;
+    }
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One WebSocket, both directions: bytes go in, complete frames and messages come out, each with the first rule of RFC 6455 or RFC 7692 that it
+ * breaks. Nothing is refused for that, the peers decide: as long as lengths can be followed, frames are. What nobody wants is not done: payloads
+ * are then skipped by their length. Pure, but for the memory of what is wanted.
+ */
+#ifndef WS_TALK_H
+#define WS_TALK_H
+
+#include "bytes.h"
+#include "closing.h"
+#include "extension.h"
+#include "framing.h"
+#include "inflater.h"
+#include "utf8.h"
+
+/* What observers want of a message, as it was at its first frame. */
+struct talk_wants {
+    bool text;    /* UTF-8 is checked */
+    bool inflate; /* a compressed one is inflated: its length, text and data are known */
+    bool data;    /* its content is kept */
+    bool frames;  /* the payload of each of its frames is kept, and of control frames */
+};
+
+struct message {
+    bool open;          /* more frames follow */
+    bool compressed, readable; /* readable: text and data are looked at */
+    uint8_t opcode;
+    struct talk_wants wants;
+    uint64_t number;    /* from 1, when it is complete */
+    uint64_t frames, bytes, inflated;
+    struct utf8 utf8;
+    const char *violation;
+    struct bytes data;
+};
+
+/* Bytes of one direction. */
+struct talk_side {
+    struct framing framing;
+    bool inside, closed, lost; /* in a frame; it has sent Close; what it compresses cannot be inflated any more */
+    struct frame_head head;
+    uint64_t left;             /* of the payload */
+    const char *violation;
+    struct message message;
+    struct inflater *inflater;
+    struct bytes payload;
+    uint64_t frames, bytes;    /* so far; bytes of payload */
+    uint8_t control[FRAMING_CONTROL_MOST];
+};
+
+struct talk {
+    struct extension extension;
+    uint64_t max_message;
+    struct talk_wants wants; /* from the next message on */
+    uint64_t frames, messages;
+    const char *violation;   /* the first */
+    struct talk_side side[2];
+};
+
+/* A frame that is complete. */
+struct talk_frame {
+    const struct frame_head *head;
+    uint64_t number;               /* from 1, of both directions together */
+    const char *violation;
+    struct soth_span payload;      /* absent unless it is wanted */
+    bool begins, stray;            /* the first one of a message; belongs to none though it looks like it */
+    const struct message *message; /* it completes this one; NULL: none */
+    struct closing closing;        /* Close */
+};
+
+#define TALK_TOO_BIG (-1000) /* the message exceeds max_message */
+#define TALK_LOST (-1001)    /* a length that cannot be */
+
+/* Takes bytes up to the end of one frame at most; returns how many, *whole when *frame is complete. Negative: TALK_..., or -SOTH_ENOMEM; then it
+ * must not be called again. What *frame points to is there until talk_release or the direction's next call. */
+ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n, struct talk_frame *frame, bool *whole);
+void talk_release(struct talk *talk, unsigned direction);
+/* Is the direction between frames, and between messages? */
+bool talk_is_between(const struct talk *talk, unsigned direction);
+/* The payload length of the frame that has begun; 0: none has. */
+static inline uint64_t talk_pending(const struct talk *talk, unsigned direction)
+{
+    return talk->side[direction].inside ? talk->side[direction].left : 0;
+}
+void talk_fini(struct talk *talk);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Turns of a conversation: frames go in, beginnings and ends of turns come out. Pure.
+ *
+ * A data message of either side opens a turn; that side is its initiator. When the other side has answered and the initiator speaks again, that
+ * message opens the next turn (rollover). Control frames are counted, but neither open a turn nor end one, but for Close: it ends the turn that
+ * it is counted in, and there are none after it. No message is a part of two turns: while a message of either side is unfinished there is neither
+ * a rollover nor an idle end. When both have spoken and are silent for a while, the turn has ended too.
+ */
+#ifndef WS_TURNS_H
+#define WS_TURNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct turn {
+    uint64_t id;                        /* from 1 */
+    unsigned initiator;                 /* SOTH_TO_SERVER: the client */
+    uint64_t first, last;               /* numbers of frames */
+    uint64_t frames[2], bytes[2];       /* by direction; bytes of payload, as sent */
+    uint64_t started_ms, ended_ms;      /* of its first and of its last frame */
+};
+
+enum turn_end { TURN_GOES_ON, TURN_ROLLOVER, TURN_IDLE, TURN_CLOSE, TURN_ERROR, TURN_EOF };
+const char *turn_end_name(enum turn_end end);
+
+/* Zeroed is the beginning of a conversation. */
+struct turns {
+    struct turn now;
+    bool open, over;        /* a turn is open; there will be none any more */
+    bool spoke[2], message[2]; /* in this turn; has an unfinished message */
+};
+
+enum turn_part { TURN_BEGIN, TURN_MORE, TURN_CONTROL, TURN_CLOSING }; /* first frame of a message, a later one, a control frame, Close */
+
+struct turn_frame {
+    unsigned direction;
+    enum turn_part part;
+    bool fin;
+    uint64_t number, bytes, unix_ms;
+};
+
+/* What a frame does: first `ended`, if end is not TURN_GOES_ON and it is TURN_ROLLOVER; then a turn began (turns->now), if began; with
+ * TURN_CLOSE `ended` is the turn that the frame is counted in. */
+struct turn_step {
+    enum turn_end end;
+    bool began;
+    struct turn ended;
+};
+
+struct turn_step turns_frame(struct turns *turns, const struct turn_frame *frame);
+/* Has the turn at hand ended when nothing is said for a while? */
+bool turns_may_idle(const struct turns *turns);
+/* Ends the turn at hand, for a reason that is no frame. Nothing ends where none is open. After TURN_ERROR and TURN_EOF there are none. */
+struct turn_step turns_end(struct turns *turns, enum turn_end end);
+
+#endif

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The Autobahn Testsuite (scripts/autobahn): its fuzzing client and its fuzzing server, and what each case came to."""
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import tempfile
+
+from .timing import scaled, until
+from .tools import missing, run
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+SHORT = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
+ALL = ["*"]
+
+
+def cases():
+    """Those that take seconds, or what SOTH_E2E_AUTOBAHN_CASES says: "all" in the lane, else patterns as "12.1.*,13.*"."""
+    said = os.environ.get("SOTH_E2E_AUTOBAHN_CASES", "")
+    return ALL if said == "all" else said.split(",") if said else SHORT
+
+
+def wstest():
+    for place in (os.environ.get("SOTH_E2E_AUTOBAHN"), TOP / "build" / "autobahn"):
+        if place and (pathlib.Path(place) / "wstest").exists():
+            return pathlib.Path(place) / "wstest"
+    missing("the Autobahn Testsuite is not installed (scripts/autobahn, or SOTH_E2E_AUTOBAHN=DIR)")
+
+
+def outcomes(folder, agent):
+    """case -> what it came to, without what depends on time."""
+    report = json.loads((folder / "index.json").read_text())[agent]
+    return {case: (r["behavior"], r["behaviorClose"], r["remoteCloseCode"]) for case, r in report.items()}
+
+
+def fuzz_server(folder, url, wanted):
+    """The fuzzing client against a server."""
+    folder = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    spec = {"outdir": str(folder), "servers": [{"agent": "it", "url": url, "options": {"version": 18}}], "cases": wanted, "exclude-cases": [],
+            "exclude-agent-cases": {}}
+    (folder / "client.json").write_text(json.dumps(spec))
+    run([wstest(), "-m", "fuzzingclient", "-s", folder / "client.json"], timeout=3600, cwd=folder)
+    return outcomes(folder, "it")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+class FuzzingServer:
+    """Runs its cases against clients that come; each agent by its own name."""
+
+    def __init__(self, folder, wanted):
+        folder = pathlib.Path(tempfile.mkdtemp(dir=folder))
+        self.folder, self.port = folder, free_port()
+        spec = {"url": f"ws://127.0.0.1:{self.port}", "outdir": str(folder), "cases": wanted, "exclude-cases": [], "exclude-agent-cases": {}}
+        (folder / "server.json").write_text(json.dumps(spec))
+        with open(folder / "output", "wb") as output:
+            self.process = subprocess.Popen([str(wstest()), "-m", "fuzzingserver", "-s", str(folder / "server.json"), "-u", "0"], cwd=folder,
+                                            stdout=output, stderr=output)
+        until(self._listens, 30, "the fuzzing server")
+
+    def _listens(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def outcomes(self, agent):
+        return outcomes(self.folder, agent)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(scaled(10))
+
+
+class Comparison:
+    """Runs without the proxy and with it. Some cases depend on how fast an endpoint reads (what it still answers before it fails a broken
+    frame): those that come to different things are run again, both ways, until both have come to one thing that is the same."""
+
+    TIMES = 6
+
+    def __init__(self, direct, through, wanted):
+        """direct, through: functions of a list of cases, that return their outcomes."""
+        self.first = direct(wanted), through(wanted)
+        self.seen = [{case: {came_to} for case, came_to in found.items()} for found in self.first]
+        self.again = set()
+        for _ in range(self.TIMES):
+            apart = self.apart()
+            if not apart:
+                break
+            self.again |= set(apart)
+            for seen, ask in zip(self.seen, (direct, through)):
+                for case, came_to in ask(apart).items():
+                    seen.setdefault(case, set()).add(came_to)
+
+    def apart(self):
+        direct, through = self.seen
+        return sorted(case for case in direct.keys() | through.keys() if not direct.get(case, set()) & through.get(case, set()))
+
+    def __str__(self):
+        direct, through = (summary(found) for found in self.first)
+        return f"{len(self.first[1])} cases: {through}; without the proxy: {direct}; run again because they depend on time: {sorted(self.again)}"
+
+    def complaint(self):
+        return "\n".join(f"{case}: {self.seen[0].get(case)} without the proxy, {self.seen[1].get(case)} with it" for case in self.apart())
+
+
+def summary(found):
+    """How many cases came to what."""
+    counts = {}
+    for behavior, _, _ in found.values():
+        counts[behavior] = counts.get(behavior, 0) + 1
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Bodies in files of their own: complete and cut ones, decoded ones, samples, the budget; memory stays flat whatever passes."""
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+
+from harness.origin import pattern, pattern_sha256, reply
+from harness.streams import coded
+from harness.timing import scaled, until
+from harness.tools import need
+from harness.wire import Cut
+
+
+def capturing(proxy, tmp_path, payload="full", **config):
+    """A proxy whose log is a sink with bodies, and that folder."""
+    folder = tmp_path / "bodies"
+    settings = {"bodies_dir": str(folder), "bodies_max_bytes": "4G"} | config
+    p = proxy(sink=settings, sink_top={"payload": payload, "queue": {"on_full": "pause_flow", "max_bytes": "16M"}})
+    return p, folder
+
+
+def files(folder, *endings):
+    return sorted(f for f in os.listdir(folder) if f.rsplit(".", 1)[-1] in endings)
+
+
+def finished(folder, count, seconds=10):
+    """The finished bodies, each held against its digest."""
+    found = until(lambda: (lambda f: f if len(f) == count and not files(folder, "part") else None)(files(folder, "body", "sample", "cut")), seconds,
+                  lambda: f"{count} bodies; there are {os.listdir(folder)}")
+    assert len(files(folder, "sha256")) == count
+    done = subprocess.run([need("sha256sum"), "--quiet", "-c", *files(folder, "sha256")], cwd=folder, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return found
+
+
+def content(folder, side, number=0):
+    return (folder / [f for f in files(folder, "body", "sample", "cut") if f"-{side}." in f][number]).read_bytes()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("tls", [False, True])
+def test_each_message_has_a_file(proxy, origin, tmp_path, tls, chunked):
+    server = origin(tls=tls)
+    p, folder = capturing(proxy, tmp_path)
+    upload, path = b"".join(pattern(300000)), "/chunked/100000" if chunked else "/bytes/100000"
+    with p.https("origin.test", server.port) if tls else p.client().connect(f"origin.test:{server.port}") as client:
+        for _ in range(2):
+            answer = client.ask("POST", "/echo", "origin.test", body=upload)
+            assert json.loads(answer.body)["sha256"] == hashlib.sha256(upload).hexdigest()
+            client.ask("GET", path, "origin.test")
+    p.wait_closed()
+    found = finished(folder, 6)
+    assert all(f.endswith(".body") for f in found)
+    assert [f.split("-")[2:] for f in found] == [["1", "request.body"], ["1", "response.body"], ["2", "response.body"], ["3", "request.body"],
+                                                 ["3", "response.body"], ["4", "response.body"]]
+    assert content(folder, "request", 1) == upload and content(folder, "response", 1) == b"".join(pattern(100000))
+    assert all((folder / f).stat().st_mode & 0o77 == 0 for f in os.listdir(folder))
+    chunks = p.log.find("request_body_chunk")
+    assert sum(int(e.at("bytes")) for e in chunks) == 2 * len(upload)
+    assert not any("payload" in name for e in chunks for name in e.attrs), "what has a file is not in the log"
+    assert p.metrics()['soth_sink_file_bodies_total{instance="sink_file"}'] == 6
+
+
+@pytest.mark.parametrize("bodies", ["raw", "decoded"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, br", "unknown"])
+def test_with_or_without_the_coding(proxy, origin, tmp_path, bodies, coding):
+    plain = b"".join(b"line %d of something\n" % n for n in range(20000))
+    body = plain if coding == "unknown" else coded(coding, plain)
+    server = origin(routes={"/c": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Encoding", coding)]))})
+    p, folder = capturing(proxy, tmp_path, bodies=bodies)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("PUT", "/c", "origin.test", [("Content-Encoding", coding)], body).body == body
+    p.wait_closed()
+    finished(folder, 2)
+    expected = plain if bodies == "decoded" else body
+    assert content(folder, "request") == expected and content(folder, "response") == expected
+
+
+def test_what_is_cut_says_so(proxy, origin, tmp_path):
+    def half(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 400)
+        return False
+
+    server = origin(routes={"/half": half})
+    p, folder = capturing(proxy, tmp_path)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /half HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        with pytest.raises(Cut):
+            client.response("GET")
+    p.wait_closed()
+    assert finished(folder, 1)[0].endswith(".cut") and content(folder, "response") == b"x" * 400
+
+
+def test_a_broken_coding_is_cut(proxy, origin, tmp_path):
+    body = gzip.compress(b"a" * 10000 + bytes(range(256)) * 100)[:-20]
+    server = origin(routes={"/c": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Encoding", "gzip")]))})
+    p, folder = capturing(proxy, tmp_path, bodies="decoded")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/c", "origin.test").body == body
+    p.wait_closed()
+    assert finished(folder, 1)[0].endswith(".cut") and content(folder, "response").startswith(b"a" * 10000)
+
+
+def test_a_sample(proxy, origin, tmp_path):
+    server = origin()
+    p, folder = capturing(proxy, tmp_path, payload="sample:1k")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/bytes/50000", "origin.test")
+        client.ask("GET", "/hello", "origin.test")
+    p.wait_closed()
+    found = finished(folder, 2)
+    assert [f.rsplit(".", 1)[1] for f in found] == ["sample", "body"]
+    assert content(folder, "response") == b"".join(pattern(50000))[:1024]
+
+
+def test_nothing_without_payload(proxy, origin, tmp_path):
+    server = origin()
+    p, folder = capturing(proxy, tmp_path, payload="none")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/hello", "origin.test")
+    p.wait_closed()
+    assert os.listdir(folder) == []
+
+
+def test_the_budget_takes_the_oldest(proxy, origin, tmp_path):
+    server = origin()
+    p, folder = capturing(proxy, tmp_path, bodies_max_bytes="1M")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        for _ in range(30):
+            client.ask("GET", "/bytes/100000", "origin.test")
+        client.ask("GET", "/bytes/2000000", "origin.test")  # larger than all that may be kept
+        client.ask("GET", "/bytes/70000", "origin.test")
+    p.wait_closed()
+    until(lambda: any("-32-" in f and f.endswith(".body") for f in os.listdir(folder)), 10, lambda: str(os.listdir(folder)))
+    left = files(folder, "body", "cut")
+    assert sum((folder / f).stat().st_size for f in os.listdir(folder)) <= 1 << 20
+    assert left[-1].endswith("-32-response.body") and content(folder, "response", -1) == b"".join(pattern(70000))
+    metrics = p.metrics()
+    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 32 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 1
+    assert metrics['soth_sink_file_bodies_evicted_total{instance="sink_file"}'] >= 30
+
+
+def test_what_an_earlier_run_left(proxy, origin, tmp_path):
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    (folder / "deadbeef-1-1-response.part").write_bytes(b"half")
+    (folder / "deadbeef-2-1-response.body").write_bytes(b"whole")
+    (folder / "somebody-elses").write_bytes(b"x")
+    server = origin()
+    p, _ = capturing(proxy, tmp_path)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("GET", "/hello", "origin.test")
+    p.wait_closed()
+    until(lambda: len(files(folder, "body")) == 2, 10, lambda: str(os.listdir(folder)))
+    assert (folder / "deadbeef-1-1-response.cut").read_bytes() == b"half" and (folder / "somebody-elses").exists()
+
+
+def test_a_reload_in_the_middle(proxy, origin, tmp_path):
+    """What spans it is cut by the old instance, and not begun by the new one."""
+    from harness.streams import Paced
+    route = Paced([b"data: a\n\n", b"data: b\n\n"])
+    server = origin(routes={"/e": route})
+    p, folder = capturing(proxy, tmp_path)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        route.go()
+        until(lambda: files(folder, "part"), 10, "the beginning")
+        p.modules[1]["config"]["flush_every"] = 2
+        p.reload()
+        route.go(9)
+        client.response("GET")
+        client.ask("GET", "/hello", "origin.test")
+    p.wait_closed()
+    found = finished(folder, 2)
+    assert [f.rsplit(".", 1)[1] for f in found] == ["cut", "body"]
+
+
+def test_a_folder_that_cannot_be_written(proxy, tmp_path):
+    (tmp_path / "file").write_text("")
+    p = proxy(start=False, sink={"bodies_dir": str(tmp_path / "file" / "x")}, exit=21)
+    p.launch()
+    assert p.wait_exit() == 21
+    assert "bodies_dir" in p.stderr()
+    p.process = None
+
+
+@pytest.mark.slow
+def test_a_large_upload_with_memory_flat(proxy, origin, tmp_path):
+    """1 GiB with SOTH_E2E_LARGE, else 256 MiB: the file's digest is the upload's, memory does not move."""
+    size = 1 << 30 if os.environ.get("SOTH_E2E_LARGE") else 1 << 28
+
+    def counting(wire):
+        head = wire.head()
+        digest, left = hashlib.sha256(), int(head.get("Content-Length"))
+        while left > 0:
+            piece = wire.exactly(min(left, 1 << 20))
+            digest.update(piece)
+            left -= len(piece)
+        wire.send(reply(body=digest.hexdigest().encode()))
+
+    server = origin(counting)
+    p, folder = capturing(proxy, tmp_path)
+    peak = []
+    with p.client(seconds=scaled(240)).connect(f"origin.test:{server.port}") as client:
+        client.send(f"POST /up HTTP/1.1\r\nHost: origin.test\r\nContent-Length: {size}\r\n\r\n".encode())
+        for number, piece in enumerate(pattern(size)):
+            client.send(piece)
+            if number % 16 == 15:
+                peak.append(p.resident())
+        assert client.response("POST").body.decode() == pattern_sha256(size)
+    p.wait_closed(seconds=60)
+    name = until(lambda: files(folder, "body"), scaled(60), lambda: str(os.listdir(folder)))[0]
+    assert (folder / name).stat().st_size == size
+    assert (folder / name.replace(".body", ".sha256")).read_text().split() == [pattern_sha256(size), name]
+    if not p.is_sanitized():
+        assert max(peak) < peak[0] + (48 << 20), f"{[m >> 20 for m in peak]} MB"  # the queue may hold 16M
+        assert max(peak[len(peak) // 2:]) < max(peak[:len(peak) // 2]) + (8 << 20), f"{[m >> 20 for m in peak]} MB"

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Streams of records: each is told while the stream runs; bodies of other kinds yield sizes and nothing else."""
+import json
+import struct
+
+import pytest
+
+from harness.origin import reply
+from harness.streams import Coder, Paced, coded
+from harness.timing import until
+from harness.wire import Cut
+
+DECODERS = [{"module": "content_decode"}, {"module": "sse"}, {"module": "ndjson"}, {"module": "antihijack"}]
+RECORDS = [json.dumps({"n": n, "text": "x" * n}).encode() for n in range(1, 6)]
+
+
+def records(p, n):
+    return until(lambda: (lambda e: e if len(e) == n else None)(p.log.find("stream_record")), 10,
+                 lambda: f"{n} records; have {[(e.kind, e.attrs) for e in p.events()][-8:]}")
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "br", "zstd"])
+@pytest.mark.parametrize("content_type,before,after", [("application/x-ndjson", b"", b"\n"), ("application/jsonl", b"", b"\r\n"),
+                                                       ("application/json-seq", b"\x1e", b"\n"), ("application/concatenated-json", b"", b"")])
+def test_each_record_is_told_as_it_happens(proxy, origin, coding, content_type, before, after):
+    route = Paced([before + r + after for r in RECORDS], coding, content_type)
+    server, p = origin(tls=True, routes={"/r": route}), proxy(extra_modules=DECODERS)
+    with p.https("origin.test", server.port) as client:
+        client.send(b"GET /r HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        for number, record in enumerate(RECORDS, 1):
+            route.go()
+            event = records(p, number)[-1]
+            assert event.attrs == {"direction": "server_to_client", "exchange_no": "1", "record_len": str(len(record)), "sequence_no": str(number)}
+            assert event["protocol"] == "streamable_http"
+        route.go()
+        coder = Coder(coding)
+        sent = b"".join(coder.put(before + r + after) for r in RECORDS) + coder.end()
+        assert client.response("GET").body == sent
+    assert p.wait_closed()[0]["protocol"] == "streamable_http"
+
+
+def test_uploads_are_told_too(proxy, origin):
+    server, p = origin(), proxy(extra_modules=DECODERS)
+    body = b"\n".join(RECORDS)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("POST", "/echo", "origin.test", [("Content-Type", "application/x-ndjson"), ("Content-Encoding", "gzip")], coded("gzip", body))
+    p.wait_closed()
+    assert [(e.at("direction"), e.at("record_len")) for e in records(p, 5)] == [("client_to_server", str(len(r))) for r in RECORDS]
+    assert sum(int(e.at("decoded_bytes")) for e in p.log.find("request_body_chunk")) == len(body)
+
+
+def msgpack():
+    return b"".join(b"\x82\xa1a" + struct.pack(">Bi", 0xd2, n) + b"\xa1b\xa3{}\n" for n in range(100))
+
+
+@pytest.mark.parametrize("content_type", ["application/msgpack", "application/vnd.msgpack", "application/x-protobuf", "application/protobuf",
+                                          "application/octet-stream", "application/cbor"])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_opaque_bodies_yield_sizes_and_nothing_else(proxy, origin, content_type, coding):
+    body = coded(coding, msgpack())
+    fields = [("Content-Type", content_type)] + ([("Content-Encoding", coding)] if coding else [])
+    server = origin(routes={"/b": lambda wire, request: wire.send(reply(body=body, fields=fields))})
+    p = proxy(extra_modules=DECODERS)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("POST", "/b", "origin.test", fields, body).body == body
+    closed = p.wait_closed()[0]
+    assert closed["protocol"] == "http1"
+    kinds = [e.kind for e in p.events() if e.flow == closed.flow]
+    assert set(kinds) == {"connect_received", "connect_decision", "request_headers", "request_body_chunk", "response_headers", "response_body_chunk",
+                          "stream_closed"}
+    for kind in ("request_body_chunk", "response_body_chunk"):
+        chunks = p.log.find(kind)
+        assert sum(int(e.at("bytes")) for e in chunks) == len(body)
+        assert all(set(e.attrs) <= {"bytes", "offset", "exchange_no"} for e in chunks)
+
+
+@pytest.mark.parametrize("on_overflow", ["detach", "close"])
+def test_a_record_without_end(proxy, origin, on_overflow):
+    body = b"[1]\n[" + b"1," * 50000 + b"1]\n[2]\n"
+    server = origin(routes={"/r": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Type", "application/jsonl")]))})
+    p = proxy(extra_modules=[{"module": "ndjson", "config": {"max_record_bytes": "64k", "on_overflow": on_overflow}}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /r HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        if on_overflow == "detach":
+            assert client.response("GET").body == body
+        else:
+            with pytest.raises(Cut):
+                client.response("GET")
+    event = p.wait_event("decoder_stage_failed")
+    assert (event.at("failure_code"), event.at("module")) == ("max_record_bytes", "ndjson")
+    assert event.at("action") == ("detached" if on_overflow == "detach" else "closed")
+    p.wait_closed()
+    assert len(records(p, 1)) == 1
+
+
+def test_a_stream_that_is_cut_leaves_no_half_record(proxy, origin):
+    route = Paced([b"[1]\n", b"[2"], "", "application/x-ndjson", cut=True)
+    route.go(9)
+    server, p = origin(routes={"/r": route}), proxy(extra_modules=DECODERS)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /r HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        with pytest.raises(Cut):
+            client.response("GET")
+    p.wait_closed()
+    assert len(records(p, 1)) == 1

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* build: modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* needs: CODING */
+/* Bodies in files: which ending they get, what a lost piece means, who is removed first, and a disk that takes nothing. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "conf_text.h"
+#include "fake_host.h"
+#include "modules/sink_file/bodies.h"
+
+static char *folder, dir[512];
+static struct bodies *bodies;
+
+static int begin(void **state)
+{
+    (void)state;
+    fake_reset();
+    folder = scratch_new();
+    snprintf(dir, sizeof dir, "%s/deep/bodies", folder);
+    bodies = NULL;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    bodies_free(bodies);
+    scratch_free(folder);
+    return 0;
+}
+
+static void open_bodies(uint64_t max_bytes)
+{
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = max_bytes});
+    assert_non_null(bodies);
+}
+
+#define NUMBER(name_, value_) {name_, {"", 0}, (value_), SOTH_ATTR_U64, sizeof(name_) - 1},
+#define BYTES(name_, p_, n_) {name_, {(p_), (n_)}, 0, SOTH_ATTR_BYTES, sizeof(name_) - 1},
+
+static void head(uint64_t flow, uint64_t exchange, int64_t length)
+{
+    if (length < 0)
+        bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, flow, NUMBER("exchange_no", exchange)));
+    else
+        bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, flow, NUMBER("content_length", (uint64_t)length) NUMBER("exchange_no", exchange)));
+}
+
+static void piece(uint64_t flow, uint64_t exchange, uint64_t offset, const char *text)
+{
+    size_t n = strlen(text);
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, flow, NUMBER("bytes", n) NUMBER("exchange_no", exchange) NUMBER("offset", offset)
+                                    BYTES("payload", text, n)));
+}
+
+static void bare(uint64_t flow, uint64_t exchange, uint64_t offset, uint64_t n)
+{
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, flow, NUMBER("bytes", n) NUMBER("exchange_no", exchange) NUMBER("offset", offset)));
+}
+
+static void closed(uint64_t flow, const char *reason)
+{
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_STREAM_CLOSED, flow, BYTES("reason_code", reason, strlen(reason))));
+}
+
+/* What a file whose name ends like this holds; NULL: there is none. */
+static const char *content(const char *ending)
+{
+    static char text[1024];
+    char path[1024] = "";
+    DIR *d = opendir(dir);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        size_t n = strlen(entry->d_name), m = strlen(ending);
+        if (n >= m && strcmp(entry->d_name + n - m, ending) == 0)
+            snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+    }
+    closedir(d);
+    int fd = *path ? open(path, O_RDONLY) : -1;
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n >= 0 ? text : NULL;
+}
+
+static void endings(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, 6);
+    piece(1, 1, 0, "abc");
+    assert_string_equal(content("1-1-response.part"), "abc");
+    piece(1, 1, 3, "def");
+    head(1, 2, -1);
+    assert_string_equal(content("1-1-response.body"), "abcdef");
+    assert_null(content(".part"));
+    assert_non_null(strstr(content("1-1-response.sha256"), "bef57ec7f53a6d40beb640a780a639c83bc29ac8a9816f1fc6c5c6dcd93c4721  "));
+    piece(1, 2, 0, "x");
+    bare(1, 2, 1, 100);
+    head(1, 3, 10);
+    assert_string_equal(content("1-2-response.sample"), "x");
+    piece(1, 3, 0, "short");
+    closed(1, "mitm_http_error");
+    assert_string_equal(content("1-3-response.cut"), "short");
+    head(2, 1, -1);
+    piece(2, 1, 0, "until the close");
+    closed(2, "relay_eof");
+    assert_string_equal(content("2-1-response.body"), "until the close");
+    assert_int_equal(bodies_counts(bodies)->written, 4);
+    assert_int_equal(bodies_counts(bodies)->cut, 1);
+    assert_int_equal(bodies_counts(bodies)->errors, 0);
+}
+
+static void a_lost_piece_is_no_whole_body(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, 9);
+    piece(1, 1, 0, "abc");
+    piece(1, 1, 6, "ghi");
+    closed(1, "mitm_http_completed");
+    assert_string_equal(content("1-1-response.cut"), "abc");
+    head(2, 1, 9); /* its beginning is lost */
+    piece(2, 1, 3, "def");
+    closed(2, "mitm_http_completed");
+    assert_null(content("2-1-response.body"));
+    assert_null(content("2-1-response.cut"));
+}
+
+static void the_oldest_go_first(void **state)
+{
+    (void)state;
+    open_bodies(40000); /* room for four files of a block and their digests */
+    for (uint64_t flow = 1; flow <= 8; flow++) {
+        piece(flow, 1, 0, "a body");
+        closed(flow, "mitm_http_completed");
+    }
+    assert_null(content("-4-1-response.body"));
+    assert_null(content("-4-1-response.sha256"));
+    assert_string_equal(content("-8-1-response.body"), "a body");
+    assert_non_null(content("-8-1-response.sha256"));
+    assert_true(bodies_counts(bodies)->evicted >= 4);
+    bodies_free(bodies); /* the next one knows what is there */
+    open_bodies(16384);
+    piece(9, 1, 0, "one more");
+    closed(9, "mitm_http_completed");
+    assert_null(content("-6-1-response.body"));
+    assert_string_equal(content("-9-1-response.body"), "one more");
+}
+
+static void a_disk_that_is_full(void **state)
+{
+    struct rlimit old, small = {4, RLIM_INFINITY};
+    (void)state;
+    open_bodies(1 << 20);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    piece(1, 1, 0, "abcdef");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    piece(1, 1, 6, "ghi");
+    closed(1, "mitm_http_completed");
+    assert_string_equal(content("1-1-response.cut"), "abcd");
+    assert_int_equal(bodies_counts(bodies)->errors, 1);
+    piece(2, 1, 0, "abcdef");
+    closed(2, "mitm_http_completed");
+    assert_string_equal(content("2-1-response.body"), "abcdef");
+}
+
+static void what_is_on_its_way_at_the_end_is_cut(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    piece(1, 1, 0, "abc");
+    bodies_free(bodies);
+    bodies = NULL;
+    assert_string_equal(content("1-1-response.cut"), "abc");
+}
+
+static void no_folder(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/proc/version/bodies");
+    assert_null(bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1 << 20}));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(endings), TEST(a_lost_piece_is_no_whole_body), TEST(the_oldest_go_first), TEST(a_disk_that_is_full),
+        TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
