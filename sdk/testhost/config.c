@@ -102,15 +102,16 @@ static const char *copy(struct fill *f, const char *p, size_t n)
     return text;
 }
 
-/* A word up to one of these, without the spaces around it, or in quotes: then it may have any of them. *at comes to rest behind it. */
+/* A word up to one of these, without the spaces around it, or in quotes of either kind: then it may have any of them. *at comes to rest
+ * behind it. */
 static const char *word(struct fill *f, const char **at, const char *ends)
 {
     const char *p = *at + strspn(*at, " ");
     if (*p == '"' || *p == '\'') {
-        const char quote[] = {*p, 0};
-        size_t n = strcspn(++p, quote);
-        *at = p + n + (p[n] == *quote);
-        *at += strspn(*at, " ");
+        const char quote[] = {*p++, 0};
+        size_t n = strcspn(p, quote);
+        *at = p + n + (p[n] != 0);
+        *at += strcspn(*at, ends);
         return copy(f, p, n);
     }
     size_t n = strcspn(p, ends);

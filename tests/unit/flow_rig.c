@@ -211,3 +211,32 @@ void rig_expect_open(struct driver *d)
     if (d->closed)
         fail_msg("it is closed, after\n%s", driver_log(d));
 }
+
+void rig_start(struct driver *d)
+{
+    rig_init(d);
+    driver_accept(d);
+}
+
+void rig_reverse(struct driver *d)
+{
+    rig_init(d);
+    d->listen.mode = LISTEN_REVERSE;
+    driver_accept(d);
+}
+
+void rig_asked(struct driver *d, const char *head)
+{
+    rig_start(d);
+    rig_say(d, SIDE_CLIENT, head);
+    rig_dialed(d);
+}
+
+void rig_exchanged(struct driver *d)
+{
+    rig_asked(d, GET_A);
+    rig_expect_sent(d, SIDE_ORIGIN, GET);
+    rig_say(d, SIDE_ORIGIN, OK_2);
+    rig_expect_sent(d, SIDE_CLIENT, OK_2);
+    rig_expect_open(d);
+}

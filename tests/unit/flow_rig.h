@@ -6,6 +6,11 @@
 #include "flow_driver.h"
 
 #define HTTP11 "\x08http/1.1"
+#define CONNECT "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
+#define GET_A "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
+#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+#define OK_200 "HTTP/1.1 200 Connection Established\r\n\r\n"
 
 /* Of a cmocka group. */
 int rig_set_up(void **state);
@@ -28,6 +33,12 @@ void rig_dial_failed(struct driver *driver, enum dial_failure failure, const cha
 void rig_time(struct driver *driver, uint64_t ms);
 void rig_deadline(struct driver *driver, uint64_t ms); /* the deadline is in so many ms, and passes */
 void rig_step(struct driver *driver, enum input_type type);
+
+/* Accepted by an explicit listener, by a reverse one; with this request asked and the origin dialled; after a first GET_A that got OK_2. */
+void rig_start(struct driver *driver);
+void rig_reverse(struct driver *driver);
+void rig_asked(struct driver *driver, const char *head);
+void rig_exchanged(struct driver *driver);
 
 /* A CONNECT that is let through, up to its TLS with both sides: a request may follow. */
 void rig_intercepted(struct driver *driver, const char *host);

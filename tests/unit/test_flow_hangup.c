@@ -12,10 +12,6 @@
 
 #include "flow_rig.h"
 
-#define CONNECT "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
-#define GET_A "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 #define LEFT_MS 5000 /* for a client that has ended its side */
 
 static void start(struct driver *d)

@@ -13,38 +13,7 @@
 
 #include "flow_rig.h"
 
-#define GET_A "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
 #define POST_A "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-static void start(struct driver *d)
-{
-    rig_init(d);
-    driver_accept(d);
-}
-
-static void asked(struct driver *d, const char *head)
-{
-    start(d);
-    rig_say(d, SIDE_CLIENT, head);
-    rig_dialed(d);
-}
-
-static void exchanged(struct driver *d)
-{
-    asked(d, GET_A);
-    rig_expect_sent(d, SIDE_ORIGIN, GET);
-    rig_say(d, SIDE_ORIGIN, OK_2);
-    rig_expect_sent(d, SIDE_CLIENT, OK_2);
-}
-
-static void reverse(struct driver *d)
-{
-    rig_init(d);
-    d->listen.mode = LISTEN_REVERSE;
-    driver_accept(d);
-}
 
 static void expect_reset_body(struct driver *d, const char *code, const char *detail)
 {
@@ -60,7 +29,7 @@ static void framings_are_kept(void **state)
     static const char chunked[] = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n";
     struct driver d;
     (void)state;
-    asked(&d, POST_A "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n");
+    rig_asked(&d, POST_A "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n");
     rig_expect_sent(&d, SIDE_ORIGIN, "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"
                                      "3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n");
     char response[256];
@@ -82,7 +51,7 @@ static void many_trailers(void **state)
     for (int i = 0; i < 20; i++)
         n += (size_t)snprintf(message + n, sizeof message - n, "X-%030d: 1\r\n", i);
     snprintf(message + n, sizeof message - n, "\r\n");
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, message);
     rig_expect_sent(&d, SIDE_CLIENT, message);
     assert_string_equal(rig_attr(&d, "response_trailers", "trailer_count"), "20");
@@ -96,7 +65,7 @@ static void an_old_client_gets_no_chunks(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "GET http://a.test/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    rig_asked(&d, "GET http://a.test/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     rig_expect_sent(&d, SIDE_CLIENT, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc");
     rig_expect_closed(&d, "mitm_http_completed", NULL);
@@ -108,7 +77,7 @@ static void a_body_until_the_close(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nall");
     rig_say(&d, SIDE_ORIGIN, " of it");
     rig_hang_up(&d, SIDE_ORIGIN, 0);
@@ -126,7 +95,7 @@ static void no_response(void **state)
     (void)state;
     for (int i = 0; i < 6; i++) {
         struct driver d;
-        asked(&d, GET_A);
+        rig_asked(&d, GET_A);
         rig_say(&d, SIDE_ORIGIN, said[i / 2]);
         rig_take(&d, SIDE_CLIENT);
         rig_hang_up(&d, SIDE_ORIGIN, i % 2 ? ECONNRESET : 0);
@@ -151,7 +120,7 @@ static void half_a_response(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct driver d;
-        asked(&d, GET_A);
+        rig_asked(&d, GET_A);
         rig_say(&d, SIDE_ORIGIN, cases[i].head);
         rig_hang_up(&d, SIDE_ORIGIN, cases[i].error);
         rig_expect_closed(&d, "mitm_http_error", "origin_truncated");
@@ -164,7 +133,7 @@ static void half_of_chunks_for_an_old_client(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "GET http://a.test/ HTTP/1.0\r\n\r\n");
+    rig_asked(&d, "GET http://a.test/ HTTP/1.0\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     rig_hang_up(&d, SIDE_ORIGIN, 0);
     expect_reset_body(&d, "mitm_http_error", "origin_truncated");
@@ -174,12 +143,12 @@ static void a_response_that_is_none(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n");
     rig_expect_reply(&d, 502, "http_protocol_error", "content_length");
     rig_expect_closed(&d, "mitm_http_error", "content_length");
     rig_fini(&d);
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n");
     rig_expect_sent(&d, SIDE_CLIENT, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_string_equal(rig_attr(&d, "stream_closed", "reason_code"), "mitm_http_error");
@@ -193,7 +162,7 @@ static void a_body_that_tls_does_not_end(void **state)
     for (int notify = 0; notify <= 1; notify++) {
         struct driver d;
         uint8_t byte;
-        start(&d);
+        rig_start(&d);
         rig_intercepted(&d, "a.test");
         rig_say(&d, SIDE_CLIENT, GET);
         rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nbody");
@@ -213,7 +182,7 @@ static void an_origin_speaks_unasked(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     rig_expect_sent(&d, SIDE_CLIENT, "");
     assert_int_equal(d.origin_closes, 1);
@@ -227,7 +196,7 @@ static void what_follows_a_response_answers_no_other_request(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A GET_A);
+    rig_asked(&d, GET_A GET_A);
     rig_say(&d, SIDE_ORIGIN, OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
     rig_expect_sent(&d, SIDE_CLIENT, OK_2);
     rig_dialed(&d); /* the second request has a connection of its own */
@@ -239,7 +208,7 @@ static void an_origin_closes_behind_its_response(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
     rig_expect_sent(&d, SIDE_CLIENT, OK_2); /* its connection is not the client's */
     rig_expect_open(&d);
@@ -253,7 +222,7 @@ static void an_early_response(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, POST_A "Content-Length: 100\r\n\r\npart");
+    rig_asked(&d, POST_A "Content-Length: 100\r\n\r\npart");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno");
     rig_expect_sent(&d, SIDE_CLIENT, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     rig_expect_closed(&d, "mitm_http_completed", NULL);
@@ -265,7 +234,7 @@ static void a_response_that_overtakes_its_request(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, POST_A "Content-Length: 4\r\n\r\nab");
+    rig_asked(&d, POST_A "Content-Length: 4\r\n\r\nab");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
     rig_say(&d, SIDE_CLIENT, "cd");
     rig_expect_open(&d);
@@ -280,7 +249,7 @@ static void a_bad_chunk_under_an_early_response(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, POST_A "Transfer-Encoding: chunked\r\n\r\n");
+    rig_asked(&d, POST_A "Transfer-Encoding: chunked\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nhal");
     rig_take(&d, SIDE_CLIENT);
     rig_say(&d, SIDE_CLIENT, "zz\r\n");
@@ -293,7 +262,7 @@ static void interim_responses(void **state)
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     struct driver d;
     (void)state;
-    asked(&d, POST_A "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    rig_asked(&d, POST_A "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, interim);
     rig_expect_sent(&d, SIDE_CLIENT, interim);
     rig_say(&d, SIDE_CLIENT, "ab");
@@ -308,7 +277,7 @@ static void an_old_client_gets_none(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "GET http://a.test/ HTTP/1.0\r\n\r\n");
+    rig_asked(&d, "GET http://a.test/ HTTP/1.0\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 103 Early Hints\r\n\r\n");
     rig_expect_sent(&d, SIDE_CLIENT, "");
     assert_string_equal(rig_attr(&d, "response_headers", "interim"), "1");
@@ -322,7 +291,7 @@ static void an_upgrade(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n" UPGRADE "early");
+    rig_asked(&d, "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n" UPGRADE "early");
     rig_expect_sent(&d, SIDE_ORIGIN, "GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, SWITCHING "hello");
     rig_expect_sent(&d, SIDE_CLIENT, SWITCHING "hello");
@@ -344,7 +313,7 @@ static void an_upgrade_inside_tls(void **state)
     for (int notify = 0; notify <= 1; notify++) {
         struct driver d;
         uint8_t byte;
-        start(&d);
+        rig_start(&d);
         rig_intercepted(&d, "a.test");
         rig_say(&d, SIDE_CLIENT, "GET / HTTP/1.1\r\nHost: a.test\r\n" UPGRADE);
         rig_say(&d, SIDE_ORIGIN, SWITCHING "hello");
@@ -368,7 +337,7 @@ static void an_upgrade_nobody_asked_for(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, SWITCHING);
     rig_expect_reply(&d, 502, "http_protocol_error", "unrequested_upgrade");
     rig_expect_closed(&d, "mitm_http_error", "unrequested_upgrade");
@@ -383,7 +352,7 @@ static void a_stale_connection_is_replaced(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         struct driver d;
-        exchanged(&d);
+        rig_exchanged(&d);
         rig_say(&d, SIDE_CLIENT, GET_A);
         rig_expect_sent(&d, SIDE_ORIGIN, GET);
         rig_hang_up(&d, SIDE_ORIGIN, errors[i]);
@@ -401,7 +370,7 @@ static void a_request_that_may_have_worked_is_not_repeated(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, POST_A "Content-Length: 1\r\n\r\nx");
     rig_hang_up(&d, SIDE_ORIGIN, 0);
     rig_expect_reply(&d, 502, "connection_terminated", "origin_eof");
@@ -413,7 +382,7 @@ static void nor_one_that_was_answered_in_part(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
     rig_hang_up(&d, SIDE_ORIGIN, 0);
@@ -440,7 +409,7 @@ static void a_client_leaves(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct driver d;
-        start(&d);
+        rig_start(&d);
         rig_say(&d, SIDE_CLIENT, cases[i].said);
         if (cases[i].dialed)
             rig_dialed(&d);
@@ -458,13 +427,13 @@ static void two_requests_and_the_end(void **state)
     for (int tls = 0; tls <= 1; tls++) {
         struct driver d;
         if (tls) {
-            start(&d);
+            rig_start(&d);
             rig_intercepted(&d, "a.test");
             driver_say(&d, SIDE_CLIENT, GET GET, 2 * (sizeof GET - 1));
             driver_close_notify(&d, SIDE_CLIENT); /* in the same read */
             rig_run(&d);
         } else {
-            start(&d);
+            rig_start(&d);
             driver_say(&d, SIDE_CLIENT, GET_A GET_A, 2 * (sizeof GET_A - 1));
             rig_hang_up(&d, SIDE_CLIENT, 0);
             rig_dialed(&d);
@@ -486,7 +455,7 @@ static void a_request_and_something_and_the_end(void **state)
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct driver d;
-        start(&d);
+        rig_start(&d);
         rig_intercepted(&d, "a.test");
         driver_say(&d, SIDE_CLIENT, GET, sizeof GET - 1);
         driver_say(&d, SIDE_CLIENT, cases[i].rest, strlen(cases[i].rest));
@@ -505,7 +474,7 @@ static void empty_values_are_absent(void **state)
 {
     struct driver d;
     (void)state;
-    reverse(&d);
+    rig_reverse(&d);
     rig_say(&d, SIDE_CLIENT, "GET / HTTP/1.1\r\nHost: a.test\r\nContent-Type:\r\n\r\n"); /* the driver looks at every attribute */
     rig_dialed(&d);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Type:\r\nContent-Encoding:\r\nContent-Length: 0\r\n\r\n");

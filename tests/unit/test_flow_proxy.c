@@ -13,41 +13,9 @@
 
 #include "flow_rig.h"
 
-#define GET_A "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
 #define GET_B "GET http://b.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n"
 #define POST_A "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
 #define CONNECT_A "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-#define OK_200 "HTTP/1.1 200 Connection Established\r\n\r\n"
-
-static void start(struct driver *d)
-{
-    rig_init(d);
-    driver_accept(d);
-}
-
-static void asked(struct driver *d, const char *head)
-{
-    start(d);
-    rig_say(d, SIDE_CLIENT, head);
-    rig_dialed(d);
-}
-
-static void exchanged(struct driver *d)
-{
-    asked(d, GET_A);
-    rig_expect_sent(d, SIDE_ORIGIN, GET);
-    rig_say(d, SIDE_ORIGIN, OK_2);
-    rig_expect_sent(d, SIDE_CLIENT, OK_2);
-}
-
-static void reverse(struct driver *d)
-{
-    rig_init(d);
-    d->listen.mode = LISTEN_REVERSE;
-    driver_accept(d);
-}
 
 /* ---- one connection, many targets ---- */
 
@@ -55,7 +23,7 @@ static void every_request_is_decided(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, GET_A);
     rig_expect_sent(&d, SIDE_ORIGIN, GET); /* on the same connection */
     rig_say(&d, SIDE_ORIGIN, OK_2);
@@ -90,7 +58,7 @@ static void host_is_rewritten_to_the_target(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "GET http://a.test:81?q HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    rig_asked(&d, "GET http://a.test:81?q HTTP/1.1\r\nHost: b.test\r\n\r\n");
     rig_expect_sent(&d, SIDE_ORIGIN, "GET /?q HTTP/1.1\r\nHost: a.test:81\r\n\r\n");
     assert_string_equal(rig_attr(&d, "request_headers", "authority"), "a.test:81");
     rig_fini(&d);
@@ -126,7 +94,7 @@ static void a_connect_may_follow(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT_A);
     assert_int_equal(d.origin_closes, 1);
     expect_intercepted(&d);
@@ -141,7 +109,7 @@ static void a_connect_may_follow_in_pieces(void **state)
     (void)state;
     for (size_t first = 1; first < sizeof CONNECT_A - 1; first++) {
         struct driver d;
-        exchanged(&d);
+        rig_exchanged(&d);
         rig_say_bytes(&d, SIDE_CLIENT, CONNECT_A, first);
         rig_say_bytes(&d, SIDE_CLIENT, &CONNECT_A[first], sizeof CONNECT_A - 1 - first);
         rig_expect_sent(&d, SIDE_CLIENT, OK_200);
@@ -155,7 +123,7 @@ static void a_method_may_begin_like_connect(void **state)
     (void)state;
     for (size_t first = 1; first < sizeof head - 1; first++) {
         struct driver d;
-        exchanged(&d);
+        rig_exchanged(&d);
         rig_say_bytes(&d, SIDE_CLIENT, head, first);
         rig_say_bytes(&d, SIDE_CLIENT, head + first, sizeof head - 1 - first);
         rig_expect_sent(&d, SIDE_ORIGIN, "CONN / HTTP/1.1\r\nHost: a.test\r\n\r\n");
@@ -167,11 +135,11 @@ static void an_empty_line_may_come_before_it(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "\r\n" CONNECT_A);
     rig_expect_sent(&d, SIDE_CLIENT, OK_200);
     rig_fini(&d);
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "\r");
     rig_say(&d, SIDE_CLIENT, "\nCO");
     rig_say(&d, SIDE_CLIENT, &CONNECT_A[2]);
@@ -199,7 +167,7 @@ static void a_connect_that_is_none_follows(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "CONNECT a.test HTTP/1.1\r\n\r\n");
     rig_expect_reply(&d, 400, "http_request_error", "port");
     rig_expect_closed(&d, "connect_parse_failed", "missing_port");
@@ -210,7 +178,7 @@ static void a_beginning_and_the_end(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "CONN");
     rig_hang_up(&d, SIDE_CLIENT, 0);
     rig_expect_closed(&d, "client_aborted", "request_head");
@@ -221,7 +189,7 @@ static void nothing_asked_inside_the_second_connect(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT_A);
     expect_intercepted(&d);
     rig_hang_up(&d, SIDE_CLIENT, 0);
@@ -234,7 +202,7 @@ static void the_second_connect_is_refused(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     d.policy.blocked = "b.test";
     rig_say(&d, SIDE_CLIENT, CONNECT_A);
     driver_client_tls(&d, "b.test", HTTP11);
@@ -283,7 +251,7 @@ static void a_dial_that_nobody_waits_for(void **state)
     for (int refused = 0; refused <= 1; refused++) {
         for (int fails = 0; fails <= 1; fails++) {
             struct driver d;
-            start(&d);
+            rig_start(&d);
             rig_say(&d, SIDE_CLIENT, "CONNECT a.test:80 HTTP/1.1\r\n\r\n");
             rig_take(&d, SIDE_CLIENT);
             rig_deadline(&d, 300);
@@ -312,7 +280,7 @@ static void a_reverse_listener_relays(void **state)
 {
     struct driver d;
     (void)state;
-    reverse(&d);
+    rig_reverse(&d);
     assert_int_equal(rig_count(&d, "connect_decision"), 1);
     assert_int_equal(d.dials, 0); /* no byte has come */
     rig_say(&d, SIDE_CLIENT, GET);

@@ -13,9 +13,8 @@
 
 #include "flow_rig.h"
 
-#define CONNECT(target) "CONNECT " target " HTTP/1.1\r\nHost: " target "\r\n\r\n"
-#define GET(target) "GET " target " HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_200 "HTTP/1.1 200 Connection Established\r\n\r\n"
+#define CONNECT_TO(target) "CONNECT " target " HTTP/1.1\r\nHost: " target "\r\n\r\n"
+#define GET_OF(target) "GET " target " HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 /* ---- heads that cannot be parsed ---- */
 
@@ -134,7 +133,7 @@ static void play_refusal(const struct refusal_case *c)
     if (c->set_up)
         c->set_up(&d);
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, c->head ? c->head : GET("/"));
+    rig_say(&d, SIDE_CLIENT, c->head ? c->head : GET_OF("/"));
     rig_expect_reply(&d, c->status, c->error, "Connection: close");
     rig_expect_closed(&d, c->code, c->detail);
     assert_string_equal(rig_attr(&d, "connect_decision", "action"), "block");
@@ -176,20 +175,20 @@ static void denied_upstream(struct driver *d)
 static void refused_at_once(void **state)
 {
     static const struct refusal_case cases[] = {
-        {CONNECT("a.test:443"), 403, "http_request_denied", "blocked", "client_not_allowed", from_elsewhere},
-        {GET("http://a.test/"), 403, "http_request_denied", "blocked", "client_not_allowed", from_elsewhere},
+        {CONNECT_TO("a.test:443"), 403, "http_request_denied", "blocked", "client_not_allowed", from_elsewhere},
+        {GET_OF("http://a.test/"), 403, "http_request_denied", "blocked", "client_not_allowed", from_elsewhere},
         {NULL, 403, "http_request_denied", "blocked", "client_not_allowed", from_elsewhere},
-        {CONNECT("a.test:443"), 403, "http_request_denied", "blocked", "no-admin", block_by_rule},
-        {CONNECT("a.test:443"), 403, "http_request_denied", "blocked", "blocked_host", block_by_list},
+        {CONNECT_TO("a.test:443"), 403, "http_request_denied", "blocked", "no-admin", block_by_rule},
+        {CONNECT_TO("a.test:443"), 403, "http_request_denied", "blocked", "blocked_host", block_by_list},
         {NULL, 403, "http_request_denied", "blocked", "no-admin", block_by_rule},
-        {CONNECT("169.254.169.254:80"), 403, "destination_ip_prohibited", "blocked", "denied_upstream", NULL},
-        {GET("http://169.254.169.254/"), 403, "destination_ip_prohibited", "blocked", "denied_upstream", NULL},
+        {CONNECT_TO("169.254.169.254:80"), 403, "destination_ip_prohibited", "blocked", "denied_upstream", NULL},
+        {GET_OF("http://169.254.169.254/"), 403, "destination_ip_prohibited", "blocked", "denied_upstream", NULL},
         {NULL, 403, "destination_ip_prohibited", "blocked", "denied_upstream", denied_upstream},
-        {CONNECT("127.0.0.1:8080"), 508, "proxy_loop_detected", "route_planner_failed", "loop", NULL},
-        {GET("http://127.0.0.1:8080/"), 508, "proxy_loop_detected", "route_planner_failed", "loop", NULL},
+        {CONNECT_TO("127.0.0.1:8080"), 508, "proxy_loop_detected", "route_planner_failed", "loop", NULL},
+        {GET_OF("http://127.0.0.1:8080/"), 508, "proxy_loop_detected", "route_planner_failed", "loop", NULL},
         {NULL, 508, "proxy_loop_detected", "route_planner_failed", "loop", loop_upstream},
-        {CONNECT("a.test:443"), 503, "proxy_internal_response", "budget_exceeded", "max_concurrent_flows", too_many},
-        {GET("http://a.test/"), 503, "proxy_internal_response", "budget_exceeded", "max_concurrent_flows", too_many},
+        {CONNECT_TO("a.test:443"), 503, "proxy_internal_response", "budget_exceeded", "max_concurrent_flows", too_many},
+        {GET_OF("http://a.test/"), 503, "proxy_internal_response", "budget_exceeded", "max_concurrent_flows", too_many},
         {NULL, 503, "proxy_internal_response", "budget_exceeded", "max_concurrent_flows", too_many},
     };
     (void)state;
@@ -199,7 +198,7 @@ static void refused_at_once(void **state)
 
 static void a_full_house_says_so(void **state)
 {
-    static const char *const heads[] = {CONNECT("a.test:443"), GET("http://a.test/"), GET("/")};
+    static const char *const heads[] = {CONNECT_TO("a.test:443"), GET_OF("http://a.test/"), GET_OF("/")};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct driver d;
@@ -224,7 +223,7 @@ static void block_response_is_the_configured_one(void **state)
     block_by_rule(&d);
     d.settings.block_response = (struct settings_block_response){451, "{reason}/{rule_id}/{host}/{other}", "text/x"};
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+    rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
     rig_expect_reply(&d, 451, "http_request_denied", "\r\n\r\nrule/no-admin/a.test/{other}");
     rig_fini(&d);
 }
@@ -268,7 +267,7 @@ static void expect_inside_tls(struct driver *d, const char *sni, int status, con
     rig_run(d);
     assert_int_equal(rig_count(d, "connect_decision"), 1);
     assert_int_equal(session_handshake(d->end[SIDE_CLIENT].tls), 1);
-    rig_say(d, SIDE_CLIENT, GET("/"));
+    rig_say(d, SIDE_CLIENT, GET_OF("/"));
     rig_expect_reply(d, status, error, "Connection: close");
     rig_expect_closed(d, code, detail);
     assert_int_equal(d->dials, 0);
@@ -280,7 +279,7 @@ static void sni_of_somebody_else(void **state)
     (void)state;
     rig_init(&d);
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+    rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
     expect_inside_tls(&d, "b.test", 403, "http_request_denied", "blocked", "authority_mismatch");
     assert_string_equal(rig_attr(&d, "connect_decision", "reason"), "authority_mismatch");
     rig_fini(&d);
@@ -294,7 +293,7 @@ static void sni_that_is_blocked(void **state)
     d.policy.blocked = "b.test";
     d.settings.authority_mismatch = MISMATCH_ALLOW;
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+    rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
     expect_inside_tls(&d, "b.test", 403, "http_request_denied", "blocked", "blocked_host");
     rig_fini(&d);
 }
@@ -306,7 +305,7 @@ static void block_when_the_hello_is_known(void **state)
     rig_init(&d);
     d.policy.target.needs_hello = true;
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+    rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
     rig_expect_sent(&d, SIDE_CLIENT, OK_200);
     block_by_rule(&d);
     expect_inside_tls(&d, "a.test", 403, "http_request_denied", "blocked", "no-admin");
@@ -320,10 +319,10 @@ static void a_late_block_of_cleartext(void **state)
     rig_init(&d);
     d.policy.target.needs_hello = true;
     driver_accept(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT("a.test:80"));
+    rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:80"));
     rig_expect_sent(&d, SIDE_CLIENT, OK_200);
     block_by_rule(&d);
-    rig_say(&d, SIDE_CLIENT, GET("/"));
+    rig_say(&d, SIDE_CLIENT, GET_OF("/"));
     rig_expect_reply(&d, 403, "http_request_denied", "Connection: close");
     rig_expect_closed(&d, "blocked", "no-admin");
     assert_int_equal(d.dials, 0);
@@ -338,7 +337,7 @@ static void refused_and_gone(void **state)
         rig_init(&d);
         d.policy.blocked = "b.test";
         driver_accept(&d);
-        rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+        rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
         driver_client_tls(&d, "b.test", HTTP11);
         if (asks)
             rig_run(&d);
@@ -359,10 +358,10 @@ static void requests_one_by_one(void **state)
     rig_expect_reply(&d, 403, "http_request_denied", "blocked: blocked_host  b.test");
     rig_expect_open(&d);
     assert_int_equal(d.dials, 0);
-    rig_say(&d, SIDE_CLIENT, GET("http://a.test/"));
+    rig_say(&d, SIDE_CLIENT, GET_OF("http://a.test/"));
     assert_int_equal(d.dials, 1);
     rig_dialed(&d);
-    rig_expect_sent(&d, SIDE_ORIGIN, GET("/"));
+    rig_expect_sent(&d, SIDE_ORIGIN, GET_OF("/"));
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 204 No Content\r\n\r\n");
     rig_hang_up(&d, SIDE_CLIENT, 0);
     rig_expect_closed(&d, "mitm_http_completed", NULL);
@@ -379,14 +378,14 @@ static void a_request_hook_blocks(void **state)
     driver_accept(&d);
     rig_intercepted(&d, "a.test");
     d.policy.request = (struct verdict){.action = SOTH_BLOCK, .reason = "rule", .rule_id = {"no-delete", 9}, .policy_module = "test"};
-    rig_say(&d, SIDE_CLIENT, GET("/x"));
+    rig_say(&d, SIDE_CLIENT, GET_OF("/x"));
     rig_expect_reply(&d, 403, "http_request_denied", "blocked: rule no-delete a.test");
     assert_string_equal(rig_attr(&d, "request_decision", "action"), "block");
     rig_expect_open(&d);
     rig_expect_sent(&d, SIDE_ORIGIN, "");
     d.policy.request = (struct verdict){.action = SOTH_ALLOW, .is_default = true, .policy_module = ""};
-    rig_say(&d, SIDE_CLIENT, GET("/y"));
-    rig_expect_sent(&d, SIDE_ORIGIN, GET("/y"));
+    rig_say(&d, SIDE_CLIENT, GET_OF("/y"));
+    rig_expect_sent(&d, SIDE_ORIGIN, GET_OF("/y"));
     rig_fini(&d);
 }
 
@@ -434,7 +433,7 @@ static void a_tunnel_is_not_dialled(void **state)
         rig_init(&d);
         d.policy.target = (struct verdict){.action = SOTH_TUNNEL, .reason = "ignored_host", .policy_module = "test"};
         driver_accept(&d);
-        rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+        rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
         rig_expect_nothing_sent(&d);
         rig_dial_failed(&d, dials[i].failure, dials[i].given);
         rig_expect_reply(&d, dials[i].status, dials[i].error, "Connection: close");
@@ -451,11 +450,11 @@ static void an_interception_is_not_dialled(void **state)
         struct driver d;
         rig_init(&d);
         driver_accept(&d);
-        rig_say(&d, SIDE_CLIENT, CONNECT("a.test:443"));
+        rig_say(&d, SIDE_CLIENT, CONNECT_TO("a.test:443"));
         driver_client_tls(&d, "a.test", HTTP11);
         rig_run(&d);
         rig_dial_failed(&d, dials[i].failure, dials[i].given);
-        rig_say(&d, SIDE_CLIENT, GET("/"));
+        rig_say(&d, SIDE_CLIENT, GET_OF("/"));
         rig_expect_reply(&d, dials[i].status, dials[i].error, "Connection: close");
         rig_expect_closed(&d, dials[i].code, dials[i].detail);
         rig_fini(&d);
@@ -466,7 +465,7 @@ static void a_request_is_not_dialled(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 3 * sizeof dials / sizeof *dials; i++) {
-        static const char *const heads[] = {GET("http://a.test/"), GET("/"), GET("/")};
+        static const char *const heads[] = {GET_OF("http://a.test/"), GET_OF("/"), GET_OF("/")};
         struct driver d;
         size_t k = i / 3;
         rig_init(&d);

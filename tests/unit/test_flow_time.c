@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What time does to a flow: the deadline of every phase and what the client gets when it passes, idle connections, the drain and its
- * deadline. The clock is a number: rig_deadline says in how many ms the flow wants to be woken, and wakes it.
+ * What time does to a flow: the deadline of every phase and what the client gets when it passes, idle connections. The clock is a number: rig_deadline says in how many ms the flow wants to be woken, and wakes it.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -12,12 +11,6 @@
 
 #include "flow_rig.h"
 
-#define CONNECT "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
-#define GET_A "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-#define OK_200 "HTTP/1.1 200 Connection Established\r\n\r\n"
-
 /* of driver_init */
 #define HEAD_MS 2000
 #define RESPONSE_MS 5000
@@ -26,29 +19,6 @@
 #define IDLE_MS 60000
 #define SILENCE_MS 300
 #define LEFT_MS 5000 /* for a client that has ended its side, from piece to piece of its response */
-
-static void start(struct driver *d)
-{
-    rig_init(d);
-    driver_accept(d);
-}
-
-/* An absolute-form exchange up to the dialled origin. */
-static void asked(struct driver *d, const char *head)
-{
-    start(d);
-    rig_say(d, SIDE_CLIENT, head);
-    rig_dialed(d);
-}
-
-static void exchanged(struct driver *d)
-{
-    asked(d, GET_A);
-    rig_say(d, SIDE_ORIGIN, OK_2);
-    rig_take(d, SIDE_CLIENT);
-    rig_take(d, SIDE_ORIGIN);
-    rig_expect_open(d);
-}
 
 /* ---- heads ---- */
 
@@ -65,15 +35,15 @@ static void a_head_has_one_deadline(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     head_too_late(&d, HEAD_MS); /* not a byte */
-    start(&d);
+    rig_start(&d);
     rig_time(&d, 500);
     rig_say(&d, SIDE_CLIENT, "CONNECT a.te");
     rig_time(&d, 500);
     rig_say(&d, SIDE_CLIENT, "st:443");
     head_too_late(&d, HEAD_MS - 1000);
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, "GET http://a.test/ HTTP/1.1\r\n");
     rig_time(&d, 1000);
     rig_say(&d, SIDE_CLIENT, "Host: a.test\r\n");
@@ -84,13 +54,13 @@ static void the_next_head_has_its_own(void **state)
 {
     struct driver d;
     (void)state;
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_time(&d, 30000);
     rig_say(&d, SIDE_CLIENT, "G");
     rig_time(&d, 1000);
     rig_say(&d, SIDE_CLIENT, "ET http://a.t");
     head_too_late(&d, HEAD_MS - 1000);
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_say(&d, SIDE_CLIENT, "CONN"); /* the beginning of a CONNECT is the beginning of a head, too */
     head_too_late(&d, HEAD_MS);
 }
@@ -99,7 +69,7 @@ static void the_head_inside_tls(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_intercepted(&d, "a.test");
     head_too_late(&d, HEAD_MS);
 }
@@ -135,7 +105,7 @@ static void silence_dials(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT);
     rig_expect_sent(&d, SIDE_CLIENT, OK_200);
     assert_int_equal(d.dials, 0);
@@ -168,7 +138,7 @@ static void a_hello_that_trickles(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT);
     driver_client_tls(&d, "a.test", HTTP11);
     while (buffer_size(&d.end[SIDE_CLIENT].inbox) > 20 && driver_read(&d, SIDE_CLIENT, 16) && buffer_size(&d.end[SIDE_CLIENT].inbox) > 120)
@@ -215,13 +185,13 @@ static void a_dial_of_an_exchange(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, GET_A);
     rig_deadline(&d, DIAL_MS);
     rig_expect_reply(&d, 504, "connection_timeout", "ETIMEDOUT");
     rig_expect_closed(&d, "upstream_connect_failed", "ETIMEDOUT");
     rig_fini(&d);
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nab");
     rig_deadline(&d, DIAL_MS);
     rig_expect_reply(&d, 504, "connection_timeout", "ETIMEDOUT");
@@ -232,7 +202,7 @@ static void a_dial_of_an_interception(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT);
     driver_client_tls(&d, "a.test", HTTP11);
     rig_run(&d);
@@ -247,7 +217,7 @@ static void a_handshake_of_the_origin(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT);
     driver_client_tls(&d, "a.test", HTTP11);
     rig_run(&d);
@@ -265,7 +235,7 @@ static void a_second_handshake_of_the_origin(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_intercepted(&d, "a.test");
     rig_hang_up(&d, SIDE_ORIGIN, 0);
     rig_say(&d, SIDE_CLIENT, GET);
@@ -280,7 +250,7 @@ static void a_handshake_of_the_client(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT);
     driver_client_tls(&d, "a.test", HTTP11);
     rig_run(&d);
@@ -298,7 +268,7 @@ static void a_response_head(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_time(&d, 1000);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 O"); /* no reprieve */
     rig_take(&d, SIDE_CLIENT);
@@ -312,7 +282,7 @@ static void a_response_is_waited_for_from_the_request_s_end(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nab");
+    rig_asked(&d, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nab");
     rig_time(&d, RESPONSE_MS + 1);
     rig_expect_open(&d);
     rig_say(&d, SIDE_CLIENT, "c");
@@ -325,14 +295,14 @@ static void nothing_moves(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n");
+    rig_asked(&d, "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\n");
     rig_time(&d, IDLE_MS - 1);
     rig_say(&d, SIDE_CLIENT, "a");
     rig_deadline(&d, IDLE_MS);
     rig_expect_closed(&d, "idle_watchdog_timeout", "request_body");
     rig_fini(&d);
 
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
     rig_time(&d, IDLE_MS - 1);
     rig_say(&d, SIDE_ORIGIN, "a");
@@ -340,7 +310,7 @@ static void nothing_moves(void **state)
     rig_expect_closed(&d, "idle_watchdog_timeout", "response_body");
     rig_fini(&d);
 
-    exchanged(&d);
+    rig_exchanged(&d);
     rig_deadline(&d, IDLE_MS);
     rig_expect_closed(&d, "idle_watchdog_timeout", "idle");
     rig_expect_nothing_sent(&d);
@@ -352,7 +322,7 @@ static void an_idle_until_close_body_is_reset(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nhal");
     rig_deadline(&d, IDLE_MS);
     rig_expect_closed(&d, "idle_watchdog_timeout", "response_body");
@@ -364,7 +334,7 @@ static void a_tunnel_at_rest(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_say(&d, SIDE_CLIENT, CONNECT "\x01\x02");
     rig_dialed(&d);
     rig_time(&d, IDLE_MS - 1);
@@ -378,7 +348,7 @@ static void an_upgraded_connection_at_rest(void **state)
 {
     struct driver d;
     (void)state;
-    start(&d);
+    rig_start(&d);
     rig_intercepted(&d, "a.test");
     rig_say(&d, SIDE_CLIENT, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello");
@@ -395,7 +365,7 @@ static void a_client_that_hears_only(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_hang_up(&d, SIDE_CLIENT, 0);
     rig_expect_open(&d);
     rig_deadline(&d, LEFT_MS);
@@ -407,7 +377,7 @@ static void what_flows_to_it_goes_on(void **state)
 {
     struct driver d;
     (void)state;
-    asked(&d, GET_A);
+    rig_asked(&d, GET_A);
     rig_hang_up(&d, SIDE_CLIENT, 0);
     rig_time(&d, LEFT_MS - 1);
     rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nhal");
@@ -420,147 +390,6 @@ static void what_flows_to_it_goes_on(void **state)
     rig_expect_closed(&d, "client_aborted", "response_body");
     assert_true(d.aborted);
     rig_fini(&d);
-}
-
-/* ---- drain ---- */
-
-static void drained(struct driver *d, const char *code)
-{
-    rig_step(d, INPUT_DRAIN);
-    rig_expect_closed(d, code, NULL);
-    rig_fini(d);
-}
-
-static void a_drain_ends_what_rests(void **state)
-{
-    struct driver d;
-    (void)state;
-    start(&d);
-    drained(&d, "shutdown_drain");
-    exchanged(&d);
-    drained(&d, "mitm_http_completed");
-}
-
-static void a_drain_lets_an_exchange_end(void **state)
-{
-    struct driver d;
-    (void)state;
-    asked(&d, GET_A);
-    rig_step(&d, INPUT_DRAIN);
-    rig_expect_open(&d);
-    rig_say(&d, SIDE_ORIGIN, OK_2);
-    rig_expect_sent(&d, SIDE_CLIENT, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
-    rig_expect_closed(&d, "mitm_http_completed", NULL);
-    rig_fini(&d);
-
-    asked(&d, GET_A);
-    rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh");
-    rig_step(&d, INPUT_DRAIN);
-    rig_say(&d, SIDE_ORIGIN, "i");
-    rig_expect_closed(&d, "mitm_http_completed", NULL);
-    rig_fini(&d);
-}
-
-static void a_drain_lets_a_head_come(void **state)
-{
-    struct driver d;
-    (void)state;
-    start(&d);
-    rig_say(&d, SIDE_CLIENT, "GET http://a.test/ HTTP/1.1\r\n");
-    rig_step(&d, INPUT_DRAIN);
-    rig_say(&d, SIDE_CLIENT, "Host: a.test\r\n\r\n");
-    rig_dialed(&d);
-    rig_say(&d, SIDE_ORIGIN, OK_2);
-    rig_expect_closed(&d, "mitm_http_completed", NULL);
-    rig_fini(&d);
-}
-
-static void a_drain_lets_a_tunnel_run(void **state)
-{
-    struct driver d;
-    (void)state;
-    start(&d);
-    rig_say(&d, SIDE_CLIENT, CONNECT "\x01\x02");
-    rig_dialed(&d);
-    rig_step(&d, INPUT_DRAIN);
-    rig_say(&d, SIDE_ORIGIN, "x");
-    rig_expect_open(&d);
-    rig_step(&d, INPUT_ABORT);
-    rig_expect_closed(&d, "shutdown_drain", NULL);
-    rig_fini(&d);
-}
-
-/* ---- the drain's deadline, in every phase ---- */
-
-static void begun(struct driver *d, unsigned phase)
-{
-    static const char *const said[] = {"", "CONN", CONNECT, CONNECT "\x01", GET_A};
-    start(d);
-    rig_say(d, SIDE_CLIENT, said[phase < 5 ? phase : 2]);
-    if (phase < 5)
-        return;
-    driver_client_tls(d, "a.test", HTTP11);
-    rig_run(d);
-    if (phase == 5)
-        return;
-    if (phase > 6)
-        driver_origin_tls(d, "a.test", "http/1.1");
-    rig_dialed(d);
-    if (phase > 7)
-        rig_say(d, SIDE_CLIENT, GET);
-    if (phase > 8)
-        rig_say(d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
-}
-
-static void aborted_in_every_phase(void **state)
-{
-    (void)state;
-    for (unsigned phase = 0; phase < 10; phase++) {
-        struct driver d;
-        begun(&d, phase);
-        rig_step(&d, INPUT_ABORT);
-        rig_expect_closed(&d, "shutdown_drain", NULL);
-        rig_fini(&d);
-    }
-}
-
-/* The driver frees it at once; whoever does not gets nothing more out of it. */
-static void nothing_comes_after_the_close(void **state)
-{
-    static const uint8_t byte = 'x';
-    static const struct input inputs[] = {
-        {.type = INPUT_ABORT}, {.type = INPUT_ACCEPTED}, {.type = INPUT_DATA, .data = &byte, .size = 1}, {.type = INPUT_EOF},
-        {.type = INPUT_DATA, .side = SIDE_ORIGIN, .data = &byte, .size = 1}, {.type = INPUT_EOF, .side = SIDE_ORIGIN, .error = EPIPE},
-        {.type = INPUT_DIALED}, {.type = INPUT_DIAL_FAILED}, {.type = INPUT_TIMER}, {.type = INPUT_DRAIN}, {.type = INPUT_ABORT},
-    };
-    (void)state;
-    for (unsigned phase = 0; phase < 10; phase++) {
-        struct driver d;
-        begun(&d, phase);
-        for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
-            struct buffer out[2] = {{0}, {0}};
-            struct effects fx = {.out = {&out[0], &out[1]}};
-            flow_step(d.flow, &inputs[i], &fx);
-            assert_int_equal(fx.close, i == 0);
-            assert_false(fx.dial || fx.close_origin || fx.shut[0] || fx.shut[1] || fx.direct[0] || fx.direct[1]);
-            assert_true(i == 0 || buffer_size(&out[0]) + buffer_size(&out[1]) == 0);
-            assert_false(flow_wants(d.flow, SIDE_CLIENT) || flow_wants(d.flow, SIDE_ORIGIN));
-            assert_int_equal(flow_deadline(d.flow), 0);
-            buffer_fini(&out[0]);
-            buffer_fini(&out[1]);
-        }
-        rig_fini(&d);
-    }
-}
-
-static void freed_in_every_phase(void **state)
-{
-    (void)state;
-    for (unsigned phase = 0; phase < 10; phase++) {
-        struct driver d;
-        begun(&d, phase);
-        rig_fini(&d);
-    }
 }
 
 int main(void)
@@ -589,13 +418,6 @@ int main(void)
         cmocka_unit_test(an_upgraded_connection_at_rest),
         cmocka_unit_test(a_client_that_hears_only),
         cmocka_unit_test(what_flows_to_it_goes_on),
-        cmocka_unit_test(a_drain_ends_what_rests),
-        cmocka_unit_test(a_drain_lets_an_exchange_end),
-        cmocka_unit_test(a_drain_lets_a_head_come),
-        cmocka_unit_test(a_drain_lets_a_tunnel_run),
-        cmocka_unit_test(aborted_in_every_phase),
-        cmocka_unit_test(nothing_comes_after_the_close),
-        cmocka_unit_test(freed_in_every_phase),
     };
     return cmocka_run_group_tests(tests, rig_set_up, rig_tear_down);
 }

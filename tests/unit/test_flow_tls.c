@@ -13,9 +13,6 @@
 
 #include "flow_rig.h"
 
-#define CONNECT "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-#define OK_2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 #define ILLEGAL_PARAMETER "\x15\x03\x03\x00\x02\x02\x2f"
 #define DIAL_MS 3000
 #define SHAKE_MS 1500

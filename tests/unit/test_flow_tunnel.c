@@ -12,10 +12,6 @@
 
 #include "flow_rig.h"
 
-#define CONNECT "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
-#define OK_200 "HTTP/1.1 200 Connection Established\r\n\r\n"
-#define GET "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-
 static void start(struct driver *d)
 {
     rig_init(d);
