@@ -18,15 +18,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     } while (0)
 
 enum { CLIENT = 1, SMALL = 2, ANSWERS = 4, RESETS = 8, LENIENT = 16, CONNECTS = 32, KEEPS = 64, BARE = 128 };
-#define STREAMS 64
+#define STREAMS 64 /* that are watched: ids below 128; those above share the last place and are not */
 
 struct run {
     struct h2 *h2;
     int options, error;
     struct buffer events, out;
-    struct buffer body[STREAMS];  /* by (id / 2) % STREAMS */
-    uint8_t state[STREAMS];       /* 0 unknown, 1 open, 2 gone */
-    size_t unconsumed[STREAMS];
+    struct buffer body[STREAMS + 1];
+    uint8_t state[STREAMS + 1];    /* 1 open */
+    size_t unconsumed[STREAMS + 1];
     uint64_t kept;
 };
 
@@ -58,7 +58,12 @@ static void put_message(struct buffer *out, const struct message *msg)
 
 static size_t slot(int32_t id)
 {
-    return (size_t)(id / 2) % STREAMS;
+    return id < 2 * STREAMS ? (size_t)id / 2 : STREAMS;
+}
+
+static bool is_open(const struct run *run, size_t at)
+{
+    return at == STREAMS || run->state[at] == 1;
 }
 
 static void answer(struct run *run, int32_t id)
@@ -77,7 +82,7 @@ static void note(struct run *run, const struct h2_event *event)
 {
     size_t at = slot(event->stream);
     if (event->type == H2_BODY) {
-        MUST(event->data.n > 0 && run->state[at] == 1);
+        MUST(event->data.n > 0 && is_open(run, at));
         put(&run->body[at], event->data.p, event->data.n);
         run->kept += event->data.n;
         run->unconsumed[at] += event->data.n;
@@ -100,17 +105,17 @@ static void note(struct run *run, const struct h2_event *event)
         if (!cut)
             put_span(&run->events, (struct soth_span){(const char *)buffer_data(&run->body[at]), buffer_size(&run->body[at])});
         buffer_clear(&run->body[at]);
-        MUST(run->state[at] == 1 || event->user == NULL);
+        MUST(is_open(run, at) || event->user == NULL);
         run->state[at] = 0;
         return;
     }
     if (event->stream && event->type == H2_HEAD && !(run->options & CLIENT)) {
-        MUST(run->state[at] == 0);
+        MUST(run->state[at] == 0 || at == STREAMS);
         run->state[at] = 1;
         MUST(h2_set_user(run->h2, event->stream, run) == 0);
         answer(run, event->stream);
     } else if (event->stream) {
-        MUST(run->state[at] == 1 && event->user == run);
+        MUST(is_open(run, at) && event->user == run);
     }
 }
 
@@ -198,7 +203,7 @@ static void finish(struct run *run)
 {
     buffer_fini(&run->events);
     buffer_fini(&run->out);
-    for (size_t i = 0; i < STREAMS; i++)
+    for (size_t i = 0; i <= STREAMS; i++)
         buffer_fini(&run->body[i]);
 }
 

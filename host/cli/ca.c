@@ -105,7 +105,7 @@ int ca_write_file(const char *path, int mode, const void *p, size_t n)
 
 static void show(const struct ca *ca)
 {
-    static const char *const roles[] = {"", "successor, prepared", "previous"};
+    static const char *const roles[] = {"in the same file", "successor, prepared", "previous"};
     for (size_t i = 0; i < ca->certificates.n; i++) {
         const struct ca_certificate *c = &ca->certificates.v[i];
         char from[32], until[32];

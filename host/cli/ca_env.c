@@ -12,7 +12,7 @@
 #include "host/log.h"
 #include "host/status.h"
 
-enum source { PROXY, DIRECT, BUNDLE, CERTIFICATE, JAVA, ONE };
+enum source { PROXY, DIRECT, BUNDLE, CERTIFICATE, JAVA, WGET, ONE };
 static const struct {
     const char *name;
     enum source source;
@@ -30,10 +30,11 @@ static const struct {
     {"DENO_CERT", CERTIFICATE},
     {"NODE_USE_ENV_PROXY", ONE}, /* fetch of Node 24 and later reads the proxy variables with this alone */
     {"JAVA_TOOL_OPTIONS", JAVA},
+    {"WGETRC", WGET}, /* wget knows no variable for certificates, but one for its configuration */
 };
 
 struct environment {
-    const char *proxy, *bundle, *certificate, *java;
+    const char *proxy, *bundle, *certificate, *java, *wget;
 };
 
 /* http://HOST:PORT into its parts; 0 or negative. */
@@ -67,6 +68,41 @@ static char *java_options(const char *proxy, const char *store)
     return out;
 }
 
+/* The user's own configuration of wget. */
+static FILE *open_wgetrc(const char *ours)
+{
+    const char *own = getenv("WGETRC"), *home = getenv("HOME");
+    char path[4096];
+    if (own && *own && strcmp(own, ours) != 0)
+        return fopen(own, "re");
+    if (!home || (size_t)snprintf(path, sizeof path, "%s/.wgetrc", home) >= sizeof path)
+        return NULL;
+    return fopen(path, "re");
+}
+
+/* That, and our bundle, beside the bundle; malloc'd, or NULL. */
+static char *write_wgetrc(const char *bundle)
+{
+    char *path = NULL, *text = NULL, part[4096];
+    size_t size, n;
+    const char *slash = strrchr(bundle, '/');
+    if (asprintf(&path, "%.*swgetrc", slash ? (int)(slash + 1 - bundle) : 0, bundle) < 0)
+        return NULL;
+    FILE *in = open_wgetrc(path), *out = open_memstream(&text, &size);
+    while (in && out && (n = fread(part, 1, sizeof part, in)) > 0)
+        fwrite(part, 1, n, out);
+    if (in)
+        fclose(in);
+    bool made = out && fprintf(out, "\nca_certificate = %s\n", bundle) > 0;
+    made = out && fclose(out) == 0 && made;
+    if (!made || ca_write_file(path, 0600, text, size) != 0) { /* it may hold passwords */
+        free(path);
+        path = NULL;
+    }
+    free(text);
+    return path;
+}
+
 static const char *value_of(const struct environment *e, enum source source)
 {
     switch (source) {
@@ -80,6 +116,8 @@ static const char *value_of(const struct environment *e, enum source source)
         return e->certificate;
     case JAVA:
         return e->java;
+    case WGET:
+        return e->wget;
     default:
         return "1";
     }
@@ -176,13 +214,15 @@ static int print_for(const struct ca *ca, const char *proxy, const char *shell)
         return ca_failed(err);
     if (!files.has_roots)
         log_at(SOTH_LOG_WARN, "the system's CA certificates are not where they usually are; the bundle holds our CA alone");
-    char *java = java_options(proxy, files.java);
-    struct environment e = {proxy, files.bundle, files.trust, java};
-    if (java)
+    char *java = java_options(proxy, files.java), *wget = write_wgetrc(files.bundle);
+    struct environment e = {proxy, files.bundle, files.trust, java, wget};
+    int r = java && wget ? 0 : ca_failed("the environment cannot be made: out of memory, or no room beside the CA");
+    if (r == 0)
         print_environment(&e, shell);
     free(java);
+    free(wget);
     ca_bundle_free(&files);
-    return java ? 0 : ca_failed("out of memory");
+    return r;
 }
 
 int ca_env(const struct cli *cli)

@@ -24,6 +24,16 @@ void store_mark(const struct ca_certificate *c, char mark[17])
     mark[n] = '\0';
 }
 
+bool store_is_ours(const char *line, const char *prefix, char name[64])
+{
+    size_t n = strlen(prefix);
+    if (strncmp(line, prefix, n) != 0 || strspn(line + n, "0123456789abcdef") != STORE_MARK)
+        return false;
+    memcpy(name, line, n + STORE_MARK);
+    name[n + STORE_MARK] = '\0';
+    return true;
+}
+
 void store_say(const struct store_order *order, const char *format, ...)
 {
     va_list args;

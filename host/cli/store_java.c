@@ -25,14 +25,36 @@ static char *find_keytool(void)
     return NULL;
 }
 
-static int change(const struct store_order *order, const char *keytool, const char *alias, const struct ca_certificate *c)
+static int failed(int r)
+{
+    log_at(SOTH_LOG_ERROR, "keytool failed (%d); the JDK's store may belong to root, or have another password than \"" CA_JAVA_PASSWORD "\"", r);
+    return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+}
+
+/* Those of earlier authorities, too. */
+static int remove_ours(const struct store_order *order, const char *keytool)
+{
+    const char *const argv[] = {keytool, "-list", "-cacerts", "-storepass", CA_JAVA_PASSWORD, NULL};
+    char *list, *rest, alias[64];
+    bool any = false;
+    int r = store_run(order, argv, &list);
+    for (char *line = list ? strtok_r(list, "\n", &rest) : NULL; line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
+        if (!store_is_ours(line, "soth-mitm-", alias))
+            continue;
+        const char *const del[] = {keytool, "-delete", "-cacerts", "-storepass", CA_JAVA_PASSWORD, "-alias", alias, NULL};
+        any = true;
+        r = store_run(order, del, NULL);
+    }
+    free(list);
+    if (r == 0 && !any)
+        printf("java: nothing of ours is there\n");
+    return r == 0 ? 0 : failed(r);
+}
+
+static int add(const struct store_order *order, const char *keytool, const char *alias, const struct ca_certificate *c)
 {
     char path[] = "/tmp/soth-mitm-XXXXXX";
     struct ca_certificates one = {(struct ca_certificate *)c, 1};
-    if (order->action == STORE_UNINSTALL) {
-        const char *const argv[] = {keytool, "-delete", "-cacerts", "-storepass", CA_JAVA_PASSWORD, "-alias", alias, NULL};
-        return store_run(order, argv, NULL);
-    }
     char *pem = ca_certificates_pem(&one);
     int fd = mkstemp(path), r = -1;
     if (pem && fd >= 0 && write(fd, pem, strlen(pem)) == (ssize_t)strlen(pem)) {
@@ -60,15 +82,12 @@ static int one(struct store_order *order, const char *keytool, const struct ca_c
         store_tell(order, "java", c, trusted);
         return 0;
     }
-    if (trusted == (order->action == STORE_INSTALL)) {
-        printf("java: %s\n", trusted ? "trusts it already" : "nothing of ours is there");
+    if (trusted) {
+        printf("java: trusts it already\n");
         return 0;
     }
-    int r = change(order, keytool, alias, c);
-    if (r == 0)
-        return 0;
-    log_at(SOTH_LOG_ERROR, "keytool failed (%d); the JDK's store may belong to root, or have another password than \"" CA_JAVA_PASSWORD "\"", r);
-    return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    int r = add(order, keytool, alias, c);
+    return r == 0 ? 0 : failed(r);
 }
 
 int store_java(struct store_order *order)
@@ -81,7 +100,9 @@ int store_java(struct store_order *order)
         log_at(SOTH_LOG_ERROR, "keytool is neither in JAVA_HOME nor in PATH; it comes with every JDK and JRE");
         return exit_code(EXIT_CLASS_PREFLIGHT_FAILED);
     }
-    for (size_t i = 0; r == 0 && i < here.certificates->n; i++)
+    if (here.action == STORE_UNINSTALL)
+        r = remove_ours(&here, keytool);
+    for (size_t i = 0; here.action != STORE_UNINSTALL && r == 0 && i < here.certificates->n; i++)
         r = one(&here, keytool, &here.certificates->v[i]);
     order->trusted = here.trusted;
     order->untrusted = here.untrusted;

@@ -70,6 +70,32 @@ static int add(const struct nss *nss, const char *database, const char *nickname
     return r;
 }
 
+static int failed(const char *database, int r)
+{
+    log_at(SOTH_LOG_ERROR, "certutil failed (%d) for %s; a database with a password cannot be changed from here", r, database);
+    return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+}
+
+/* Those of earlier authorities, too. */
+static int remove_ours(const struct nss *nss, const char *database)
+{
+    const char *const argv[] = {nss->certutil, "-L", "-d", database, NULL};
+    char *list, *rest, name[64];
+    bool any = false;
+    int r = store_run(nss->order, argv, &list);
+    for (char *line = list ? strtok_r(list, "\n", &rest) : NULL; line && r == 0; line = strtok_r(NULL, "\n", &rest)) {
+        if (!store_is_ours(line, "soth-mitm ", name))
+            continue;
+        const char *const del[] = {nss->certutil, "-D", "-d", database, "-n", name, NULL};
+        any = true;
+        r = store_run(nss->order, del, NULL);
+    }
+    free(list);
+    if (r == 0 && !any)
+        printf("nss %s: nothing of ours is there\n", database);
+    return r == 0 ? 0 : failed(database, r);
+}
+
 static int one(const struct nss *nss, const char *database, const struct ca_certificate *c)
 {
     char mark[17], nickname[64], name[4200];
@@ -81,19 +107,13 @@ static int one(const struct nss *nss, const char *database, const struct ca_cert
     if (nss->order->action == STORE_STATUS) {
         snprintf(name, sizeof name, "nss %s", database);
         store_tell(nss->order, name, c, trusted);
-    } else if (nss->order->action == STORE_INSTALL && !trusted) {
-        r = add(nss, database, nickname, c);
-    } else if (nss->order->action == STORE_UNINSTALL && there) {
-        const char *const argv[] = {nss->certutil, "-D", "-d", database, "-n", nickname, NULL};
-        r = store_run(nss->order, argv, NULL);
+    } else if (trusted) {
+        printf("nss %s: trusts it already\n", database);
     } else {
-        printf("nss %s: %s\n", database, trusted ? "trusts it already" : "nothing of ours is there");
+        r = add(nss, database, nickname, c);
     }
     free(there);
-    if (r == 0)
-        return 0;
-    log_at(SOTH_LOG_ERROR, "certutil failed (%d) for %s; a database with a password cannot be changed from here", r, database);
-    return exit_code(EXIT_CLASS_HOST_INIT_FAILED);
+    return r == 0 ? 0 : failed(database, r);
 }
 
 static int all_in(const struct nss *nss, const char *cert9)
@@ -101,6 +121,8 @@ static int all_in(const struct nss *nss, const char *cert9)
     char database[4200];
     int r = 0;
     snprintf(database, sizeof database, "sql:%.*s", (int)(strlen(cert9) - strlen("/cert9.db")), cert9);
+    if (nss->order->action == STORE_UNINSTALL)
+        return remove_ours(nss, database);
     for (size_t i = 0; i < nss->order->certificates->n; i++) {
         int here = one(nss, database, &nss->order->certificates->v[i]);
         r = r ? r : here;

@@ -29,8 +29,10 @@ int store_java(struct store_order *order);
 
 /* ---- shared by them (store_command.c) ---- */
 
-/* The first 16 digits of the SHA-256: what our entries are named by. */
-void store_mark(const struct ca_certificate *certificate, char mark[17]);
+#define STORE_MARK 16 /* digits of the SHA-256 at the end of each of our names */
+void store_mark(const struct ca_certificate *certificate, char mark[STORE_MARK + 1]);
+/* A name of ours at the front of a line: prefix and mark, put into name (64 bytes). */
+bool store_is_ours(const char *line, const char *prefix, char name[64]);
 /* Prints what is to be done, and how, as one line: "run: ...", "would run: ...". */
 void store_say(const struct store_order *order, const char *format, ...) SOTH_PRINTF(2, 3);
 /* The whole path of a program in $PATH or where system programs are, below root; malloc'd, NULL = not there. */

@@ -18,7 +18,7 @@ struct settings_file {
     struct settings settings;
     struct conf_file *file;
     struct options_owned *owned;
-    char *path, *conf_d, **module_dirs;
+    char *path, *conf_d, **module_dirs, **crl_files;
     struct settings_listen default_listen;
     const struct conf_node *root;
     FILE *errors;
@@ -206,9 +206,33 @@ static void check_rules(struct settings_file *f)
         wrong(f, *s->ca.key_path ? "ca.key_path" : "ca.cert_path", "cert_path and key_path go together");
     if (s->ca.rotate_after && s->ca.rotate_after < DAY_MS)
         wrong(f, "ca.rotate_after", "is less than a day, expected is 0 (never) or 24h and more, as 2160h");
+    if (s->upstream_client_auth_mode && !s->upstream_client_certs.n)
+        wrong(f, "upstream_client_auth_mode", "needs certificates: upstream_client_certs: [{host_pattern: NAME, cert_path: FILE, key_path: FILE}]");
+    if (!s->upstream_client_auth_mode && s->upstream_client_certs.n)
+        wrong(f, "upstream_client_certs", "are shown to nobody: set upstream_client_auth_mode to if_requested or required");
     check_texts(f);
     s->allow = cidr_list(f, "allow_clients", &s->allow_clients, &s->allow_count);
     s->deny = cidr_list(f, "deny_upstreams", &s->deny_upstreams, &s->deny_count);
+}
+
+static void place_list_free(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+/* The same names as whole paths, ended by NULL, with room for one more; NULL when out of memory. */
+static char **place_list(const struct settings_file *f, const struct soth_strings *names)
+{
+    char **list = calloc(names->n + 2, sizeof *list);
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < names->n; i++)
+        ok = (list[i] = place_beside(f->path, names->v[i])) != NULL;
+    if (ok)
+        return list;
+    place_list_free(list);
+    return NULL;
 }
 
 /* Where other files are, when it is not said with a whole path. */
@@ -221,10 +245,11 @@ static void place_files(struct settings_file *f)
         s->conf_d_given = f->root;
     else
         s->conf_d = f->conf_d = place_beside(f->path, "conf.d");
-    f->module_dirs = calloc(n + 2, sizeof *f->module_dirs);
-    bool ok = s->conf_d && f->module_dirs;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = (f->module_dirs[i] = place_beside(f->path, s->modules_dir.v[i])) != NULL;
+    f->module_dirs = place_list(f, &s->modules_dir);
+    f->crl_files = place_list(f, &s->crl_files);
+    bool ok = s->conf_d && f->module_dirs && f->crl_files;
+    if (ok)
+        s->crl_files.v = (const char *const *)f->crl_files;
     if (ok && n == 0)
         ok = (f->module_dirs[n++] = place_modules()) != NULL;
     if (ok)
@@ -283,9 +308,8 @@ void settings_free(struct settings_file *file)
 {
     if (!file)
         return;
-    for (size_t i = 0; file->module_dirs && file->module_dirs[i]; i++)
-        free(file->module_dirs[i]);
-    free(file->module_dirs);
+    place_list_free(file->module_dirs);
+    place_list_free(file->crl_files);
     free(file->settings.allow);
     free(file->settings.deny);
     options_fini(file->owned);

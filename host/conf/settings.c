@@ -40,6 +40,13 @@ static const struct soth_opt upstream_options[] = {
     SOTH_OPT_END,
 };
 
+static const struct soth_opt client_cert_options[] = {
+    SOTH_OPT_STRING(struct settings_client_cert, host_pattern, SOTH_REQUIRED, "hosts that are shown it, as *.example.com"),
+    SOTH_OPT_PATH(struct settings_client_cert, cert_path, SOTH_REQUIRED, "certificate chain in PEM"),
+    SOTH_OPT_PATH(struct settings_client_cert, key_path, SOTH_REQUIRED, "its private key in PEM, readable by its owner only"),
+    SOTH_OPT_END,
+};
+
 static const struct soth_opt block_options[] = {
     SOTH_OPT_INT(struct settings_block_response, status, "403", 400, 599, "HTTP status of the answer to what a policy blocks"),
     SOTH_OPT_STRING_DEF(struct settings_block_response, body, "\"blocked by policy\\n\"", "its body; {reason}, {rule_id} and {host} are filled in"),
@@ -72,6 +79,15 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_ENUM(S, tls_learning, "off|observe|bypass", "observe",
                   "what policy_tls_learning does with hosts whose clients refuse our certificates: nothing, count and tell, or tunnel them for a while"),
     SOTH_OPT_DURATION(S, tls_bypass_ttl, "15m", 1000, HOURS(24 * 30), "how long such a host is tunnelled"),
+    SOTH_OPT_ENUM(S, upstream_sni_mode, "required|auto|disabled", "auto",
+                  "server name told to origins: the client's, else the host's name; required: an address without one is refused; disabled: none"),
+    SOTH_OPT_STRINGS(S, crl_files, "[]", "revocation lists in PEM or DER; certificates of their CAs are checked with them"),
+    SOTH_OPT_BOOL(S, allow_keylog, "false", "true: SSLKEYLOGFILE is honoured: whoever can read that file can read all traffic"),
+    SOTH_OPT_ENUM(S, upstream_client_auth_mode, "never|if_requested|required", "never",
+                  "whether origins are shown a certificate of upstream_client_certs; required: they must ask for it"),
+    SOTH_OPT_LIST(S, upstream_client_certs, client_cert_options, struct settings_client_cert, "certificates for origins that ask for one, the first that matches"),
+    SOTH_OPT_ENUM(S, revocation_policy_mode, "off|passive_observe|enforce_staple", "passive_observe",
+                  "OCSP responses stapled by origins: not asked for; told of in events; or required to be there and good"),
     SOTH_OPT_ENUM(S, authority_mismatch, "block|audit|allow", "block", "CONNECT target, SNI and Host name different hosts"),
     SOTH_OPT_ENUM(S, not_tls, "tunnel|block", "tunnel", "inside CONNECT, when the origin speaks first or the bytes are neither TLS nor HTTP"),
     SOTH_OPT_STRINGS(S, resolvers, "[]", "name servers, ADDR or ADDR:PORT, asked alone; default is the system's configuration"),
@@ -96,6 +112,6 @@ const struct soth_opt settings_options[] = {
 
 /* The contract's keys whose features are not built yet. */
 const char *const settings_absent[] = {
-    "listen[].client_ca_file", "http3_passthrough", "upstream_sni_mode", "crl_files", "allow_keylog", "upstream_client_auth_mode", "upstream_client_certs", "revocation_policy_mode", "route_mode", "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
+    "listen[].client_ca_file", "http3_passthrough", "route_mode", "upstream_http_proxy", "upstream_socks5_proxy", "process_attribution", "max_in_flight_bytes",
     "max_flow_body_buffer_bytes", "max_flow_decoder_buffer_bytes", "max_flow_event_backlog", NULL,
 };

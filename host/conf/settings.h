@@ -12,6 +12,7 @@ enum listen_mode { LISTEN_EXPLICIT, LISTEN_REVERSE };
 enum host_header { HOST_HEADER_KEEP, HOST_HEADER_UPSTREAM };
 enum parse_mode { PARSE_STRICT, PARSE_LENIENT };
 enum cert_profile { CERT_MODERN, CERT_COMPAT };
+enum sni_mode { SNI_REQUIRED, SNI_AUTO, SNI_DISABLED };
 enum mismatch { MISMATCH_BLOCK, MISMATCH_AUDIT, MISMATCH_ALLOW };
 enum tls_learning { LEARNING_OFF, LEARNING_OBSERVE, LEARNING_BYPASS };
 enum upstream_http2 { UPSTREAM_HTTP2_MIRROR, UPSTREAM_HTTP2_ALWAYS, UPSTREAM_HTTP2_NEVER };
@@ -50,6 +51,10 @@ struct settings_block_response {
     const char *content_type;
 };
 
+struct settings_client_cert { /* upstream_client_certs */
+    const char *host_pattern, *cert_path, *key_path;
+};
+
 struct settings_cidr {
     struct soth_addr addr;
     uint32_t bits;
@@ -74,9 +79,15 @@ struct settings {
     uint64_t max_http_head_bytes;
     uint32_t tls_profile;             /* enum tls_profile of tls/session.h */
     int64_t min_rsa_bits;             /* 0 = the profile's */
+    uint32_t upstream_sni_mode;       /* enum sni_mode */
     uint32_t downstream_cert_profile; /* enum cert_profile */
     const char *upstream_ca_file;
     uint8_t upstream_tls_insecure_skip_verify;
+    struct soth_strings crl_files;       /* whole paths */
+    uint8_t allow_keylog;
+    uint32_t upstream_client_auth_mode;  /* enum client_auth of tls/session.h */
+    struct soth_list upstream_client_certs; /* struct settings_client_cert */
+    uint32_t revocation_policy_mode;     /* enum revocation of tls/session.h */
     struct settings_upstream reverse_upstream;
     uint32_t tls_learning;       /* enum tls_learning */
     uint64_t tls_bypass_ttl;

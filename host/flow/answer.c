@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "host/flow/talk.h"
+#include "host/http/grpc.h"
 
 void refusal_set(struct refusal *refusal, int status, const char *error, const char *words, enum close_code code, const char *detail)
 {
@@ -74,6 +75,22 @@ static void explain(struct buffer *out, const struct flow *flow, const struct re
     buffer_append_text(out, text);
 }
 
+/* The same for a gRPC call: its status says it, in a head without a body. */
+static void write_status(struct flow *flow, struct effects *fx, struct reply *how, const struct refusal *refusal)
+{
+    struct buffer fields = {0};
+    if (how->extra)
+        buffer_append_text(&fields, how->extra);
+    grpc_fields(&fields, refusal->is_policy ? grpc_status(403) : grpc_status(refusal->status), how->body);
+    buffer_append(&fields, "", 1);
+    how->status = 200;
+    how->content_type = flow->exchange.grpc_type;
+    how->body.n = 0;
+    how->extra = fields.failed ? NULL : (const char *)buffer_data(&fields);
+    talk_reply(flow, fx, how);
+    buffer_fini(&fields);
+}
+
 void answer_write(struct flow *flow, struct effects *fx, const struct refusal *refusal, uint8_t minor, bool head_only, bool close)
 {
     const struct settings_block_response *block = &flow->env->settings->block_response;
@@ -95,6 +112,9 @@ void answer_write(struct flow *flow, struct effects *fx, const struct refusal *r
         explain(&body, flow, refusal);
     }
     how.body = (struct soth_span){(const char *)buffer_data(&body), buffer_size(&body)};
-    talk_reply(flow, fx, &how);
+    if (flow->exchange.active && flow->exchange.grpc_type)
+        write_status(flow, fx, &how, refusal);
+    else
+        talk_reply(flow, fx, &how);
     buffer_fini(&body);
 }

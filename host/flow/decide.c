@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "host/flow/onboarding.h"
 #include "host/flow/stage.h"
 
 static void connect_input(const struct flow *flow, struct soth_connect *connect, bool has_hello)
@@ -111,6 +112,8 @@ enum decision decide_target(struct flow *flow, bool has_hello)
         return DECISION_WAIT;
     if (v.action == SOTH_BLOCK)
         return decide_refuse_by_policy(flow, &v);
+    if (onboarding_target(flow) && !(v.needs_hello && !has_hello)) /* there is no origin that it could be tunnelled to */
+        v = (struct verdict){.action = SOTH_INTERCEPT, .reason = "onboarding", .policy_module = ""};
     flow->verdict = v;
     return v.needs_hello && !has_hello ? DECISION_HELLO : DECISION_GO;
 }

@@ -117,9 +117,13 @@ static const char *peer_name(enum side side)
     return side == SIDE_CLIENT ? "downstream" : "upstream";
 }
 
-static struct soth_attr sni_attr(const struct flow *flow)
+/* What the client asked for, or what the origin is told. */
+static struct soth_attr sni_attr(const struct flow *flow, enum side side)
 {
-    return WORD_OR_ABSENT("sni", flow->sni);
+    if (side == SIDE_CLIENT)
+        return WORD_OR_ABSENT("sni", flow->sni);
+    struct soth_span name = tls_origin_sni(flow);
+    return name.n > 0 ? ATTR_TEXT("sni", name) : ABSENT;
 }
 
 /* What the peer of this handshake was offered: the client's own list, or what we offer the origin. */
@@ -140,11 +144,35 @@ static struct soth_attr ja4_attr(const struct flow *flow, enum side side)
     return WORD_OR_ABSENT("ja4", side == SIDE_CLIENT && flow->hello ? flow->hello->ja4 : NULL);
 }
 
+static struct soth_attr verify_code_attr(int code)
+{
+    return NUMBER_IF(code != 0, "tls_verify_code", code < 0 ? -code : code);
+}
+
+/* What is known of the revocation of the origin's certificate, as four attributes. */
+struct revocation_attrs {
+    struct soth_attr decision, mode, present, status;
+};
+
+static struct revocation_attrs revocation_attrs(const struct flow *flow, enum side side, enum staple staple)
+{
+    static const char *const status[] = {NULL, "absent", "good", "revoked", "invalid"};
+    uint32_t mode = flow->env->settings->revocation_policy_mode;
+    bool on = side == SIDE_ORIGIN && mode != REVOCATION_OFF, known = on && staple != STAPLE_UNASKED;
+    bool bad = staple >= STAPLE_REVOKED || (staple == STAPLE_ABSENT && mode == REVOCATION_ENFORCE);
+    return (struct revocation_attrs){
+        known ? ATTR_WORD("revocation_decision", !bad ? "accepted" : mode == REVOCATION_ENFORCE ? "refused" : "observed") : ABSENT,
+        on ? ATTR_WORD("revocation_policy_mode", mode == REVOCATION_ENFORCE ? "enforce_staple" : "passive_observe") : ABSENT,
+        known ? ATTR_BOOL("upstream_ocsp_staple_present", staple != STAPLE_ABSENT) : ABSENT,
+        known ? ATTR_WORD("upstream_ocsp_staple_status", status[staple]) : ABSENT,
+    };
+}
+
 /* A connection that a stream has made for itself is its connection's all the same. */
 void emit_tls_started(struct flow *flow, enum side side)
 {
     struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ja3_attr(flow, side), ja4_attr(flow, side),
-                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow)};
+                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow, side)};
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
 }
 
@@ -152,6 +180,7 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
 {
     struct session_info info;
     session_describe(leg_of(flow, side)->tls, &info);
+    struct revocation_attrs revocation = revocation_attrs(flow, side, side == SIDE_ORIGIN && flow->staple ? (enum staple)flow->staple : info.staple);
     struct soth_attr attrs[] = {
         alpn_attr(flow, side),
         side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
@@ -162,8 +191,14 @@ void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
         WORD_OR_ABSENT("negotiated_alpn", info.alpn),
         ATTR_WORD("peer", peer_name(side)),
         ATTR_BOOL("resumed", info.resumed),
-        sni_attr(flow),
+        revocation.decision,
+        revocation.mode,
+        sni_attr(flow, side),
+        info.unverified ? ATTR_BOOL("tls_verified", false) : ABSENT,
+        verify_code_attr(info.verify_code),
         WORD_OR_ABSENT("tls_version", info.version),
+        revocation.present,
+        revocation.status,
     };
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
 }
@@ -210,6 +245,7 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
     struct soth_span host = flow->sni ? soth_span(flow->sni) : flow->source.server_host;
     tls_failure_stats_add(flow->env->failures, host, failure->reason, flow->env->bus->monotonic_ns, &counts);
     const struct tls_facts *f = &failure->facts;
+    struct revocation_attrs revocation = revocation_attrs(flow, side, session_staple(leg_of(flow, side)->tls));
     int alert = f->alert_rx >= 0 ? f->alert_rx : f->alert_tx;
     const char *reason = tls_reason_name(failure->reason);
     struct soth_lesson lesson = {.size = sizeof lesson};
@@ -226,7 +262,9 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
         ATTR_WORD("provider_identity", "soth-mitm"),
         WORD_OR_ABSENT("raw_provider_error", failure->raw),
-        sni_attr(flow),
+        revocation.decision,
+        revocation.mode,
+        sni_attr(flow, side),
         ATTR_WORD("source_confidence", "authoritative"),
         NUMBER_IF(alert >= 0, "tls_alert", alert),
         NUMBER_IF(f->sys_errno != 0, "tls_errno", f->sys_errno),
@@ -240,7 +278,9 @@ void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure
         WORD_OR_ABSENT("tls_learning_decision", taught ? lesson_decision(&lesson) : NULL),
         WORD_OR_ABSENT("tls_learning_reason_code", lesson.reason_code),
         ATTR_WORD("tls_ops_provider", "soth-mitm"),
-        NUMBER_IF(f->verify_code != 0, "tls_verify_code", f->verify_code < 0 ? -f->verify_code : f->verify_code),
+        verify_code_attr(f->verify_code),
+        revocation.present,
+        revocation.status,
     };
     emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
     if (taught)

@@ -19,6 +19,8 @@ struct head {
 /* exchange_head.c */
 void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg); /* a head has come */
 void exchange_request_judge(struct flow *flow, struct effects *fx, const struct message *msg); /* goes on where it was */
+/* Answers the request in hand with a page of our own (status, content_type, body, extra are given). The connection goes on when it can. */
+void exchange_reply(struct flow *flow, struct effects *fx, struct reply *reply);
 void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault);
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size);

@@ -9,7 +9,9 @@
 #include <strings.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/onboarding.h"
 #include "host/flow/stream.h"
+#include "host/http/grpc.h"
 
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
@@ -82,6 +84,17 @@ void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal
     finish_answer(flow, fx, why, close);
 }
 
+void exchange_reply(struct flow *flow, struct effects *fx, struct reply *reply)
+{
+    const struct refusal nothing = {.code = CLOSE_NONE};
+    struct exchange *ex = &flow->exchange;
+    reply->close = ex->close_client || flow->draining || exchange_is_last(flow) || ex->expects;
+    reply->head_only = ex->head_method;
+    reply->client_minor = ex->client_minor;
+    talk_reply(flow, fx, reply);
+    finish_answer(flow, fx, &nothing, reply->close);
+}
+
 void exchange_bad_request(struct flow *flow, struct effects *fx, int status, const char *fault)
 {
     struct refusal why;
@@ -108,6 +121,7 @@ static void begin(struct flow *flow, const struct message *msg)
     ex->client_minor = msg->minor;
     ex->close_client = !msg->keep_alive || flow->is_stream; /* a stream carries one exchange */
     ex->head_method = soth_span_is(msg->method, "HEAD");
+    ex->grpc_type = grpc_answer_type(msg);
     ex->wants_upgrade = msg->wants_upgrade;
     ex->expects = msg->expect_continue;
     ex->request = PART_BODY;
@@ -240,6 +254,10 @@ static void remember(struct flow *flow, const struct message *msg, const struct 
 static void request_go(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head)
 {
     struct exchange *ex = &flow->exchange;
+    if (onboarding_target(flow)) {
+        onboarding_answer(flow, fx, msg, head->origin_form);
+        return;
+    }
     bool upstream = flow->listen->mode == LISTEN_REVERSE && flow->listen->host_header == HOST_HEADER_UPSTREAM;
     /* HTTP/1.0 may come without Host, what goes on is HTTP/1.1 and may not */
     if (upstream || (!msg->host.p && !head->host.p))

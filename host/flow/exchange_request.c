@@ -68,6 +68,7 @@ static void leave_h2(struct flow *flow, struct effects *fx)
 
 void exchange_connect(struct flow *flow, struct effects *fx)
 {
+    struct refusal why;
     flow->exchange.request_sent = false;
     flow->tls_retry = false;
     if (stream_shares(flow)) {
@@ -77,6 +78,10 @@ void exchange_connect(struct flow *flow, struct effects *fx)
     leave_h2(flow, fx);
     if (flow->dialing)
         return;
+    if (flow->origin_tls && !flow->origin.tls && tls_sni_lacks(flow, &why)) {
+        exchange_answer(flow, fx, &why);
+        return;
+    }
     if (origin_ready(flow))
         exchange_origin_ready(flow, fx);
     else if (flow->origin.open && flow->origin_tls && !flow->origin.tls)

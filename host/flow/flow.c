@@ -152,15 +152,22 @@ void flow_deliver_held(struct flow *flow, struct effects *fx)
     }
 }
 
-static void wait_over(struct flow *flow, struct effects *fx)
+void flow_stop_waiting(struct flow *flow)
 {
-    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
     flow->go_on = NULL;
     flow->reading = flow->read_then;
     flow->deadline_ns = flow->left_ns ? flow->env->bus->monotonic_ns + flow->left_ns : 0;
+}
+
+static void wait_over(struct flow *flow, struct effects *fx)
+{
+    void (*go_on)(struct flow *, struct effects *) = flow->go_on;
+    flow_stop_waiting(flow);
     go_on(flow, fx);
-    if (!flow->closing && !flow->go_on)
-        flow_deliver_held(flow, fx);
+    if (flow->closing || flow->go_on)
+        return;
+    flow->gone_ns = 0;
+    flow_deliver_held(flow, fx);
 }
 
 static void resumed(struct flow *flow, struct effects *fx, const struct input *in)
@@ -183,12 +190,14 @@ static bool is_due(const struct flow *flow, uint64_t ns)
 
 static void timed_out(struct flow *flow, struct effects *fx)
 {
-    bool chain = is_due(flow, chained_deadline(flow));
+    bool chain = is_due(flow, chained_deadline(flow)), gone = flow->go_on && is_due(flow, flow->gone_ns);
     if (chain)
         chained_timer(flow, fx);
-    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns)))
+    if (flow->closing || (chain && !is_due(flow, flow->deadline_ns) && !gone))
         return;
-    if (flow->go_on) {
+    if (gone) {
+        flow_client_gone(flow, fx);
+    } else if (flow->go_on) {
         flow->ask.pause.state = flow->ask.pause.state == PAUSE_BUSY ? PAUSE_AGAIN : PAUSE_LATE;
         wait_over(flow, fx);
     } else if (flow->stage->timer) {
@@ -223,20 +232,6 @@ int flow_hold(struct flow *flow, const uint8_t *p, size_t n)
     return buffer_append(&flow->held, p, n);
 }
 
-/* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
-static enum close_code close_of_ws(const struct flow *flow, enum close_code code, const char **detail)
-{
-    bool hung_up = code == CLOSE_RELAY_EOF || code == CLOSE_RELAY_ERROR, clean = flow->hooks.over && !flow->hooks.over_why;
-    if ((clean && (hung_up || code == CLOSE_CLIENT_ABORTED)) || (code == CLOSE_RELAY_EOF && !flow->hooks.over)) {
-        *detail = NULL;
-        return CLOSE_WEBSOCKET_COMPLETED;
-    }
-    if (!hung_up && code != CLOSE_MITM_HTTP_ERROR)
-        return code;
-    *detail = *detail && **detail ? *detail : flow->hooks.over_why;
-    return CLOSE_WEBSOCKET_ERROR;
-}
-
 /* A stream that has had its answer is not wanted any longer; any other end of it is a fault. */
 static void leave_streams(struct flow *flow, enum close_code code)
 {
@@ -260,6 +255,20 @@ static void say_goodbye(struct flow *flow, struct effects *fx, enum close_code c
     buffer_clear(&flow->client.frames);
 }
 
+/* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
+static enum close_code close_of_ws(const struct flow *flow, enum close_code code, const char **detail)
+{
+    bool hung_up = code == CLOSE_RELAY_EOF || code == CLOSE_RELAY_ERROR, clean = flow->hooks.over && !flow->hooks.over_why;
+    if ((clean && (hung_up || code == CLOSE_CLIENT_ABORTED)) || (code == CLOSE_RELAY_EOF && !flow->hooks.over)) {
+        *detail = NULL;
+        return CLOSE_WEBSOCKET_COMPLETED;
+    }
+    if (!hung_up && code != CLOSE_MITM_HTTP_ERROR)
+        return code;
+    *detail = *detail && **detail ? *detail : flow->hooks.over_why;
+    return CLOSE_WEBSOCKET_ERROR;
+}
+
 static void close_once(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
 {
     if (flow->closing)
@@ -273,9 +282,9 @@ static void close_once(struct flow *flow, struct effects *fx, enum close_code co
         emit_body(flow, SIDE_ORIGIN);
     }
     chained_free(flow, code == CLOSE_RELAY_EOF);
-    leave_streams(flow, code);
     if (flow->hooks.protocol == SOTH_PROTO_WS)
         code = close_of_ws(flow, code, &detail);
+    leave_streams(flow, code);
     flow->closing = true;
     flow->go_on = NULL;
     flow->close_code = code;
@@ -296,7 +305,9 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
         return;
     say_goodbye(flow, fx, code);
     fx->flush_origin = flow->exchange.request == PART_DONE;
-    leg_finish(flow, fx, SIDE_ORIGIN);
+    fx->spare_origin = code == CLOSE_MITM_HTTP_COMPLETED && stream_leaves_origin(flow);
+    if (!fx->spare_origin)
+        leg_finish(flow, fx, SIDE_ORIGIN);
     leg_finish(flow, fx, SIDE_CLIENT);
     close_once(flow, fx, code, detail);
 }
@@ -367,6 +378,10 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         if (stage->dialed)
             stage->dialed(flow, fx);
         break;
+    case INPUT_REUSED:
+        flow->dialing = false;
+        exchange_origin_ready(flow, fx);
+        break;
     case INPUT_DIAL_FAILED:
         flow->dialing = false;
         if (stage->dial_failed)
@@ -385,6 +400,9 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
         break;
     case INPUT_CALLED:
         called(flow, fx);
+        break;
+    case INPUT_HUNG_UP:
+        flow_hung_up(flow, fx, in->side, in->error);
         break;
     case INPUT_DRAIN:
         flow->draining = true;
@@ -461,9 +479,12 @@ bool flow_wants(const struct flow *flow, enum side side)
 uint64_t flow_deadline(const struct flow *flow)
 {
     uint64_t chain = chained_deadline(flow), windows = flow->client.h2 && !flow->closing ? h2_deadline_ns(flow->client.h2) : 0;
-    if (windows && (windows < flow->deadline_ns || !flow->deadline_ns))
+    uint64_t own = flow->deadline_ns;
+    if (flow->go_on && flow->gone_ns && flow->gone_ns < own)
+        own = flow->gone_ns;
+    if (windows && (windows < own || !own))
         return windows;
-    return chain && (chain < flow->deadline_ns || !flow->deadline_ns) ? chain : flow->deadline_ns;
+    return chain && (chain < own || !own) ? chain : own;
 }
 
 bool flow_wants_room(const struct flow *flow, enum side side)

@@ -38,6 +38,7 @@ struct flow_env {
     struct trust *trust;
     struct trust *trust_any; /* verifies nothing: for hosts that an override says so of */
     struct session_tickets *tickets;
+    struct keylog *keylog;   /* NULL = none */
     struct tls_failure_stats *failures;
     struct flow_counters *counters;
     uint8_t *plain; /* scratch for plaintext, plain_size bytes */
@@ -100,6 +101,16 @@ struct flow *flow_take_due(struct flow_env *env);
 void *flow_owner(const struct flow *flow);
 void flow_adopt(struct flow *flow, uint64_t id, void *owner);
 bool flow_is_stream(const struct flow *flow);
+void *flow_parent_owner(const struct flow *flow); /* NULL: it is no stream, or its connection has gone */
+/*
+ * Origins of HTTP/1: what one stream has used another one may use after it. The driver keeps the socket with what the flow knows of the
+ * connection, as long as it is silent and the parent lives.
+ */
+struct flow_spare;
+struct flow_spare *flow_give_origin(struct flow *flow); /* NULL without memory: the socket is closed */
+bool flow_can_take(const struct flow *flow, const struct flow_spare *spare);
+void flow_take_origin(struct flow *flow, struct flow_spare *spare); /* then INPUT_REUSED */
+void flow_spare_free(struct flow_spare *spare);
 /* After what a step had for that side: does its socket keep some of it? */
 void flow_congested(struct flow *flow, enum side side, bool congested);
 /* HTTP/2 reads one side whatever the other does: each of its streams has windows of its own. */

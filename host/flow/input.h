@@ -24,8 +24,11 @@ enum input_type {
     INPUT_DIAL_FAILED, /* failure, detail */
     INPUT_TIMER,       /* the flow's deadline has passed */
     INPUT_WRITABLE,    /* side: it has taken everything, and flow_wants_room asked for that */
+    INPUT_REUSED,      /* the origin's connection exists: flow_take_origin has given it */
     INPUT_CALLED,      /* flow_take_due named it: its connection or a stream of it has something for it */
     INPUT_RESUMED,     /* pause, arg: a module lets the flow go on */
+    INPUT_HUNG_UP,     /* side, error: while flow_waits the peer ended its side (0), what it sent before may still be unread; or it broke the
+                          connection (errno), of the origin's with nothing left to be read */
     INPUT_DRAIN,       /* finish what you are doing and end */
     INPUT_ABORT        /* end now: shutdown_drain */
 };
@@ -59,7 +62,8 @@ struct effects {
     const uint8_t *direct[2];    /* SEND: a part of the input to be sent as it is, after out */
     size_t direct_size[2];
     bool close_origin;           /* CLOSE the origin's connection (before dial) */
-    bool dial;                   /* DIAL flow_dial_target */
+    bool spare_origin;           /* the origin's connection is left for a stream: flow_give_origin (before dial and close) */
+    bool dial;                   /* DIAL flow_dial_target; a spare connection of its parent will do */
     bool shut[2];                /* SHUT: FIN to that side once everything was sent */
     bool close;                  /* CLOSE both once everything was sent, then free the flow */
     bool flush_origin;           /* with close: the origin still gets what was sent to it */

@@ -47,8 +47,14 @@ static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event 
 
 static void goaway(struct flow *flow, enum side side)
 {
-    if (side == SIDE_ORIGIN && flow->mux)
+    if (!flow->mux)
+        return;
+    if (side == SIDE_ORIGIN) {
         family_call_waiting(flow);
+    } else {
+        flow->mux->dismissed = true;
+        family_call(flow); /* it may be the end */
+    }
 }
 
 static void one_event(struct flow *flow, enum side side, struct h2 *h2, const struct h2_event *event)

@@ -81,6 +81,7 @@ struct exchange {
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
+    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
     enum framing request_framing;
@@ -136,6 +137,7 @@ struct mux {
     bool wants_origin;       /* a stream waits for a connection that nobody has begun to make */
     bool failed;             /* it could not be made: those who wait are answered with `refusal` */
     bool parting;            /* the client was told that no further streams are taken */
+    bool dismissed;          /* it has said that it opens none */
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;
@@ -153,6 +155,7 @@ struct flow {
     struct ask ask;            /* the question that is open */
     void (*go_on)(struct flow *flow, struct effects *fx); /* NULL, or: a module keeps the flow waiting; this goes on */
     uint64_t left_ns;          /* of the stage's deadline, meanwhile; 0 = none */
+    uint64_t gone_ns;          /* its client has ended its side meanwhile, and counts as gone from then on; 0 = it has not */
     uint8_t step;              /* how far the judgement of the connection has come */
     enum decision judged;      /* what its last finished step said */
     struct target_wish wish;   /* of rewrite hooks, while they run */
@@ -191,6 +194,7 @@ struct flow {
     bool quiet;                /* peek: nobody spoke for a while, the origin is watched too */
     bool reply_due;            /* tunnel: the 200 is sent when the dial succeeded */
     int cache_hit;             /* of the leaf in use */
+    uint8_t staple;            /* enum staple: one of the origin's was refused, and it is tried again without */
     bool heard, asked;         /* since HTTP began on this connection a byte, a request head was read */
     bool decision_due, closing, draining, dialing, client_left, rejected_likely, tls_retry;
     const char *limit;         /* a limit refuses this flow: its name */

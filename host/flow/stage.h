@@ -50,6 +50,11 @@ void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code cod
 /* A module keeps the flow waiting (flow->ask): nothing is read until go_on is called. */
 void flow_deliver_held(struct flow *flow, struct effects *fx); /* what came meanwhile, where nothing waits any more */
 void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx));
+void flow_stop_waiting(struct flow *flow); /* go_on is forgotten, reading and the stage's deadline are as before */
+
+/* hangup.c: a peer has left while a module keeps the flow waiting */
+void flow_hung_up(struct flow *flow, struct effects *fx, enum side side, int error);
+void flow_client_gone(struct flow *flow, struct effects *fx);
 
 /* leg.c */
 void leg_write(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n);
@@ -137,6 +142,8 @@ void tunnel_begin(struct flow *flow, struct effects *fx);
 void tls_origin_begin(struct flow *flow, struct effects *fx);
 void tls_client_begin(struct flow *flow, struct effects *fx);
 void tls_origin_handshake(struct flow *flow, struct effects *fx); /* starts TLS on the dialled connection */
+struct soth_span tls_origin_sni(const struct flow *flow);          /* the name that the origin is told */
+bool tls_sni_lacks(const struct flow *flow, struct refusal *why);  /* true: it must be told one and there is none */
 void tls_origin_secured(struct flow *flow);                       /* reports success */
 /* false: another connection is being dialled, without the session that failed */
 bool tls_origin_failed(struct flow *flow, struct effects *fx);

@@ -29,7 +29,7 @@ static void arm_idle(struct flow *flow)
     flow_arm(flow, flow->mux->parting ? PARTING_MS : flow->env->settings->idle_timeout);
 }
 
-/* An origin that speaks HTTP/1 is of no use to the connection: each stream has one of its own. */
+/* An origin that speaks HTTP/1 is for one stream at a time. */
 static void origin_settled(struct flow *flow, struct effects *fx)
 {
     if (!settle_origin(flow)) {
@@ -39,13 +39,15 @@ static void origin_settled(struct flow *flow, struct effects *fx)
     if (flow->origin.h2)
         flow_read(flow, SIDE_ORIGIN, true);
     else if (flow->origin.open)
-        leg_reset_origin(flow, fx);
+        fx->spare_origin = true;
     family_call_waiting(flow);
 }
 
 int h2_begins(const struct flow *flow)
 {
-    return flow->env->settings->http2_enabled ? h2_preface(buffer_data(&flow->held), buffer_size(&flow->held)) : 0;
+    if (!flow->env->settings->http2_enabled)
+        return 0;
+    return buffer_size(&flow->held) ? h2_preface(buffer_data(&flow->held), buffer_size(&flow->held)) : -SOTH_EAGAIN;
 }
 
 void h2_begin(struct flow *flow, struct effects *fx)
@@ -79,6 +81,10 @@ static void end_if_done(struct flow *flow, struct effects *fx)
         return;
     if (flow->refusal.status && flow->asked)
         flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
+    else if (flow->mux->dismissed && flow->asked)
+        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
+    else if (flow->mux->dismissed)
+        flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
     else if (flow->mux->parting && !flow->mux->grace)
         flow_close(flow, fx, flow->asked ? CLOSE_MITM_HTTP_COMPLETED : CLOSE_SHUTDOWN_DRAIN, NULL);
 }
@@ -176,10 +182,16 @@ static void h2_secured(struct flow *flow, struct effects *fx, enum side side)
 
 static void h2_tls_failed(struct flow *flow, struct effects *fx, enum side side)
 {
-    if (side != SIDE_ORIGIN || !tls_origin_failed(flow, fx))
+    if (side == SIDE_CLIENT) { /* it refuses us, late */
+        mux_lost(flow, SIDE_CLIENT);
+        tls_client_failed(flow, fx);
+        return;
+    }
+    if (!tls_origin_failed(flow, fx))
         return;
     struct refusal why = flow->refusal;
     flow->refusal = (struct refusal){0};
+    flow->mux->kind = ORIGIN_UNKNOWN; /* or it was known, and refused us late */
     no_origin(flow, &why);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/flow/onboarding.h"
 #include "host/flow/stream.h"
 
 #define SILENCE_MS 300 /* then the origin may have something to say */
@@ -42,7 +43,7 @@ static void not_tls(struct flow *flow, struct effects *fx, const uint8_t *p, siz
         flow_cut(flow, fx, flow->refusal.code, flow->refusal.detail);
         return;
     }
-    bool block = flow->env->settings->not_tls == NOT_TLS_BLOCK && flow->verdict.action != SOTH_TUNNEL;
+    bool block = flow->verdict.action != SOTH_TUNNEL && (flow->env->settings->not_tls == NOT_TLS_BLOCK || onboarding_target(flow));
     if (flow->verdict.action != SOTH_TUNNEL)
         flow->verdict = (struct verdict){.action = block ? SOTH_BLOCK : SOTH_TUNNEL, .reason = "not_tls", .policy_module = ""};
     emit_connect_decision(flow);
@@ -100,7 +101,7 @@ static void hello_ready(struct flow *flow, struct effects *fx)
         tls_client_begin(flow, fx);
     } else if (flow->verdict.action == SOTH_TUNNEL)
         tunnel_dial(flow, fx, false);
-    else if (flow->origin_tls)
+    else if (flow->origin_tls && !onboarding_target(flow))
         tls_origin_begin(flow, fx);
     else /* TLS ends here: the origin is dialled when a request was decided */
         tls_client_begin(flow, fx);
@@ -234,7 +235,7 @@ static void peek_timer(struct flow *flow, struct effects *fx)
     }
     flow->quiet = true;
     flow_arm(flow, flow->env->settings->idle_timeout);
-    if (!flow->verdict.needs_hello) /* a policy still waits: no packet to the origin before it has decided */
+    if (!flow->verdict.needs_hello && !onboarding_target(flow)) /* a policy still waits: no packet to the origin before it has decided */
         flow_dial(flow, fx);
 }
 

@@ -27,22 +27,35 @@ static struct soth_span origin_name(const struct flow *flow)
     return is_replaced(flow) || !flow->sni ? target_name(flow) : soth_span(flow->sni);
 }
 
-static struct soth_span origin_sni(const struct flow *flow)
+struct soth_span tls_origin_sni(const struct flow *flow)
 {
+    if (flow->env->settings->upstream_sni_mode == SNI_DISABLED)
+        return (struct soth_span){"", 0};
     if (flow->sni && !is_replaced(flow))
         return soth_span(flow->sni);
     return flow->target.addr.family ? (struct soth_span){"", 0} : target_name(flow);
+}
+
+bool tls_sni_lacks(const struct flow *flow, struct refusal *why)
+{
+    if (flow->env->settings->upstream_sni_mode != SNI_REQUIRED || tls_origin_sni(flow).n > 0)
+        return false;
+    refusal_set(why, 502, "http_request_error", "the origin is named by its address alone, and upstream_sni_mode is required",
+                CLOSE_ROUTE_PLANNER_FAILED, "sni_required");
+    return true;
 }
 
 void tls_origin_handshake(struct flow *flow, struct effects *fx)
 {
     struct soth_span alpn = soth_span(alpn_for_origin(flow)->wire);
     struct trust *trust = flow->verdict.overrides & SOTH_OVERRIDE_SKIP_UPSTREAM_VERIFY ? flow->env->trust_any : flow->env->trust;
-    flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, origin_sni(flow), alpn);
+    flow->origin.tls = session_client_new(trust, origin_name(flow), flow->target.port, tls_origin_sni(flow), alpn);
     if (!flow->origin.tls) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
+    if (flow->staple)
+        session_skip_staple(flow->origin.tls);
     session_output(flow->origin.tls, fx->out[SIDE_ORIGIN]);
     emit_tls_started(flow, SIDE_ORIGIN);
     flow_arm(flow, flow->env->settings->tls_handshake_timeout);
@@ -60,8 +73,12 @@ bool tls_origin_failed(struct flow *flow, struct effects *fx)
     struct tls_failure failure;
     char detail[64];
     session_failure(flow->origin.tls, &failure);
-    if (session_should_retry(flow->origin.tls) && !flow->tls_retry) {
-        flow->tls_retry = true;
+    bool staple = session_staple(flow->origin.tls) >= STAPLE_REVOKED; /* each reason once: both may come, one after the other */
+    if (session_should_retry(flow->origin.tls) && !(staple ? flow->staple != STAPLE_UNASKED : flow->tls_retry)) {
+        if (staple)
+            flow->staple = (uint8_t)session_staple(flow->origin.tls);
+        else
+            flow->tls_retry = true;
         leg_reset_origin(flow, fx);
         flow_dial(flow, fx);
         flow_arm(flow, flow_dial_timeout(flow));
@@ -93,6 +110,11 @@ static void client_begin(struct flow *flow, struct effects *fx)
 
 void tls_origin_begin(struct flow *flow, struct effects *fx)
 {
+    if (tls_sni_lacks(flow, &flow->refusal)) {
+        leg_reset_origin(flow, fx);
+        client_begin(flow, fx);
+        return;
+    }
     stage_enter(flow, &stage_tls_origin, flow_dial_timeout(flow));
     if (flow->origin.open)
         tls_origin_handshake(flow, fx);
@@ -211,6 +233,7 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "cannot make a leaf certificate");
         return;
     }
+    session_log_keys(flow->client.tls, flow->env->keylog);
     session_output(flow->client.tls, fx->out[SIDE_CLIENT]);
     emit_tls_started(flow, SIDE_CLIENT);
     flow->client.bytes -= buffer_size(&flow->held); /* what they were is known inside TLS */

@@ -43,6 +43,8 @@ struct h2 *strand_codec(const struct flow *flow, enum side side); /* NULL: it is
 struct buffer *strand_frames(const struct flow *flow, enum side side);
 
 /* ---- stream_origin.c: the origin of a stream ---- */
+/* An exchange is over: may another stream use its connection to the origin? */
+bool stream_leaves_origin(const struct flow *flow);
 bool stream_shares(const struct flow *flow); /* does it use its connection's origin? */
 void stream_connect(struct flow *flow, struct effects *fx);
 /* An exchange's request opens a stream to the origin that speaks HTTP/2. false: it was given up. */

@@ -3,6 +3,7 @@
  * Where the request of a stream goes: into the one connection to the origin that its siblings use, when that speaks HTTP/2 and takes it;
  * else the stream makes a connection of its own.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/flow/exchange.h"
@@ -75,4 +76,64 @@ bool stream_request(struct flow *flow, struct effects *fx)
         h2_reset(line->origin.h2, id, H2_INTERNAL_ERROR);
     flow_cut(flow, fx, CLOSE_RELAY_ERROR, id > 0 || id == -SOTH_ENOMEM ? "ENOMEM" : "h2_request");
     return false;
+}
+
+/* ---- connections of HTTP/1 that go from stream to stream ---- */
+
+struct flow_spare {
+    struct leg leg;
+    struct target target;
+    bool tls;
+};
+
+bool stream_leaves_origin(const struct flow *flow)
+{
+    const struct exchange *ex = &flow->exchange;
+    const struct leg *leg = &flow->origin;
+    if (!flow->is_stream || !flow->parent || flow->parent->closing || !leg->open || !leg->h1 || leg->ended || leg->end_held)
+        return false;
+    return ex->active && ex->origin_keeps && ex->request == PART_DONE && ex->response == PART_DONE && ex->request_sent && !ex->remapped &&
+           h1_idle(leg->h1) && buffer_size(&flow->held_origin) == 0;
+}
+
+struct flow_spare *flow_give_origin(struct flow *flow)
+{
+    struct flow_spare *spare = malloc(sizeof *spare);
+    struct leg leg = flow->origin;
+    flow->origin = (struct leg){.bytes = leg.bytes, .h2_no = leg.h2_no};
+    flow_read(flow, SIDE_ORIGIN, false);
+    if (!spare) {
+        leg_fini(&leg);
+        return NULL;
+    }
+    *spare = (struct flow_spare){.leg = leg, .target = flow->target, .tls = flow->origin_tls};
+    spare->leg.used = leg.h1 != NULL;
+    return spare;
+}
+
+bool flow_can_take(const struct flow *flow, const struct flow_spare *spare)
+{
+    return flow->origin_tls == spare->tls && same_target(&flow->target, &spare->target);
+}
+
+void flow_take_origin(struct flow *flow, struct flow_spare *spare)
+{
+    uint64_t bytes = flow->origin.bytes;
+    uint32_t h2_no = flow->origin.h2_no;
+    flow->origin = spare->leg;
+    flow->origin.bytes = bytes;
+    flow->origin.h2_no = h2_no;
+    free(spare);
+}
+
+void flow_spare_free(struct flow_spare *spare)
+{
+    if (spare)
+        leg_fini(&spare->leg);
+    free(spare);
+}
+
+void *flow_parent_owner(const struct flow *flow)
+{
+    return flow->parent ? flow->parent->hooks.owner : NULL;
 }

@@ -183,15 +183,6 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* A frame that has more than the length that was declared gives none of its bytes, however it is cut. (Of a padded one nghttp2 sees to it.) */
-static void check_length(struct h2 *h2)
-{
-    int32_t id = (int32_t)((uint32_t)(h2->head[5] & 0x7f) << 24 | (uint32_t)h2->head[6] << 16 | (uint32_t)h2->head[7] << 8 | h2->head[8]);
-    struct h2_stream *stream = h2->head[3] == NGHTTP2_DATA && !(h2->head[4] & NGHTTP2_FLAG_PADDED) ? h2_stream_of(h2, id) : NULL;
-    if (stream && stream->head_done && !stream->heard_end && h2->frame_left > stream->left)
-        h2_stream_fault(h2, id, "content_length_mismatch", NGHTTP2_PROTOCOL_ERROR);
-}
-
 /* A frame's first bytes are held until there are nine: nghttp2 counts a CONTINUATION frame anew with each part of them. */
 static ssize_t read_head(struct h2 *h2, const uint8_t *p, size_t n)
 {
@@ -201,8 +192,7 @@ static ssize_t read_head(struct h2 *h2, const uint8_t *p, size_t n)
     if (h2->head_have < FRAME_HEAD)
         return (ssize_t)part;
     h2->frame_left = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-    check_length(h2);
-    if (h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0 || read_part(h2, h2->head, FRAME_HEAD) < 0)
+    if (h2_check_frame(h2) < 0 || h2_flood_frame(h2, h2->head[3], h2->head[4], h2->frame_left) < 0 || read_part(h2, h2->head, FRAME_HEAD) < 0)
         return h2->error;
     return (ssize_t)part;
 }
@@ -220,7 +210,8 @@ static ssize_t read_frame(struct h2 *h2, const uint8_t *p, size_t n)
         return head;
     size_t body = least(n - (size_t)head, h2->frame_left);
     h2->frame_left -= (uint32_t)body;
-    if (read_part(h2, p + head, body) < 0)
+    h2_check_payload(h2, p + head, body);
+    if (h2->error || read_part(h2, p + head, body) < 0)
         return h2->error;
     if (h2->frame_left == 0)
         h2->head_have = 0;

@@ -128,6 +128,8 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
     struct h2 *h2 = user;
     struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
     (void)session;
+    if (error == NGHTTP2_ERR_REFUSED_STREAM)
+        h2_gone(h2, frame->hd.stream_id, true);
     if (!stream || stream->fault)
         return 0;
     if (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING) { /* never the connection's */
@@ -156,9 +158,12 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 {
     struct h2 *h2 = user;
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
-    if (!stream)
+    if (!stream) {
+        h2_gone(h2, id, true);
         return 0;
+    }
     enum h2_cause cause = cause_of(h2, stream, code);
+    h2_gone(h2, id, cause == H2_BY_FAULT);
     nghttp2_session_set_stream_user_data(session, id, NULL);
     if (cause == H2_BY_END)
         h2_flood_earn_reset(h2);

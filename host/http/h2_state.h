@@ -50,6 +50,7 @@ struct h2_budget {
 };
 
 #define FRAME_HEAD 9
+#define GONE_MOST 128 /* closed streams that are remembered */
 
 struct h2 {
     nghttp2_session *session;
@@ -63,8 +64,14 @@ struct h2 {
     uint8_t preface_left, head_have;
     uint8_t head[FRAME_HEAD];
     uint32_t frame_left;     /* payload bytes of the frame that is being read */
+    uint8_t depends_have;    /* of a PRIORITY frame: bytes of the stream that it depends on */
+    uint32_t depends;
     int reading;             /* type of the frame that nghttp2 reads; -1 = none */
     struct h2_block block;
+    /* server: the highest stream of the client's, and those that closed last, by id; negative: we have reset it and frames may still come */
+    int32_t last_heard;
+    int32_t gone[GONE_MOST];
+    uint32_t gone_count;
     /* events */
     struct h2_event event;   /* due next when its type is not H2_NONE */
     int32_t end_of;          /* then H2_END of this stream */
@@ -105,6 +112,11 @@ struct h2_stream *h2_stream_find(const struct h2 *h2, int32_t id); /* the owner'
 void h2_stream_free(struct h2 *h2, struct h2_stream *stream);
 struct h2_stream *h2_stream_of(const struct h2 *h2, int32_t id); /* NULL: there is none, or it is closed */
 void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code); /* resets it */
+
+/* h2_closed.c */
+void h2_gone(struct h2 *h2, int32_t id, bool reset_by_us);
+int h2_check_frame(struct h2 *h2); /* what nghttp2 lets through of the frame whose head was read; 0, or the failure of the connection */
+void h2_check_payload(struct h2 *h2, const uint8_t *p, size_t n); /* and of its payload's first bytes */
 
 /* h2_head.c: nghttp2's callbacks for header blocks */
 int h2_head_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user);

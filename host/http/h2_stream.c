@@ -150,20 +150,27 @@ void h2_close_due(struct h2 *h2, struct h2_stream *stream, enum h2_cause cause, 
     h2_due(h2, stream);
 }
 
+static void lose_stream(struct h2 *h2, struct h2_stream *stream)
+{
+    bool at_fault = stream->fault && stream->code; /* it would have been reset */
+    nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
+    if (at_fault)
+        h2_close_due(h2, stream, H2_BY_FAULT, stream->code);
+    else if (stream->announced)
+        h2_close_due(h2, stream, H2_BY_LOSS, H2_CANCEL);
+    else
+        h2_stream_free(h2, stream);
+}
+
+/* First those that a fault has ended already: so it is told however the frames were cut. */
 static void lose_streams(struct h2 *h2)
 {
-    for (struct h2_stream *stream = h2->streams, *next; stream; stream = next) {
-        next = stream->next;
-        if (stream->closed)
-            continue;
-        nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
-        if (stream->fault && stream->code) /* it would have been reset */
-            h2_close_due(h2, stream, H2_BY_FAULT, stream->code);
-        else if (stream->announced)
-            h2_close_due(h2, stream, H2_BY_LOSS, H2_CANCEL);
-        else
-            h2_stream_free(h2, stream);
-    }
+    for (int pass = 0; pass < 2; pass++)
+        for (struct h2_stream *stream = h2->streams, *next; stream; stream = next) {
+            next = stream->next;
+            if (!stream->closed && (pass == 1 || (stream->fault && stream->code)))
+                lose_stream(h2, stream);
+        }
 }
 
 int h2_fail(struct h2 *h2, int error, const char *fault)

@@ -5,6 +5,8 @@
 const char *rewrite_status_text(int status)
 {
     switch (status) {
+    case 200:
+        return "OK";
     case 400:
         return "Bad Request";
     case 401:
@@ -13,6 +15,8 @@ const char *rewrite_status_text(int status)
         return "Forbidden";
     case 404:
         return "Not Found";
+    case 405:
+        return "Method Not Allowed";
     case 407:
         return "Proxy Authentication Required";
     case 408:

@@ -166,10 +166,10 @@ static bool normalize(struct soth_signal *signal)
     signal->size = sizeof *signal;
     signal->flow_id = 0;
     signal->peer = word_of(peers, signal->peer);
-    signal->reason = word_of(reasons, signal->reason);
+    signal->reason = signal->phase == SOTH_TLS_FAILED ? word_of(reasons, signal->reason) : "";
     signal->source = word_of(sources, signal->source);
     signal->rejected_ca = word_of(rejected, signal->rejected_ca);
-    if (!signal->peer || !signal->reason || !signal->source)
+    if (!signal->peer || !signal->reason || !signal->source || signal->phase > SOTH_TLS_SUCCEEDED)
         return false;
     bool mitmproxy = signal->source == sources[0];
     signal->provider = mitmproxy ? "mitmproxy" : "hudsucker";
@@ -194,7 +194,7 @@ int api_signal(void *self, const struct soth_signal *given)
     if (!normalize(&signal))
         return -SOTH_EINVALID;
     pthread_rwlock_rdlock(&shared->lock);
-    if (shared->current)
+    if (shared->current && signal.phase == SOTH_TLS_FAILED)
         registry_signal(shared->current, &signal);
     pthread_rwlock_unlock(&shared->lock);
     if (shared->heard)

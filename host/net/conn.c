@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include "host/net/conn_end.h"
 #include "host/net/dial.h"
 #include "host/net/generation.h"
+#include "host/net/hangup.h"
+#include "host/net/spare.h"
 #include "host/net/worker_env.h"
 
 /* Answers of our own that wait for their client: who asks on and does not read them is not read either. What comes from an origin never
@@ -42,6 +45,16 @@ static void timer_adjust(struct conn *conn)
 
 static void dialed(void *arg, const struct dial_result *result);
 
+/* Nobody reads while a module keeps the flow waiting: who leaves meanwhile is seen by other means. */
+static void watch(struct conn *conn, enum side side)
+{
+    struct link *link = &conn->link[side];
+    bool on = flow_waits(conn->flow) && link->fd >= 0 && !link->ended;
+    if (on && !link->watched)
+        hangup_watch(conn->io->hangup, link->fd, conn, side);
+    link->watched = on;
+}
+
 static void reconcile(struct conn *conn)
 {
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
@@ -49,6 +62,7 @@ static void reconcile(struct conn *conn)
         bool on = !link->ended && flow_wants(conn->flow, side) &&
                   (flow_reads_alone(conn->flow) || !link_blocked(&conn->link[other_side(side)])) && buffer_size(&link->pending) < UNREAD_MOST && !conn->io->stopped_reading;
         link_read(link, on);
+        watch(conn, side);
     }
 }
 
@@ -60,9 +74,23 @@ static int transmit(struct conn *conn, enum side side, const struct effects *fx)
     return link_send(&conn->link[side], buffer_data(out), buffer_size(out), fx->direct[side], fx->direct_size[side]);
 }
 
+static void origin_readable(evutil_socket_t fd, short what, void *arg);
+static void origin_writable(evutil_socket_t fd, short what, void *arg);
+
+/* Who keeps connections for this one's flow: the connection that it is a stream of. */
+static struct conn *keeper_of(struct conn *conn)
+{
+    struct conn *parent = flow_parent_owner(conn->flow);
+    return parent ? parent : conn;
+}
+
 static void dial(struct conn *conn)
 {
     struct dial_target target;
+    struct conn *keeper = keeper_of(conn);
+    conn->reused = keeper != conn && spare_take(keeper, conn, origin_readable, origin_writable);
+    if (conn->reused)
+        return;
     flow_dial_target(conn->flow, &target);
     conn->dial = dial_open(conn->env->dialer, target.host, target.addr, target.port, dialed, conn);
 }
@@ -83,13 +111,15 @@ static bool run(struct conn *conn, struct effects *fx, struct input *broken)
         if (error)
             *broken = (struct input){.type = INPUT_EOF, .side = side, .error = error};
     }
+    if (fx->spare_origin)
+        spare_keep(keeper_of(conn), conn);
     if (fx->close) {
         conn_close(conn, fx);
         return false;
     }
     if (fx->dial) {
         dial(conn);
-        if (!conn->dial)
+        if (!conn->dial && !conn->reused)
             *broken = (struct input){.type = INPUT_DIAL_FAILED, .failure = DIAL_FAILURE_OTHER, .detail = "ENOMEM", .error = ENOMEM};
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
@@ -125,6 +155,11 @@ static void step_one(struct conn *conn, struct input input)
             return;
         for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
             flow_congested(conn->flow, side, link_blocked(&conn->link[side]));
+        if (broken.error == 0 && conn->reused) {
+            conn->reused = false;
+            input = (struct input){.type = INPUT_REUSED};
+            continue;
+        }
         if (broken.error == 0 && wants_room(conn, &input))
             continue;
         if (broken.error == 0)
@@ -379,6 +414,24 @@ static struct worker_env *has_due(struct worker_io *io)
         if (conn->env->flow.due_first)
             return conn->env;
     return NULL;
+}
+
+/* What it sent before may still be an answer. */
+static bool has_unread(const struct link *link)
+{
+    int n = 0;
+    return ioctl(link->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+void conn_hung_up(void *owner, unsigned side, bool broken)
+{
+    struct conn *conn = owner;
+    struct link *link = &conn->link[side];
+    if (!conn->flow || !link->watched || !flow_waits(conn->flow) || (side == SIDE_ORIGIN && has_unread(link)))
+        return;
+    worker_clock(conn->io);
+    link->ended = link->ended || (broken && side == SIDE_CLIENT);
+    step(conn, (struct input){.type = INPUT_HUNG_UP, .side = (enum side)side, .error = broken ? ECONNRESET : 0});
 }
 
 static unsigned step_all(struct worker_io *io, enum input_type type)

@@ -13,6 +13,8 @@
 void conn_open(struct worker_io *io, int fd, const struct settings_listen *listen, const char *client, const struct soth_addr *addr);
 /* A module lets the flow of that connection (flow_origin_of.owner) go on. */
 void conn_resumed(void *owner, uint64_t pause, uint64_t arg);
+/* A peer of that connection has gone (hangup_fn). */
+void conn_hung_up(void *owner, unsigned side, bool broken);
 /* For every connection of the worker; safe against connections that end meanwhile. */
 void conn_drain_all(struct worker_io *io);
 unsigned conn_abort_all(struct worker_io *io); /* returns how many had a flow */

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "host/net/dial.h"
+#include "host/net/spare.h"
 #include "host/net/worker_env.h"
 
 #define LINGER_MS 2000           /* a closed flow's client has this long to notice the end, while what it still sends is dropped */
@@ -24,6 +25,7 @@ void conn_free(struct conn *conn)
     struct worker_io *io = conn->io;
     if (conn->dial)
         dial_cancel(conn->dial);
+    spare_free_all(conn);
     flow_free(conn->flow);
     release_slot(conn);
     link_close(&conn->link[SIDE_CLIENT]);
@@ -74,6 +76,7 @@ static bool last_bytes_wait(const struct conn *conn)
 void conn_close(struct conn *conn, const struct effects *fx)
 {
     struct link *client = &conn->link[SIDE_CLIENT], *origin = &conn->link[SIDE_ORIGIN];
+    spare_free_all(conn);
     conn->linger = fx->linger;
     conn->abort = fx->abort;
     if (conn->dial) {

@@ -15,6 +15,9 @@ struct conn {
     struct flow *flow; /* NULL: closed, the last bytes are on their way */
     struct dial *dial;
     struct conn *next, *previous;
+    struct spare *spares; /* of the streams of an HTTP/2 connection (spare.h) */
+    unsigned spare_count;
+    bool reused;          /* the last dial was met by one of them */
     uint64_t armed_ns;
     uint64_t moved_ns; /* when a peer was last seen taking what it had been sent */
     bool linger, abort, holds_slot; /* of max_concurrent_flows */

@@ -82,10 +82,35 @@ static bool open_authority(struct opening *o)
     return o->generation->authority ? true : failed(o, EXIT_CLASS_HOST_INIT_FAILED);
 }
 
+static bool open_keylog(struct opening *o)
+{
+    const char *path = getenv("SSLKEYLOGFILE");
+    if (!o->generation->settings->allow_keylog || !path || !*path) {
+        if (o->generation->settings->allow_keylog)
+            log_at(SOTH_LOG_WARN, "allow_keylog is on, but SSLKEYLOGFILE names no file: no keys are logged");
+        return true;
+    }
+    if (!keylog_available()) {
+        snprintf(o->err, o->err_size, "allow_keylog: the TLS library was built without key logging: use the one that scripts/setup builds");
+        return failed(o, EXIT_CLASS_HOST_INIT_FAILED);
+    }
+    o->generation->keylog = keylog_open(path, o->err, o->err_size);
+    if (!o->generation->keylog)
+        return failed(o, EXIT_CLASS_HOST_INIT_FAILED);
+    log_at(SOTH_LOG_WARN, "allow_keylog is on: the keys of ALL connections, of both sides, are written to %s", path);
+    return true;
+}
+
 /* Always from the files as they are now. */
 static bool open_trust(struct opening *o)
 {
     const struct settings *s = o->generation->settings;
+    const struct settings_client_cert *certs = s->upstream_client_certs.items;
+    struct identity_config *identities = calloc(s->upstream_client_certs.n + 1, sizeof *identities);
+    if (!identities)
+        return failed(o, EXIT_CLASS_HOST_INIT_FAILED);
+    for (size_t i = 0; i < s->upstream_client_certs.n; i++)
+        identities[i] = (struct identity_config){certs[i].host_pattern, certs[i].cert_path, certs[i].key_path};
     struct trust_config config = {
         .extra_ca_file = s->upstream_ca_file,
         .skip_verify = s->upstream_tls_insecure_skip_verify,
@@ -94,13 +119,23 @@ static bool open_trust(struct opening *o)
         .profile = s->tls_profile,
         .min_rsa_bits = (uint32_t)s->min_rsa_bits,
         .lanes = o->shared->workers,
+        .revocation = s->revocation_policy_mode,
+        .client_auth = s->upstream_client_auth_mode,
+        .identities = identities,
+        .identity_count = s->upstream_client_certs.n,
+        .crl_files = s->crl_files.v,
+        .crl_count = s->crl_files.n,
+        .keylog = o->generation->keylog,
     };
     struct trust_config any = config;
     any.skip_verify = 1;
     any.use_system_store = 0; /* nobody is asked */
     any.extra_ca_file = NULL;
+    any.crl_count = 0;
+    any.revocation = REVOCATION_OFF;
     o->generation->trust = trust_new(&config, o->err, o->err_size);
     o->generation->trust_any = o->generation->trust ? trust_new(&any, o->err, o->err_size) : NULL;
+    free(identities);
     if (!o->generation->trust || !o->generation->trust_any)
         return failed(o, EXIT_CLASS_HOST_INIT_FAILED);
     if (s->upstream_tls_insecure_skip_verify)
@@ -179,7 +214,7 @@ struct generation *generation_open(struct shared *shared, const char *path, stru
     if (read_settings(&o, path)) {
         if (!previous)
             shared->workers = wanted_workers(o.generation->settings);
-        if (open_authority(&o) && open_trust(&o) && open_fixed_leaves(&o) && open_modules(&o) && open_listeners(&o))
+        if (open_authority(&o) && open_keylog(&o) && open_trust(&o) && open_fixed_leaves(&o) && open_modules(&o) && open_listeners(&o))
             return o.generation;
     }
     generation_free(o.generation);
@@ -197,6 +232,7 @@ void generation_free(struct generation *g)
     free(g->fixed_leaves);
     trust_free(g->trust_any);
     trust_free(g->trust);
+    keylog_close(g->keylog);
     authority_free(g->authority);
     settings_free(g->file);
     free(g);

@@ -21,6 +21,7 @@ struct generation {
     struct settings_file *file;
     const struct settings *settings;
     struct authority *authority;
+    struct keylog *keylog; /* NULL: secrets of TLS are logged nowhere */
     struct trust *trust, *trust_any; /* any: verifies nothing */
     struct leaf **fixed_leaves; /* one per listener, NULL where it has none */
     struct registry *registry;

@@ -32,6 +32,17 @@ static void link_forget(struct link *link)
     buffer_fini(&link->pending);
 }
 
+void link_move(struct link *to, struct link *from, struct event_base *base, event_callback_fn on_read, event_callback_fn on_write, void *arg)
+{
+    uint64_t given = from->given, taken = from->taken;
+    int fd = from->fd;
+    link_forget(from);
+    link_init(from);
+    link_open(to, base, fd, on_read, on_write, arg);
+    to->given = given;
+    to->taken = taken;
+}
+
 void link_close(struct link *link)
 {
     if (link->fd < 0)

@@ -13,6 +13,7 @@
 struct link {
     int fd; /* -1: closed */
     bool reading, writing, ended, shut_after;
+    bool watched;          /* whether its peer hangs up: while a module keeps the flow waiting */
     bool deaf;             /* takes nothing more, may still have something to say */
     int error;             /* with deaf: what its end has to be called */
     struct buffer pending; /* only while the socket takes no more */
@@ -22,6 +23,8 @@ struct link {
 
 void link_init(struct link *link);
 void link_open(struct link *link, struct event_base *base, int fd, event_callback_fn on_read, event_callback_fn on_write, void *arg);
+/* Another one takes its socket, of which nothing is pending. */
+void link_move(struct link *to, struct link *from, struct event_base *base, event_callback_fn on_read, event_callback_fn on_write, void *arg);
 void link_close(struct link *link);
 void link_close_hard(struct link *link); /* with RST */
 void link_read(struct link *link, bool on);

@@ -23,18 +23,35 @@ static enum tls_reason reason_of(const char *word)
     return reason;
 }
 
+static uint16_t port_of(const struct soth_signal *signal)
+{
+    return (uint16_t)(signal->port <= 65535 ? signal->port : 0);
+}
+
 static struct soth_attr number_if(bool there, struct soth_attr attr)
 {
     return there ? attr : (struct soth_attr){"", {NULL, 0}, 0, SOTH_ATTR_TEXT, 0};
 }
 
+/* A handshake that began or succeeded. */
+static void heard_other(struct shared *shared, const struct soth_signal *signal)
+{
+    unsigned kind = signal->phase == SOTH_TLS_STARTED ? SOTH_EV_TLS_HANDSHAKE_STARTED : SOTH_EV_TLS_HANDSHAKE_SUCCEEDED;
+    struct soth_attr attrs[] = {ATTR_WORD("peer", signal->peer), ATTR_WORD("tls_ops_provider", signal->provider)};
+    bus_emit_outside(shared->bus, signal->client, signal->host, port_of(signal), kind, attrs, sizeof attrs / sizeof *attrs);
+}
+
 void signals_heard(void *arg, const struct soth_signal *signal)
 {
     struct shared *shared = arg;
+    if (signal->phase != SOTH_TLS_FAILED) {
+        heard_other(shared, signal);
+        return;
+    }
     struct tls_failure_counts counts = {0};
     tls_failure_stats_add(shared->failures, signal->host, reason_of(signal->reason), now_ns(), &counts);
     bool down = strcmp(signal->peer, "downstream") == 0, taught = signal->lesson->reason_code != NULL;
-    uint16_t port = (uint16_t)(signal->port <= 65535 ? signal->port : 0);
+    uint16_t port = port_of(signal);
     struct soth_attr attrs[] = {
         ATTR_BYTES("detail", signal->detail),
         ATTR_WORD("normalized_reason", signal->reason),

@@ -18,6 +18,7 @@
 #include "host/module/watchdog.h"
 #include "host/net/conn.h"
 #include "host/net/generation.h"
+#include "host/net/hangup.h"
 #include "host/net/worker_env.h"
 
 #define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
@@ -279,11 +280,12 @@ static bool make_loop(struct worker *worker)
     event_add(&worker->wake, NULL);
     evtimer_assign(&worker->trim, io->base, trim_fired, worker);
     worker->listener = listener_new(io->number, io->base, accepted, worker);
+    io->hangup = hangup_new(io->base, conn_hung_up);
     io->slab = malloc(WORKER_SLAB);
     io->plain = malloc(WORKER_PLAIN);
     io->bus = bus_port_new(io->shared->bus, bus_ready, worker);
     io->mailbox = mailbox_new(mail_ready, worker);
-    return worker->listener && io->slab && io->plain && io->bus && io->mailbox;
+    return worker->listener && io->hangup && io->slab && io->plain && io->bus && io->mailbox;
 }
 
 static void worker_free(struct worker *worker)
@@ -292,6 +294,7 @@ static void worker_free(struct worker *worker)
     listener_free(worker->listener);
     bus_port_free(io->bus);
     mailbox_free(io->mailbox);
+    hangup_free(io->hangup);
     if (io->base) {
         event_del(&worker->wake);
         event_del(&worker->trim);

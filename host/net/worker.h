@@ -21,6 +21,7 @@ struct watchdog;
 struct worker;
 struct worker_env;
 struct conn;
+struct hangup;
 
 /* What all workers and generations have in common. Made before the workers start, outlives them. */
 struct shared {
@@ -71,6 +72,7 @@ struct worker_io {
     struct shared *shared;
     unsigned number;
     struct event_base *base;
+    struct hangup *hangup;
     struct bus_port *bus;
     struct mailbox *mailbox;
     struct worker_env *env; /* of connections that are accepted now */
@@ -84,7 +86,10 @@ struct worker_io {
     int reserved_fds;     /* worker_reserve */
     bool draining;
 };
-#define WORKER_SLAB (256u * 1024u)
+/* What one read takes: three TLS records, which with a begun fourth in front never make four. What is sent then fits into one segment, also
+ * on loopback (65,464 bytes). With more, a congestion control that paces (BBR) arms a timer for what is left of each send: that costs more
+ * than the calls which it saves. docs/testing/perf-baselines.md has the measurements. */
+#define WORKER_SLAB (48u * 1024u)
 #define WORKER_PLAIN 16384u /* one TLS record's plaintext */
 
 /* The time of this loop turn, read once. */

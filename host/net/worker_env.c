@@ -47,6 +47,7 @@ static void fill(struct worker_env *worker_env, struct worker_io *io, struct gen
     env->authority = generation->authority;
     env->trust = generation->trust;
     env->trust_any = generation->trust_any;
+    env->keylog = generation->keylog;
     env->tickets = shared->tickets;
     env->failures = shared->failures;
     env->counters = &io->counters;

@@ -61,6 +61,20 @@ static struct authority *authority_new(const struct authority_config *config, ch
     return a;
 }
 
+/* What clients should trust, as the files have it now. What cannot be read is no loss: the certificate that signs is known. */
+static void list_trusted(struct authority *a)
+{
+    struct ca_certificates list;
+    char why[256];
+    if (authority_certificates(&a->config, time(NULL), &list, why, sizeof why) < 0)
+        return;
+    pthread_mutex_lock(&a->lock);
+    struct ca_certificates old = a->trusted;
+    a->trusted = list;
+    pthread_mutex_unlock(&a->lock);
+    ca_certificates_free(&old);
+}
+
 /* With its issuer, which has no leaves yet. */
 static struct authority *load(const struct authority_config *config, unsigned flags, int *made, char *err, size_t err_size)
 {
@@ -70,6 +84,7 @@ static struct authority *load(const struct authority_config *config, unsigned fl
     if (a && a->issuer && config->rotate_after && !issuer_is_own(a->issuer)) {
         snprintf(err, err_size, "%s: is issued by another CA, so no successor of it can be made here; take ca.rotate_after out", a->files.cert);
     } else if (a && a->issuer) {
+        list_trusted(a);
         return a;
     }
     authority_free(a);
@@ -132,6 +147,7 @@ struct authority *authority_renew(struct authority *previous, const struct autho
     if (!a)
         return NULL;
     if (is_same(a, previous)) {
+        list_trusted(previous); /* a successor may have been prepared */
         authority_free(a);
         previous->refs++;
         return previous;
@@ -145,6 +161,7 @@ void authority_free(struct authority *a)
     if (!a || --a->refs > 0)
         return;
     issuer_put(a->issuer);
+    ca_certificates_free(&a->trusted);
     ca_files_fini(&a->files);
     free(a->common_name);
     free(a->organization);
@@ -159,6 +176,20 @@ struct issuer *authority_issuer(struct authority *a)
     atomic_fetch_add_explicit(&issuer->refs, 1, memory_order_relaxed);
     pthread_mutex_unlock(&a->lock);
     return issuer;
+}
+
+int authority_trusted(struct authority *a, int64_t now, struct ca_certificates *out)
+{
+    int r = SOTH_OK;
+    *out = (struct ca_certificates){0};
+    pthread_mutex_lock(&a->lock);
+    for (size_t i = 0; r == SOTH_OK && i < a->trusted.n; i++)
+        if (a->trusted.v[i].role == CA_CURRENT || a->trusted.v[i].trusted_until > now)
+            r = ca_certificates_add(out, &a->trusted.v[i]);
+    pthread_mutex_unlock(&a->lock);
+    if (r < 0)
+        ca_certificates_free(out);
+    return r;
 }
 
 /* ---- by age ---------------------------------------------------------------------------------------------------- */
@@ -182,6 +213,7 @@ static int take_over(struct authority *a, char *err, size_t err_size)
     a->issuer = next;
     pthread_mutex_unlock(&a->lock);
     issuer_put(gone);
+    list_trusted(a);
     return AUTHORITY_ROTATED;
 }
 
@@ -225,6 +257,7 @@ int authority_tend(struct authority *a, int64_t now, char *err, size_t err_size)
     }
     r = authority_prepare(&a->config, &made, err, err_size);
     a->prepared = r == SOTH_OK;
+    list_trusted(a);
     return r < 0 ? r : made ? AUTHORITY_PREPARED : AUTHORITY_STAYS;
 }
 

@@ -68,7 +68,7 @@ int64_t authority_expires(const struct authority *authority);
 
 /* Certificates that clients should trust, the current CA's first; the key is not read. */
 struct ca_certificate {
-    enum ca_role { CA_CURRENT, CA_NEXT, CA_PREVIOUS } role;
+    enum ca_role { CA_CURRENT, CA_NEXT, CA_PREVIOUS } role; /* CA_CURRENT: also what its file has behind it */
     uint8_t *der;
     size_t size;
     int64_t not_before, not_after;
@@ -84,7 +84,11 @@ struct ca_certificates {
 int authority_certificates(const struct authority_config *config, int64_t now, struct ca_certificates *out, char *err, size_t err_size);
 /* Those of any PEM file, all of role CA_CURRENT. */
 int authority_certificates_of(const char *path, struct ca_certificates *out, char *err, size_t err_size);
+/* Those of a running authority, as its files had them when it was opened, renewed or rotated; copies. Any thread. 0 or -SOTH_ENOMEM. */
+int authority_trusted(struct authority *authority, int64_t now, struct ca_certificates *out);
 void ca_certificates_free(struct ca_certificates *list);
+/* PKCS#12 without any key, malloc'd; 0 or negative. */
+int ca_certificates_p12(const struct ca_certificates *list, const char *password, uint8_t **out, size_t *out_size);
 /* All of them, PEM, malloc'd; NULL = no memory. */
 char *ca_certificates_pem(const struct ca_certificates *list);
 /* RFC 3339, UTC. */

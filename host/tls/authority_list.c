@@ -28,6 +28,21 @@ static int is_listed(const struct ca_certificates *list, const uint8_t *der, siz
     return 0;
 }
 
+int ca_certificates_add(struct ca_certificates *list, const struct ca_certificate *certificate)
+{
+    struct ca_certificate *more = realloc(list->v, (list->n + 1) * sizeof *more);
+    uint8_t *der = malloc(certificate->size);
+    if (more)
+        list->v = more;
+    if (!more || !der) {
+        free(der);
+        return -SOTH_ENOMEM;
+    }
+    more[list->n] = *certificate;
+    more[list->n++].der = memcpy(der, certificate->der, certificate->size);
+    return SOTH_OK;
+}
+
 static int add(struct ca_certificates *list, enum ca_role role, const uint8_t *der, size_t n, int64_t until)
 {
     struct cert_view view;
@@ -35,20 +50,11 @@ static int add(struct ca_certificates *list, enum ca_role role, const uint8_t *d
         return SOTH_OK;
     if (cert_parse(der, n, &view) < 0)
         return -SOTH_EINVALID;
-    struct ca_certificate *more = realloc(list->v, (list->n + 1) * sizeof *more);
-    uint8_t *copy = malloc(n);
-    if (more)
-        list->v = more;
-    if (!more || !copy) {
-        free(copy);
-        return -SOTH_ENOMEM;
-    }
-    struct ca_certificate *c = &list->v[list->n++];
-    *c = (struct ca_certificate){.role = role, .der = memcpy(copy, der, n), .size = n, .not_before = view.not_before, .not_after = view.not_after};
-    c->trusted_until = until && until < view.not_after ? until : view.not_after;
-    cert_name_text(view.subject, c->subject, sizeof c->subject);
-    authority_fingerprint(der, n, c->sha256);
-    return SOTH_OK;
+    struct ca_certificate c = {.role = role, .der = (uint8_t *)der, .size = n, .not_before = view.not_before, .not_after = view.not_after};
+    c.trusted_until = until && until < view.not_after ? until : view.not_after;
+    cert_name_text(view.subject, c.subject, sizeof c.subject);
+    authority_fingerprint(der, n, c.sha256);
+    return ca_certificates_add(list, &c);
 }
 
 /* The first certificate of a text, or all. */
@@ -115,7 +121,7 @@ int authority_certificates(const struct authority_config *config, int64_t now, s
     if (!material_exists(files.cert))
         snprintf(err, err_size, "%s: there is no certificate authority yet; make one with `soth-mitm ca init`", files.cert);
     else
-        r = add_file(out, CA_CURRENT, files.cert, 0, err, err_size);
+        r = add_file(out, CA_CURRENT, files.cert, 1, err, err_size); /* one that is issued has its issuers behind it */
     if (r == 0 && material_exists(files.next_cert)) /* half of one is no successor, and none that matters */
         add_file(out, CA_NEXT, files.next_cert, 0, why, sizeof why);
     if (r == 0)

@@ -92,7 +92,9 @@ static int begin(struct rotation *r, const struct authority_config *config, char
         snprintf(err, err_size, "out of memory while making a CA");
         return -SOTH_ENOMEM;
     }
-    if (strcmp(r->files.cert, r->files.key) == 0)
+    if (!material_exists(r->files.cert) && !material_exists(r->files.key))
+        snprintf(err, err_size, "%s: there is no CA to rotate; make one with `soth-mitm ca init`", r->files.cert);
+    else if (strcmp(r->files.cert, r->files.key) == 0)
         snprintf(err, err_size, "%s: holds certificate and key; a CA that is rotated needs two files", r->files.cert);
     else if ((r->lock = ca_files_lock(&r->files, err, err_size)) >= 0)
         r->current = issuer_load(&r->files, config, ISSUER_LOCKED | ISSUER_EXPIRED, err, err_size);

@@ -43,7 +43,9 @@ static int name_files(struct ca_bundle *b, const struct authority_config *config
 
 char *ca_system_roots(const char *root, size_t *n)
 {
-    static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    /* the files themselves before links to them: below another root those may lead out of it */
+    static const char *const places[] = {"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+                                         "/var/lib/ca-certificates/ca-bundle.pem", "/etc/ssl/certs/ca-certificates.crt",
                                          "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char path[4096], why[256], *text;
@@ -91,21 +93,37 @@ static size_t split_roots(const char *pem, size_t n, uint8_t **der, struct soth_
     return count;
 }
 
+/* Of roots and ours. */
+static int make_p12(const struct soth_span *roots, size_t count, const struct ca_certificates *list, const char *password, uint8_t **out,
+                    size_t *size)
+{
+    struct soth_span *all = calloc(count + list->n, sizeof *all);
+    WC_RNG rng;
+    int r = -SOTH_ENOMEM;
+    if (all && wc_InitRng(&rng) == 0) {
+        if (count)
+            memcpy(all, roots, count * sizeof *all);
+        for (size_t i = 0; i < list->n; i++)
+            all[count + i] = (struct soth_span){(const char *)list->v[i].der, list->v[i].size};
+        r = p12_make(all, count + list->n, NULL, &rng, password, out, size);
+        wc_FreeRng(&rng);
+    }
+    free(all);
+    return r;
+}
+
+int ca_certificates_p12(const struct ca_certificates *list, const char *password, uint8_t **out, size_t *out_size)
+{
+    return make_p12(NULL, 0, list, password, out, out_size);
+}
+
 static int write_java(const char *path, const char *roots, size_t n, const struct ca_certificates *list, char *err, size_t err_size)
 {
     uint8_t *der, *p12 = NULL;
     struct soth_span *spans;
     size_t count = split_roots(roots, n, &der, &spans), size = 0;
-    struct soth_span *all = realloc(spans, (count + list->n) * sizeof *all);
-    WC_RNG rng;
-    int r = -SOTH_ENOMEM;
-    if (all && wc_InitRng(&rng) == 0) {
-        for (size_t i = 0; i < list->n; i++)
-            all[count + i] = (struct soth_span){(const char *)list->v[i].der, list->v[i].size};
-        r = p12_make(all, count + list->n, NULL, &rng, CA_JAVA_PASSWORD, &p12, &size);
-        wc_FreeRng(&rng);
-    }
-    free(all ? all : spans);
+    int r = make_p12(spans, count, list, CA_JAVA_PASSWORD, &p12, &size);
+    free(spans);
     free(der);
     if (r < 0)
         snprintf(err, err_size, "%s: cannot be made: out of memory or no randomness", path);

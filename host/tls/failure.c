@@ -62,17 +62,25 @@ static const struct row by_error[] = {
     {ASN_NAME_INVALID_E, TLS_REASON_CERT_VALIDATION, "a CA in the origin's chain may not sign for this name (name constraints)"},
     {ASN_CRIT_EXT_E, TLS_REASON_CERT_VALIDATION, "the origin's certificate has a critical extension that is not known here"},
     {ASN_PARSE_E, TLS_REASON_CERT_VALIDATION, "a certificate of the origin cannot be read"},
-    {RSA_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "the origin's RSA key is shorter than 2048 bits"},
+    {RSA_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "an RSA key in the origin's chain is shorter than tls_profile or min_rsa_bits allows"},
     {ECC_KEY_SIZE_E, TLS_REASON_CERT_VALIDATION, "the origin's ECC key is too short"},
     {CRL_CERT_REVOKED, TLS_REASON_CERT_VALIDATION, "the origin's certificate has been revoked (CRL)"},
     {CRL_MISSING, TLS_REASON_CERT_VALIDATION, "there is no revocation list for the origin's CA"},
-    {OCSP_CERT_REVOKED, TLS_REASON_CERT_VALIDATION, "the origin's certificate has been revoked (OCSP)"},
+    {CRL_CERT_DATE_ERR, TLS_REASON_CERT_VALIDATION, "the revocation list of the origin's CA has expired: put a newer one into crl_files"},
+    {OCSP_CERT_REVOKED, TLS_REASON_CERT_VALIDATION, "the origin's certificate has been revoked, says the OCSP response that it stapled itself"},
+    {BAD_CERTIFICATE_STATUS_ERROR, TLS_REASON_CERT_VALIDATION,
+     "the OCSP response that the origin stapled has expired, is for another certificate or not signed as it should be"},
+    {OCSP_CERT_UNKNOWN, TLS_REASON_CERT_VALIDATION, "the origin stapled no OCSP response, which revocation_policy_mode: enforce_staple wants"},
+    {OCSP_LOOKUP_FAIL, TLS_REASON_CERT_VALIDATION, "the origin stapled no OCSP response, which revocation_policy_mode: enforce_staple wants"},
+    {NO_CERT_ERROR, TLS_REASON_HANDSHAKE, "the origin did not ask for the client certificate that upstream_client_auth_mode: required wants shown"},
     {VERIFY_CERT_ERROR, TLS_REASON_CERT_VALIDATION, "the origin's certificate was refused"},
     {NO_PEER_CERT, TLS_REASON_HANDSHAKE, "the origin sent no certificate"},
     {LENGTH_ERROR, TLS_REASON_OTHER, "the peer does not speak TLS on this port: it answered with something else, such as plain HTTP"},
     {UNKNOWN_RECORD_TYPE, TLS_REASON_OTHER, "the peer does not speak TLS on this port: list the host in ignore_hosts to tunnel it"},
     {VERSION_ERROR, TLS_REASON_HANDSHAKE, "the peer speaks another version of TLS than 1.2 and 1.3, or no TLS at all"},
     {MATCH_SUITE_ERROR, TLS_REASON_HANDSHAKE, "the peer and we have no cipher suite in common"},
+    {HANDSHAKE_SIZE_ERROR, TLS_REASON_HANDSHAKE,
+     "a handshake message of the peer, hello or certificates, is longer than the 18 KiB that we take: use ignore_hosts to tunnel it"},
     {BAD_KEY_SHARE_DATA, TLS_REASON_HANDSHAKE, "the peer's key share is wrong"},
     {ECC_CURVE_ERROR, TLS_REASON_HANDSHAKE, "the peer and we have no group in common (X25519, P-256, P-384)"},
     {OUT_OF_ORDER_E, TLS_REASON_HANDSHAKE, "the peer sent handshake messages out of order, as some do when a session cannot be resumed"},
@@ -93,6 +101,16 @@ static const struct row by_client_alert[] = {
      "the client does not trust our CA: install it there (`soth-mitm ca env`, `ca export`) or use ignore_hosts"},
 };
 
+/* What an origin's alert says about the certificate that we showed it. */
+static const struct row by_origin_alert[] = {
+    {42, TLS_REASON_HANDSHAKE, "the origin refused our client certificate (upstream_client_certs)"},
+    {43, TLS_REASON_HANDSHAKE, "the origin cannot use our kind of client certificate (upstream_client_certs)"},
+    {44, TLS_REASON_HANDSHAKE, "the origin takes our client certificate for revoked (upstream_client_certs)"},
+    {45, TLS_REASON_HANDSHAKE, "the origin takes our client certificate for expired (upstream_client_certs); compare the clocks"},
+    {46, TLS_REASON_HANDSHAKE, "the origin refused our client certificate (upstream_client_certs)"},
+    {48, TLS_REASON_HANDSHAKE, "the origin does not know the CA of our client certificate (upstream_client_certs)"},
+};
+
 /* Alerts of either side that say what to do. */
 static const struct row by_alert[] = {
     {40, TLS_REASON_HANDSHAKE, "the peer found no cipher suite, group or certificate in common with us"},
@@ -101,7 +119,7 @@ static const struct row by_alert[] = {
     {80, TLS_REASON_HANDSHAKE, "the peer had an error of its own (internal_error): look at its log"},
     {49, TLS_REASON_HANDSHAKE, "the peer denied access: it may want a client certificate"},
     {112, TLS_REASON_HANDSHAKE, "the origin does not serve the name that the client asked for (SNI)"},
-    {116, TLS_REASON_HANDSHAKE, "the origin wants a client certificate: none is configured, use ignore_hosts to tunnel it"},
+    {116, TLS_REASON_HANDSHAKE, "the origin wants a client certificate: give it one with upstream_client_certs, or use ignore_hosts"},
     {120, TLS_REASON_HANDSHAKE, "the origin speaks none of the protocols that the client offered (ALPN)"},
 };
 
@@ -121,8 +139,8 @@ static const struct row *alert_row(const struct tls_facts *facts)
     const struct row *row = NULL;
     if (facts->alert_rx <= 0) /* none, or close_notify, which says no more than the end does */
         return NULL;
-    if (facts->is_server)
-        row = find(by_client_alert, COUNT(by_client_alert), facts->alert_rx);
+    row = facts->is_server ? find(by_client_alert, COUNT(by_client_alert), facts->alert_rx)
+                           : find(by_origin_alert, COUNT(by_origin_alert), facts->alert_rx);
     if (!row)
         row = find(by_alert, COUNT(by_alert), facts->alert_rx);
     return row ? row : &any;

@@ -35,8 +35,9 @@ struct authority {
     struct authority_config config; /* its texts are ours */
     char *common_name, *organization;
     int prepared;                   /* the successor is ready */
-    pthread_mutex_t lock;           /* guards issuer */
+    pthread_mutex_t lock;           /* guards issuer and trusted */
     struct issuer *issuer;
+    struct ca_certificates trusted; /* around it; guarded by the lock */
 };
 
 #define ISSUER_LOCKED 1u  /* the caller has the files' lock */
@@ -51,6 +52,7 @@ int issuer_is_own(const struct issuer *issuer); /* self-signed: a successor can 
 struct issuer *authority_issuer(struct authority *authority);
 
 #define CA_BACKDATED (2 * INT64_C(86400)) /* clocks of clients that are behind */
+int ca_certificates_add(struct ca_certificates *list, const struct ca_certificate *certificate); /* a copy */
 void authority_fingerprint(const uint8_t *der, size_t n, char out[96]);
 
 struct leaf_cache *leaf_cache_new(uint32_t capacity);

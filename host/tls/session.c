@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/tls/client_identity.h"
 #include "host/tls/leaf.h"
 #include "host/tls/session_state.h"
+#include "host/tls/staple_watch.h"
 #include "host/tls/trust.h"
 
 #include <wolfssl/error-ssl.h>
@@ -98,8 +100,11 @@ static int offer_protocols(WOLFSSL *tls, struct soth_span wire)
 static void offer_cached(struct session *s, struct soth_span host, uint16_t port, struct soth_span sni, struct soth_span alpn)
 {
     const char rest[3] = {(char)(port >> 8), (char)port, (char)s->trust->skip_verify};
-    const struct soth_span parts[] = {host, {rest, sizeof rest}, sni, alpn};
+    const struct soth_span parts[] = {host, {rest, sizeof rest}, sni, alpn,
+                                      s->identity ? client_identity_name(s->identity) : (struct soth_span){"", 0}};
     session_key(s->key, parts, sizeof parts / sizeof parts[0]);
+    if (s->keylog)
+        return;
     WOLFSSL_SESSION *cached = resume_store_take(s->trust->store, s->key);
     if (!cached)
         return;
@@ -137,8 +142,41 @@ struct session *session_client_new(struct trust *trust, struct soth_span host, u
         session_free(s);
         return NULL;
     }
+    s->identity = client_identity_for(trust->identities, host, port);
+    if (s->identity && client_identity_use(s->identity, s->tls) < 0) {
+        session_free(s);
+        return NULL;
+    }
+    session_log_keys(s, trust->keylog);
     offer_cached(s, host, port, sni, alpn);
+    s->staple_asked = trust->revocation != REVOCATION_OFF;
     return s;
+}
+
+void session_skip_staple(struct session *s)
+{
+    s->staple_asked = 0;
+}
+
+enum staple session_staple(struct session *s)
+{
+    unsigned char produced[64];
+    int format;
+    if (!s || !s->trust || !s->staple_asked || (s->done && wolfSSL_session_reused(s->tls)))
+        return STAPLE_UNASKED;
+    switch (s->error) {
+    case OCSP_CERT_REVOKED:
+        return STAPLE_REVOKED;
+    case BAD_CERTIFICATE_STATUS_ERROR:
+        return s->staple && staple_watch_revoked(s->staple) ? STAPLE_REVOKED : STAPLE_INVALID;
+    case OCSP_CERT_UNKNOWN: /* so says the library of one that is missing */
+    case OCSP_LOOKUP_FAIL:
+        return STAPLE_ABSENT;
+    default:
+        if (!s->done)
+            return STAPLE_UNASKED;
+        return wolfSSL_get_ocsp_producedDate(s->tls, produced, sizeof produced, &format) == 0 ? STAPLE_GOOD : STAPLE_ABSENT;
+    }
 }
 
 void session_free(struct session *s)
@@ -148,6 +186,7 @@ void session_free(struct session *s)
     wolfSSL_free(s->tls);
     leaf_put(s->leaf);
     trust_free(s->trust);
+    staple_watch_free(s->staple);
     free(s);
 }
 
@@ -193,15 +232,42 @@ static void save_resumable(struct session *s)
     resume_store_keep(s->trust->store, s->key, copy);
 }
 
+/* Before the first step, since wishes may come until then. */
+static void ask_staple(struct session *s)
+{
+    if (s->started)
+        return;
+    s->started = 1;
+    if (s->staple_asked && wolfSSL_UseOCSPStapling(s->tls, WOLFSSL_CSR_OCSP, 0) != WOLFSSL_SUCCESS)
+        s->staple_asked = 0;
+    if (s->staple_asked)
+        s->staple = staple_watch_new(); /* without it a revoked one is called invalid */
+}
+
+/* With client_auth required: our certificate was in our last flight, or it is not long enough to have it. */
+static int kept_back(const struct session *s)
+{
+    return s->trust->client_auth == CLIENT_AUTH_REQUIRED && s->identity && !wolfSSL_session_reused(s->tls) &&
+           s->flight < client_identity_size(s->identity);
+}
+
 int session_handshake(struct session *s)
 {
     if (s->done)
         return 1;
+    if (s->trust)
+        ask_staple(s);
     if (s->error)
         return s->error == PARSE_ERROR && session_io_awaits_alert(s) ? -SOTH_EAGAIN : -SOTH_ETLS;
     int r = s->trust ? trust_handshake(s) : wolfSSL_accept(s->tls);
+    if (r == WOLFSSL_SUCCESS && s->trust && kept_back(s)) {
+        s->error = NO_CERT_ERROR;
+        return -SOTH_ETLS;
+    }
     if (r == WOLFSSL_SUCCESS) {
         s->done = 1;
+        staple_watch_free(s->staple);
+        s->staple = NULL;
         if (s->trust && wolfSSL_version(s->tls) < TLS1_3_VERSION)
             save_resumable(s);
         return 1;
@@ -290,13 +356,20 @@ void session_failure(struct session *s, struct tls_failure *out)
     }
     if (facts.alert_rx < 0)
         facts.alert_rx = s->alert_sniffed;
+    if (facts.error == BAD_CERTIFICATE_STATUS_ERROR && session_staple(s) == STAPLE_REVOKED)
+        facts.error = OCSP_CERT_REVOKED;
     tls_failure_classify(&facts, out);
 }
 
 int session_should_retry(const struct session *s)
 {
     WOLFSSL_ALERT_HISTORY alerts;
-    if (!s->offered || s->done || s->timed_out)
+    if (s->done || s->timed_out)
+        return 0;
+    if (s->staple_asked && s->trust->revocation == REVOCATION_OBSERVE &&
+        (s->error == OCSP_CERT_REVOKED || s->error == BAD_CERTIFICATE_STATUS_ERROR))
+        return 1;
+    if (!s->offered)
         return 0;
     switch (s->error) {
     case OUT_OF_ORDER_E:
@@ -326,6 +399,9 @@ void session_describe(struct session *s, struct session_info *out)
     int suite = wolfSSL_get_current_cipher_suite(s->tls);
     out->cipher = wolfSSL_get_cipher_name_iana_from_suite((unsigned char)(suite >> 8), (unsigned char)suite);
     out->resumed = s->done && wolfSSL_session_reused(s->tls);
+    out->staple = session_staple(s);
+    out->unverified = s->trust && s->trust->skip_verify;
+    out->verify_code = s->verify_code;
     if (wolfSSL_ALPN_GetProtocol(s->tls, &alpn, &n) == WOLFSSL_SUCCESS && alpn && n < sizeof out->alpn)
         memcpy(out->alpn, alpn, n);
 }

@@ -30,12 +30,20 @@ int tls_library_accelerated(void);
 struct session_tickets;
 struct session_tickets *session_tickets_new(void);
 void session_tickets_free(struct session_tickets *tickets);
+/* A new key seals from now on; what the two before it have sealed is still opened. Done by itself every 6 h. 0, or negative: the old one goes on. */
+int session_tickets_rotate(struct session_tickets *tickets);
 
 /* What we speak, to both sides; the table is in profile.c. */
 enum tls_profile { TLS_PROFILE_STRICT, TLS_PROFILE_DEFAULT, TLS_PROFILE_COMPAT };
 
 /* Client side: trust store, profile and the cache of resumable sessions. Refcounted by its sessions. */
 struct trust;
+struct keylog;
+enum client_auth { CLIENT_AUTH_NEVER, CLIENT_AUTH_IF_REQUESTED, CLIENT_AUTH_REQUIRED };
+enum revocation { REVOCATION_OFF, REVOCATION_OBSERVE, REVOCATION_ENFORCE };
+struct identity_config {
+    const char *host_pattern, *cert_path, *key_path;
+};
 struct trust_config {
     const char *extra_ca_file; /* "" = none; added to the OS store */
     uint32_t skip_verify;      /* 1: certificates are not verified */
@@ -44,9 +52,21 @@ struct trust_config {
     uint32_t profile;          /* enum tls_profile */
     uint32_t min_rsa_bits;     /* of any certificate in a chain, 0 = the profile's */
     uint32_t lanes;            /* threads that will do handshakes at once, 0 = 1 */
+    uint32_t revocation;       /* enum revocation: of the staples of origins */
+    uint32_t client_auth;      /* enum client_auth */
+    const struct identity_config *identities; /* what origins are shown that ask for a certificate, the first that matches */
+    size_t identity_count;
+    const char *const *crl_files;
+    size_t crl_count;
+    struct keylog *keylog;     /* NULL = none; outlives the trust */
 };
 struct trust *trust_new(const struct trust_config *config, char *err, size_t err_size);
 void trust_free(struct trust *trust);
+
+/* A file for the secrets of sessions (NSS key log format); NULL with err. What is given NULL is left alone. */
+struct keylog *keylog_open(const char *path, char *err, size_t err_size);
+void keylog_close(struct keylog *keylog);
+int keylog_available(void); /* 0: the library was built without it */
 
 /*
  * The client's side of us. `sni` is what tickets are bound to ("" allowed). `alpn` is the one protocol to choose ("" = none).
@@ -63,6 +83,10 @@ struct session *session_server_new(struct leaf *leaf, struct session_tickets *ti
 struct session *session_client_new(struct trust *trust, struct soth_span host, uint16_t port, struct soth_span sni,
                                    struct soth_span alpn);
 void session_free(struct session *session);
+/* Server side, before the handshake: its secrets are logged there, and it resumes nothing. NULL is fine. */
+void session_log_keys(struct session *session, struct keylog *keylog);
+/* Client side, before the handshake: does not ask for a staple, after the one that came was none that can be accepted. */
+void session_skip_staple(struct session *session);
 
 /* Where ciphertext for the peer goes from now on. The buffer must outlive the calls that follow. */
 void session_output(struct session *session, struct buffer *out);
@@ -90,15 +114,28 @@ int session_is_refused(const struct session *session);
 
 /* After -SOTH_ETLS or a transport end within the handshake. */
 void session_failure(struct session *session, struct tls_failure *out);
-/* 1 when the failure is one that a fresh connection without the offered session would not have (tls.md section 4). The
- * cached session has been dropped. */
+/* 1 when the failure is one that a fresh connection would not have that does not offer the session again, which has been dropped; or, with
+ * revocation observed only, that skips the staple which was refused here (session_staple). */
 int session_should_retry(const struct session *session);
+
+/* What an origin stapled to its certificate: the state of that certificate as an OCSP responder has signed it. */
+enum staple {
+    STAPLE_UNASKED, /* or resumed, or not come so far */
+    STAPLE_ABSENT,
+    STAPLE_GOOD,
+    STAPLE_REVOKED,
+    STAPLE_INVALID, /* expired, of another certificate, not signed by whom it should be, "unknown" */
+};
+enum staple session_staple(struct session *session); /* NULL is fine */
 
 struct session_info {
     const char *version; /* "TLSv1.3" */
     const char *cipher;  /* IANA name, "TLS_AES_128_GCM_SHA256" */
     char alpn[32];       /* "" = none */
     int resumed;
+    enum staple staple;
+    int unverified;      /* the origin's certificate was not asked for its good name (skip_verify) */
+    int verify_code;     /* wolfSSL's number of what would have been wrong with it, 0 = nothing */
 };
 void session_describe(struct session *session, struct session_info *out);
 

@@ -8,6 +8,7 @@
 
 #include "host/tls/profile.h"
 #include "host/tls/session_state.h"
+#include "host/tls/staple_watch.h"
 
 #define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
@@ -23,6 +24,8 @@ static void watch(struct session *s, const uint8_t *p, size_t n)
                 s->record_left = (uint16_t)(s->record[3] << 8 | s->record[4]);
         } else {
             size_t part = n < s->record_left ? n : s->record_left;
+            if (s->record[0] == RECORD_HANDSHAKE && s->staple)
+                staple_watch_feed(s->staple, p, part);
             if (s->record[0] == RECORD_ALERT && s->record[3] == 0 && s->record[4] == 2)
                 for (size_t i = 0; i < part; i++) {
                     if (s->record_left - i == 2)
@@ -76,5 +79,6 @@ int session_io_send(WOLFSSL *tls, char *p, int n, void *session)
     (void)tls;
     if (!s->out || buffer_append(s->out, p, (size_t)n) < 0)
         return WOLFSSL_CBIO_ERR_GENERAL;
+    s->flight += (size_t)n;
     return n;
 }

@@ -18,6 +18,10 @@ struct session {
     struct session_tickets *tickets; /* server side, may be NULL */
     struct trust *trust;             /* client side, else NULL */
     struct trust_lane *lane;         /* client side: its context */
+    const struct client_identity *identity; /* client side: shown if asked for, NULL = none */
+    struct keylog *keylog;
+    struct staple_watch *staple;     /* client side, while a staple may come in plaintext */
+    size_t flight;                   /* bytes written by the last step of the handshake that wrote any */
     uint8_t key[SESSION_KEY_SIZE];   /* server: what tickets are bound to; client: of the session cache */
     int error, verify_code, sys_errno;
     int8_t alert_level;  /* of the plaintext alert below */
@@ -28,6 +32,7 @@ struct session {
     uint8_t chained : 1;    /* the peer sent more than one certificate */
     uint8_t spoke : 1;      /* a whole record of the handshake came from the peer: it does speak TLS */
     uint8_t talked : 1;     /* application data came */
+    uint8_t staple_asked : 1, started : 1;
 };
 
 /* 16 bytes of SHA-256 of the parts, each with its length. */

@@ -71,6 +71,14 @@ struct session_tickets *session_tickets_new(void)
     return t;
 }
 
+int session_tickets_rotate(struct session_tickets *t)
+{
+    pthread_mutex_lock(&t->lock);
+    int r = rotate(t);
+    pthread_mutex_unlock(&t->lock);
+    return r;
+}
+
 void session_tickets_free(struct session_tickets *t)
 {
     if (!t)
@@ -116,6 +124,8 @@ int session_tickets_callback(WOLFSSL *tls, unsigned char name[WOLFSSL_TICKET_NAM
     static const uint8_t no_name[WOLFSSL_TICKET_NAME_SZ];
     int r;
     (void)unused;
+    if (s->keylog && !seal)
+        return WOLFSSL_TICKET_RET_REJECT;
     if (!s->tickets)
         return seal ? WOLFSSL_TICKET_RET_FATAL : WOLFSSL_TICKET_RET_REJECT;
     if (seal) {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "host/tls/client_identity.h"
 #include "host/tls/material.h"
 #include "host/tls/session_state.h"
 
@@ -35,11 +36,22 @@ static int native_code(int code)
     return code;
 }
 
+/* What the library does not look at. The list of the leaf's CA it does, but not where a staple was announced. */
+static int judge_more(const struct session *s, const WOLFSSL_X509_STORE_CTX *store)
+{
+    int code = chain_check(store->certs, store->totalCerts, s->trust->profile);
+    return code == 0 && s->trust->has_crls ? revocation_check(s->lane->tls, &store->certs[0]) : code;
+}
+
 /* Called once for a good chain, with what is wrong for a bad one. */
 static int judge(int ok, WOLFSSL_X509_STORE_CTX *store)
 {
     struct session *s = store->userCtx;
-    int code = ok ? chain_check(store->certs, store->totalCerts, s->trust->profile) : native_code(store->error);
+    int code = ok ? 0 : native_code(store->error);
+    if (code == CRL_MISSING)
+        code = 0;
+    if (code == 0 && store->error_depth == 0)
+        code = judge_more(s, store);
     s->chained = store->totalCerts > 1;
     if (code != 0 && s->verify_code == 0)
         s->verify_code = code;
@@ -87,6 +99,35 @@ static int load_roots(WOLFSSL_CTX *tls, const struct trust_config *config, char 
     return SOTH_OK;
 }
 
+#ifdef HAVE_CRL_IO
+/* Some builds would fetch lists from where certificates say, and wait for them. */
+static int no_lookup(WOLFSSL_CRL *crl, const char *url, int n)
+{
+    (void)crl;
+    (void)url;
+    (void)n;
+    return -1;
+}
+#endif
+
+static int open_revocation(WOLFSSL_CTX *tls, const struct trust_config *config, char *err, size_t err_size)
+{
+    bool good = (config->crl_count == 0 || wolfSSL_CTX_EnableCRL(tls, WOLFSSL_CRL_CHECKALL) == WOLFSSL_SUCCESS) &&
+                (config->revocation == REVOCATION_OFF || wolfSSL_CTX_EnableOCSPStapling(tls) == WOLFSSL_SUCCESS) &&
+                (config->revocation != REVOCATION_ENFORCE || wolfSSL_CTX_EnableOCSPMustStaple(tls) == WOLFSSL_SUCCESS);
+    if (!good) {
+        snprintf(err, err_size, "the TLS library was built without revocation lists or OCSP stapling: set revocation_policy_mode: off");
+        return -SOTH_EINVALID;
+    }
+#ifdef HAVE_CRL_IO
+    wolfSSL_CTX_SetCRL_IOCb(tls, no_lookup);
+#endif
+    for (size_t i = 0; i < config->crl_count; i++)
+        if (revocation_load(tls, config->crl_files[i], err, err_size) < 0)
+            return -SOTH_EINVALID;
+    return SOTH_OK;
+}
+
 static int open_lane(struct trust_lane *lane, const struct trust_config *config, char *err, size_t err_size)
 {
     pthread_mutex_init(&lane->lock, NULL);
@@ -96,7 +137,8 @@ static int open_lane(struct trust_lane *lane, const struct trust_config *config,
         return -SOTH_ENOMEM;
     }
     wolfSSL_CTX_set_verify(lane->tls, WOLFSSL_VERIFY_PEER, judge);
-    return load_roots(lane->tls, config, err, err_size);
+    int r = load_roots(lane->tls, config, err, err_size);
+    return r < 0 ? r : open_revocation(lane->tls, config, err, err_size);
 }
 
 struct trust *trust_new(const struct trust_config *config, char *err, size_t err_size)
@@ -109,6 +151,15 @@ struct trust *trust_new(const struct trust_config *config, char *err, size_t err
     atomic_init(&trust->refs, 1);
     trust->skip_verify = config->skip_verify;
     trust->profile = config->profile;
+    trust->revocation = config->revocation;
+    trust->client_auth = config->client_auth;
+    trust->has_crls = config->crl_count > 0;
+    trust->keylog = config->keylog;
+    if (config->client_auth != CLIENT_AUTH_NEVER &&
+        !(trust->identities = client_identities_new(config->identities, config->identity_count, err, err_size))) {
+        trust_free(trust);
+        return NULL;
+    }
     trust->store = resume_store_new(config->session_cache);
     trust->lanes = trust->store ? calloc(lanes, sizeof *trust->lanes) : NULL;
     while (trust->lanes && trust->lane_count < lanes)
@@ -125,6 +176,7 @@ void trust_free(struct trust *trust)
     if (!trust || atomic_fetch_sub_explicit(&trust->refs, 1, memory_order_acq_rel) != 1)
         return;
     resume_store_free(trust->store);
+    client_identities_free(trust->identities);
     for (unsigned i = 0; i < trust->lane_count; i++) {
         if (trust->lanes[i].tls)
             wolfSSL_CTX_free(trust->lanes[i].tls);
@@ -153,8 +205,12 @@ int trust_handshake(struct session *s)
 {
     struct trust_lane *lane = s->lane;
     pthread_mutex_lock(&lane->lock);
+    size_t before = s->flight;
     s->chained = 0;
+    s->flight = 0;
     int r = wolfSSL_connect(s->tls);
+    if (s->flight == 0)
+        s->flight = before;
     if (s->chained)
         wolfSSL_CertManagerUnloadIntermediateCerts(wolfSSL_CTX_GetCertManager(lane->tls));
     pthread_mutex_unlock(&lane->lock);

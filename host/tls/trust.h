@@ -14,10 +14,16 @@ struct trust_lane {
     WOLFSSL_CTX *tls;
 };
 
+struct client_identities;
+
 struct trust {
     atomic_uint refs;
     uint32_t skip_verify;
     uint32_t profile; /* enum tls_profile */
+    uint32_t revocation, client_auth;
+    int has_crls;
+    struct client_identities *identities; /* NULL: none are shown */
+    struct keylog *keylog;
     unsigned lane_count;
     struct trust_lane *lanes;
     struct resume_store *store;
@@ -31,6 +37,10 @@ int trust_handshake(struct session *s);
 
 /* chain_check.c: a chain that wolfSSL found good, leaf first. 0, or the wolfSSL error for what the profile does not accept in it. */
 int chain_check(const WOLFSSL_BUFFER_INFO *certs, int n, uint32_t profile);
+
+/* revocation.c */
+int revocation_load(WOLFSSL_CTX *tls, const char *path, char *err, size_t err_size); /* 0 or negative */
+int revocation_check(WOLFSSL_CTX *tls, const WOLFSSL_BUFFER_INFO *leaf);             /* 0, or the wolfSSL error */
 
 /* resume_store.c */
 struct resume_store *resume_store_new(uint32_t capacity);

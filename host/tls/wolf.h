@@ -11,5 +11,8 @@
 #if LIBWOLFSSL_VERSION_HEX < 0x05006000 /* cannot be asked there; a session without a ticket is refused when it is offered */
 #define wolfSSL_SessionIsSetup(resumable) ((void)(resumable), 1)
 #endif
+#if LIBWOLFSSL_VERSION_HEX < 0x05007000 /* cannot forget them there: a chain that lacks an intermediate is good once another has brought it */
+#define wolfSSL_CertManagerUnloadIntermediateCerts(manager) ((void)(manager))
+#endif
 
 #endif

@@ -98,3 +98,25 @@ int path_match(const char *pattern, const char *path, size_t n)
         pattern++;
     return *pattern == 0;
 }
+
+/* ---- gRPC ---- */
+
+static const char *slash_before(const char *from, const char *at)
+{
+    while (at > from && at[-1] != '/')
+        at--;
+    return at > from ? at - 1 : NULL;
+}
+
+void path_call(struct soth_span target, struct soth_span *service, struct soth_span *method)
+{
+    const char *query = target.n ? memchr(target.p, '?', target.n) : NULL, *end = query ? query : target.p + target.n;
+    const char *last = slash_before(target.p, end), *first = last ? slash_before(target.p, last) : NULL;
+    *service = *method = (struct soth_span){NULL, 0};
+    if (!last)
+        return;
+    if (end > last + 1)
+        *method = (struct soth_span){last + 1, (size_t)(end - last - 1)};
+    if (first && last > first + 1)
+        *service = (struct soth_span){first + 1, (size_t)(last - first - 1)};
+}

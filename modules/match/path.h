@@ -11,4 +11,7 @@ size_t path_normalize(struct soth_span target, char *out);
 /* `*` matches any run of characters. */
 int path_match(const char *pattern, const char *path, size_t n);
 
+/* The last two segments of "/pkg.Svc/Method", without its query: whom a gRPC call is for. p == NULL where there are none. */
+void path_call(struct soth_span target, struct soth_span *service, struct soth_span *method);
+
 #endif

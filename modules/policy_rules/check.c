@@ -40,9 +40,9 @@ static const char *id_fault(const struct rule *rules, size_t i)
 static const char *action_fault(const struct rule *r)
 {
     if (is_request_rule(r) && r->action != ACTION_BLOCK && r->action != ACTION_ALLOW)
-        return "cannot be decided per request; a rule with method or path allows or blocks";
+        return "cannot be decided per request; a rule with method, path or grpc_* allows or blocks";
     if (!is_request_rule(r) && r->action == ACTION_ALLOW)
-        return "goes with method or path; connection rules intercept, tunnel or block";
+        return "goes with method, path or grpc_*; connection rules intercept, tunnel or block";
     return NULL;
 }
 
@@ -115,6 +115,14 @@ static const char *path_fault(const char *text)
     return same ? NULL : "would match nothing: paths are compared without query, codes of plain characters, double slashes and dot segments";
 }
 
+static const char *call_fault(const char *text)
+{
+    static const char letters[] = "*._-$0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    if (*text == 0)
+        return "is empty";
+    return text[strspn(text, letters)] == 0 ? NULL : "has a character that names of services and methods do not have; write grpc_service: pkg.Svc, grpc_method: Get";
+}
+
 static int check_each(const struct soth_host *host, void *self, size_t i, const char *key, const struct soth_strings *texts,
                       const char *(*fault)(const char *))
 {
@@ -137,7 +145,7 @@ static int check_rule(const struct soth_host *host, struct policy *self, size_t 
     if ((why = action_fault(r)))
         return bad(host, self, i, "action", actions[r->action], why);
     if (is_request_rule(r) && (r->sni.n || r->alpn.n || r->ja4.n))
-        return bad(host, self, i, "id", r->id, "mixes sni, alpn or ja4 with method or path; write two rules");
+        return bad(host, self, i, "id", r->id, "mixes sni, alpn or ja4 with method, path or grpc_*; write two rules");
     if ((result = check_each(host, self, i, "host", &r->host, pattern_fault)) < 0 ||
         (result = check_each(host, self, i, "sni", &r->sni, pattern_fault)) < 0 ||
         (result = check_each(host, self, i, "client", &r->client, client_fault)) < 0 ||
@@ -146,7 +154,10 @@ static int check_rule(const struct soth_host *host, struct policy *self, size_t 
         (result = check_each(host, self, i, "ja4", &r->ja4, ja4_fault)) < 0 ||
         (result = check_each(host, self, i, "method", &r->method, method_fault)) < 0)
         return result;
-    return check_each(host, self, i, "path", &r->path, path_fault);
+    if ((result = check_each(host, self, i, "path", &r->path, path_fault)) < 0 ||
+        (result = check_each(host, self, i, "grpc_service", &r->grpc_service, call_fault)) < 0)
+        return result;
+    return check_each(host, self, i, "grpc_method", &r->grpc_method, call_fault);
 }
 
 static int check_list(const struct soth_host *host, void *self, const char *key, const struct soth_strings *texts)

@@ -21,6 +21,8 @@ static const struct soth_opt rule_options[] = {
     SOTH_OPT_STRINGS(struct rule, ja4, "[]", "JA4 fingerprints of ClientHellos, * matches any run of characters"),
     SOTH_OPT_STRINGS(struct rule, method, "[]", "request methods; makes it a request rule"),
     SOTH_OPT_STRINGS(struct rule, path, "[]", "request paths, * matches any run of characters; makes it a request rule"),
+    SOTH_OPT_STRINGS(struct rule, grpc_service, "[]", "services of gRPC calls (pkg.Svc), * matches any run of characters; makes it a request rule"),
+    SOTH_OPT_STRINGS(struct rule, grpc_method, "[]", "methods of gRPC calls, * matches any run of characters; makes it a request rule"),
     SOTH_OPT_END,
 };
 
@@ -256,6 +258,24 @@ static int match_path(const struct rule *r, const char *path, size_t n)
     return r->path.n == 0;
 }
 
+static int match_name(const struct soth_strings *patterns, struct soth_span name)
+{
+    for (size_t i = 0; i < patterns->n; i++)
+        if (name.p && path_match(patterns->v[i], name.p, name.n))
+            return 1;
+    return patterns->n == 0;
+}
+
+/* By the path alone: some servers take a call whatever its Content-Type says. */
+static int match_call(const struct rule *r, const char *path, size_t n)
+{
+    struct soth_span service, method;
+    if (r->grpc_service.n == 0 && r->grpc_method.n == 0)
+        return 1;
+    path_call((struct soth_span){path, n}, &service, &method);
+    return service.p && method.p && match_name(&r->grpc_service, service) && match_name(&r->grpc_method, method);
+}
+
 static int match_request(const struct rule *r, const struct compiled *c, const struct soth_message *request, const char *path, size_t n)
 {
     const struct soth_connect *conn = request->connect;
@@ -263,7 +283,8 @@ static int match_request(const struct rule *r, const struct compiled *c, const s
     if (r->host.n && !pattern_set_match(c->host, conn->host, &conn->host_addr, conn->port) &&
         !pattern_set_match(c->host, request->target_host, &target, conn->port))
         return 0;
-    return match_port(r, conn->port) && match_client(r, c, &conn->client_addr) && match_method(r, request->method) && match_path(r, path, n);
+    return match_port(r, conn->port) && match_client(r, c, &conn->client_addr) && match_method(r, request->method) && match_path(r, path, n) &&
+           match_call(r, path, n);
 }
 
 static int request_hook(void *arg, struct soth_flow *flow, const struct soth_message *request, struct soth_decision *out)

@@ -10,7 +10,7 @@ enum rule_action { ACTION_INTERCEPT, ACTION_TUNNEL, ACTION_BLOCK, ACTION_ALLOW }
 struct rule { /* as configured; item of `rules` */
     const char *id;
     uint32_t action;
-    struct soth_strings host, port, client, sni, alpn, ja4, method, path;
+    struct soth_strings host, port, client, sni, alpn, ja4, method, path, grpc_service, grpc_method;
 };
 
 struct compiled {
@@ -34,7 +34,7 @@ struct policy {
 
 static inline int is_request_rule(const struct rule *r)
 {
-    return r->method.n > 0 || r->path.n > 0;
+    return r->method.n > 0 || r->path.n > 0 || r->grpc_service.n > 0 || r->grpc_method.n > 0;
 }
 
 /* What the option table cannot say: patterns, ids, what goes together. Says what is wrong with which key. Opens nothing. */

@@ -3,6 +3,8 @@
 #include "index.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -37,25 +39,103 @@ int index_open(struct index *index, const char *log)
     }
     if (index->fd >= 0)
         close(index->fd);
-    index->fd = fd;
-    index->size = size;
-    index->begun = 0;
-    index->locked = 0;
+    *index = (struct index){.log = log, .fd = fd, .size = size};
     return SOTH_OK;
 }
 
-/* The instance before us shares the index for a moment: by our first row it is done, and has written more. */
-static void take_over(struct index *index)
+/* The instance before us shares the index for a moment: by our first row it is done, has written more, and may have put another file in
+ * its place. */
+static int take_over(struct index *index)
 {
     struct stat st;
+    if (fstat(index->fd, &st) == 0 && st.st_nlink == 0 && index_open(index, index->log) < 0)
+        return -SOTH_EIO;
     index->locked = flock(index->fd, LOCK_EX | LOCK_NB) == 0;
     if (index->begun == 0 && fstat(index->fd, &st) == 0)
         index->size = (uint64_t)st.st_size;
+    return SOTH_OK;
 }
 
 int index_append(struct index *index, const char *p, size_t n)
 {
-    if (!index->locked)
-        take_over(index);
+    if (!index->locked && take_over(index) < 0)
+        return -SOTH_EIO;
     return whole_append(index->fd, &index->size, &index->begun, p, n);
+}
+
+/* ---- rows that nobody needs any more ---- */
+
+#define COLUMN_OF_SEGMENT 6
+
+static int has_segment(const char *row, const struct parts *stay)
+{
+    for (unsigned column = 0; row && column < COLUMN_OF_SEGMENT; column++)
+        row = (row = strchr(row, '\t')) ? row + 1 : NULL;
+    return row && parts_has(stay, strtoull(row, NULL, 10));
+}
+
+static int copy_rows(FILE *from, FILE *to, const struct parts *stay)
+{
+    char *row = NULL;
+    size_t room = 0;
+    fputs(line_index_header, to);
+    if (getline(&row, &room, from) > 0) /* the header */
+        while (getline(&row, &room, from) > 0)
+            if (has_segment(row, stay))
+                fputs(row, to);
+    int r = ferror(from) || fflush(to) != 0 || ferror(to) ? -SOTH_EIO : SOTH_OK;
+    free(row);
+    return r;
+}
+
+/* The rows that stay, written to the new file `fd`. */
+static int fill(int fd, const char *name, const struct parts *stay)
+{
+    int mine = dup(fd);
+    FILE *from = fopen(name, "re"), *to = mine >= 0 ? fdopen(mine, "a") : NULL;
+    int r = from && to ? copy_rows(from, to, stay) : -SOTH_EIO, error = errno;
+    if (from)
+        fclose(from);
+    if (to)
+        fclose(to);
+    else if (mine >= 0)
+        close(mine);
+    errno = error;
+    return r;
+}
+
+static int replace(struct index *index, const char *name, const char *fresh, const struct parts *stay)
+{
+    struct stat st;
+    uint64_t size;
+    int fd = whole_open(fresh, O_TRUNC, &size);
+    if (fd < 0)
+        return -SOTH_EIO;
+    if (fill(fd, name, stay) < 0 || fstat(fd, &st) < 0 || rename(fresh, name) < 0) {
+        int error = errno;
+        close(fd);
+        unlink(fresh);
+        errno = error;
+        return -SOTH_EIO;
+    }
+    close(index->fd);
+    *index = (struct index){.log = index->log, .fd = fd, .size = (uint64_t)st.st_size, .locked = 1};
+    return SOTH_OK;
+}
+
+int index_prune(struct index *index, const struct parts *stay)
+{
+    if (index->begun > 0) /* what is half written has to be finished first */
+        return SOTH_OK;
+    if (!index->locked && take_over(index) < 0)
+        return -SOTH_EIO;
+    char *name = parts_path(index->log, INDEX_ENDING), *fresh = parts_path(index->log, INDEX_ENDING ".new");
+    int r = -SOTH_EIO;
+    if (name && fresh)
+        r = index->locked ? replace(index, name, fresh, stay) : SOTH_OK; /* else another process writes to it */
+    else
+        errno = ENOMEM;
+    free(name);
+    free(fresh);
+    return r;
 }

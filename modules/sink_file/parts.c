@@ -73,6 +73,11 @@ struct parts parts_list(const char *path)
     return l;
 }
 
+int parts_has(const struct parts *parts, uint64_t number)
+{
+    return parts->n > 0 && bsearch(&number, parts->numbers, parts->n, sizeof number, by_number) != NULL;
+}
+
 void parts_fini(struct parts *parts)
 {
     free(parts->numbers);

@@ -15,6 +15,7 @@ struct parts {
 char *parts_path(const char *path, const char *ending);
 char *parts_name(const char *path, uint64_t number);
 struct parts parts_list(const char *path);
+int parts_has(const struct parts *parts, uint64_t number);
 void parts_fini(struct parts *parts);
 
 #endif

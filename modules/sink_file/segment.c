@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ static int open_fresh(struct segment *s, uint64_t number)
         free(s->name);
         s->name = name;
         s->fd = fd;
+        s->older += s->size;
         s->size = size;
         s->begun = 0;
         s->number = number;
@@ -161,22 +163,61 @@ int segment_sync(struct segment *s)
     return r < 0 ? -SOTH_EIO : SOTH_OK;
 }
 
-void segment_prune(const struct segment *s, uint64_t keep, uint64_t bytes)
+/* ---- removing ---- */
+
+struct bound {
+    uint64_t keep, bytes; /* 0 = none */
+};
+
+/* Moves what has to go from `list` to `gone`, and counts what the older ones have that stay. What is newer than the open one, or is written
+ * to, is another instance's. */
+static void choose(struct segment *s, struct bound most, uint64_t coming, struct parts *list, struct parts *gone)
 {
-    if (keep == 0 && bytes == 0)
-        return;
-    struct parts l = parts_list(s->path);
-    uint64_t total = 0, kept = 0;
-    for (size_t i = l.n; i > 0; i--) { /* newest first */
-        char *name = parts_name(s->path, l.numbers[i - 1]);
+    uint64_t total = s->size + coming, kept = 1;
+    size_t stay = list->n;
+    s->older = 0;
+    for (size_t i = list->n; i > 0; i--) { /* newest first */
+        uint64_t number = list->numbers[i - 1], size = 0;
+        char *name = parts_name(s->path, number);
         struct stat st;
-        if (name && stat(name, &st) == 0) {
-            total += (uint64_t)st.st_size;
+        if (name && number != s->number && stat(name, &st) == 0) {
+            size = (uint64_t)st.st_size;
+            total += size;
             kept++;
-            if (l.numbers[i - 1] != s->number && ((keep && kept > keep) || (bytes && total > bytes)))
-                unlink(name);
         }
+        int over = (most.keep && kept > most.keep) || (most.bytes && total > most.bytes);
+        if (name && number < s->number && over && !whole_is_written(name))
+            gone->numbers[gone->n++] = number;
+        else
+            list->numbers[--stay] = number;
+        if (number < s->number && !over)
+            s->older += size;
         free(name);
     }
-    parts_fini(&l);
+    memmove(list->numbers, list->numbers + stay, (list->n - stay) * sizeof *list->numbers);
+    list->n -= stay;
+}
+
+int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t coming)
+{
+    if ((keep == 0 && bytes == 0) || s->is_stream)
+        return SOTH_OK;
+    struct parts list = parts_list(s->path), gone = {calloc(list.n + 1, sizeof *gone.numbers), 0};
+    int r = SOTH_OK, error = 0;
+    if (gone.numbers && list.n > 0)
+        choose(s, (struct bound){keep, bytes}, coming, &list, &gone);
+    if (gone.n > 0 && s->index.fd >= 0) {
+        r = index_prune(&s->index, &list);
+        error = errno;
+    }
+    for (size_t i = 0; i < gone.n; i++) {
+        char *name = parts_name(s->path, gone.numbers[i]);
+        if (name)
+            unlink(name);
+        free(name);
+    }
+    parts_fini(&list);
+    parts_fini(&gone);
+    errno = error;
+    return r;
 }

@@ -16,6 +16,7 @@ struct segment {
     uint64_t number; /* 0 = <path> itself */
     int fd;          /* -1: none */
     uint64_t size;
+    uint64_t older;  /* bytes of those before it, but for what could not be removed */
     size_t begun;    /* see whole_append */
     struct index index;
     int64_t torn;    /* bytes that were put aside at open; negative: that had to stay where they are */
@@ -35,7 +36,9 @@ int segment_sync(struct segment *s);
 /* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
 void segment_abandon(const struct segment *s);
 void segment_close(struct segment *s);
-/* Removes the oldest segments but for `keep` ones (0 = all stay) and beyond so many bytes (0 = no bound). The open one stays. */
-void segment_prune(const struct segment *s, uint64_t keep, uint64_t bytes);
+/* Removes the oldest segments, and their rows in the index, but for `keep` ones (0 = all stay) and what is beyond so many bytes (0 = no
+ * bound) once `coming` ones have been appended. The open one stays. 0, or -SOTH_EIO with errno set: their rows are still in the index, and go
+ * with the next ones. */
+int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t coming);
 
 #endif

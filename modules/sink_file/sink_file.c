@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bodies.h"
@@ -36,6 +37,7 @@ struct sink {
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
+    uint8_t index_long;           /* rows of removed segments could not be removed, and that was said */
     int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted;
 };
 
@@ -46,7 +48,7 @@ static const struct soth_opt options[] = {
     SOTH_OPT_SIZE(struct sink, rotate_bytes, "0", 0, INT64_C(1) << 50, "begin a new segment at this size, 0 = never"),
     SOTH_OPT_DURATION(struct sink, rotate_age, "0", 0, INT64_C(31536000000), "begin a new segment after this time, 0 = never"),
     SOTH_OPT_INT(struct sink, keep_segments, "0", 0, 1000000, "how many segments stay, 0 = all"),
-    SOTH_OPT_SIZE(struct sink, keep_bytes, "0", 0, INT64_C(1) << 50, "bound of all segments together, 0 = none"),
+    SOTH_OPT_SIZE(struct sink, keep_bytes, "0", 0, INT64_C(1) << 50, "bound of all segments together, 0 = none; the one that is written to stays"),
     SOTH_OPT_INT(struct sink, flush_every, "256", 1, 1000000, "write to the file after so many events"),
     SOTH_OPT_DURATION(struct sink, flush_interval, "200ms", 1, 86400000, "and after this time at the latest"),
     SOTH_OPT_ENUM(struct sink, fsync, "never|interval|always", "never", "when the disk is told to keep what was written"),
@@ -147,11 +149,33 @@ static int sync_when_due(struct sink *self, uint64_t now)
     return waits ? SOTH_OK : sync_now(self);
 }
 
+static void prune(struct sink *self, size_t coming)
+{
+    if (segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes, coming) == SOTH_OK) {
+        self->index_long = 0;
+        return;
+    }
+    self->host->count(self, self->count_errors, 1);
+    if (!self->index_long)
+        self->host->log(self, SOTH_LOG_WARN, "cannot shorten %s" INDEX_ENDING ": %s; rows of removed segments stay until the next removal",
+                        self->path, strerror(errno));
+    self->index_long = 1;
+}
+
+/* The oldest segments make room for what comes. */
+static void keep_bound(struct sink *self, size_t coming)
+{
+    const struct segment *s = &self->segment;
+    if (self->keep_bytes && s->older > 0 && s->older + s->size + coming > self->keep_bytes)
+        prune(self, coming);
+}
+
 /* The first n bytes of the lines, and all rows: every row belongs to one of those. */
 static int write_until(struct sink *self, size_t n)
 {
     uint64_t now = self->host->monotonic_ns();
     if (n > 0) {
+        keep_bound(self, n);
         if (segment_append(&self->segment, self->lines.p, n) < 0)
             return trouble(self);
         self->lines.n -= n;
@@ -203,7 +227,7 @@ static int rotate(struct sink *self, size_t before)
     }
     self->rotate_from_ns = 0;
     self->begun_ns = now;
-    segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
+    prune(self, 0);
     return SOTH_OK;
 }
 
@@ -307,7 +331,7 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     *done = 0;
     *retry_ms = RETRY_MS;
     if (!self->used) { /* not in create: the instance before this one may have been writing still */
-        segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes);
+        prune(self, 0);
         self->used = 1;
     }
     if (self->failing && write_out(self) < 0)

@@ -11,7 +11,8 @@
 
 /* For appending, made when it is not there; with further open flags. A descriptor, or -1 with errno set. */
 int whole_open(const char *name, int flags, uint64_t *size);
-int whole_is_same(int a, int b); /* two descriptors, one file */
+int whole_is_same(int a, int b);         /* two descriptors, one file */
+int whole_is_written(const char *name); /* somebody has it open and locked */
 /* A failed write leaves no half line: what it wrote is taken back. Where that is not possible - a pipe, a file that only grows, one that
  * somebody else has written to - *begun remembers it, and the next attempt, with the same bytes in front, goes on behind it. 0, or
  * -SOTH_EIO with errno set. */

@@ -325,6 +325,11 @@ struct soth_lesson {
     const char *reason_code; /* tls_learning_reason_code, static; NULL: no opinion */
 };
 
+/* soth_signal.phase: sources may tell of handshakes that begin and succeed, too; these have no reason. */
+#define SOTH_TLS_FAILED 0
+#define SOTH_TLS_STARTED 1
+#define SOTH_TLS_SUCCEEDED 2
+
 /* A TLS failure, seen by the host itself or by a source, for policies with a signal hook. Words as in the event tls_handshake_failed. */
 struct soth_signal {
     uint32_t size;
@@ -335,7 +340,7 @@ struct soth_signal {
     struct soth_span host, client;
     uint32_t alert, port; /* alert UINT32_MAX: none */
     struct soth_span raw_error, identity, detail; /* raw_provider_error, provider_identity, detail */
-    uint32_t verify_code, reserved; /* tls_verify_code, 0: none */
+    uint32_t verify_code, phase; /* tls_verify_code, 0: none; SOTH_TLS_FAILED: policies get nothing else */
     struct soth_lesson *lesson; /* NULL, or for the hook to fill: the first policy with an opinion is told of. Sources leave it */
 };
 
@@ -452,7 +457,7 @@ struct soth_host {
      * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
-    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed. source is mitmproxy_authoritative or hudsucker_inferred,
+    /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed (_started, _succeeded). source is mitmproxy_authoritative or hudsucker_inferred,
      * which is never authoritative, reason a word of contract section 6: else -SOTH_EINVALID. */
     int (*signal)(void *self, const struct soth_signal *signal);
     /* Decoders, data and trailers: the traffic cannot be read, and that is not the module's fault: it does not count for switching the instance
@@ -539,7 +544,7 @@ struct soth_module {
     uint32_t min_window, reserved; /* TRANSFORM: most bytes it must see at once, up to 65536; 0 = 16384 */
     size_t state_size;   /* of soth_host.flow_state */
     int (*match)(void *self, struct soth_flow *flow, const struct soth_message *message); /* SOTH_WATCH_...; NULL: every body */
-    int (*open)(void *self, struct soth_flow *flow);
+    int (*open)(void *self, struct soth_flow *flow); /* after a match that wants it, at once and on the same thread */
     int (*data)(void *self, struct soth_flow *flow, struct soth_cursor *cur);
     int (*trailers)(void *self, struct soth_flow *flow, const struct soth_message *trailers); /* before SOTH_CUR_END is told */
     int (*on_timer)(void *self, struct soth_flow *flow);

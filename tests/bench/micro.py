@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """The scenario `modules`: instructions that a module costs on the flow's side, counted by callgrind in a build of its own, and a storm
-of events. tests/bench/micro/modules.c does the work; nothing of it is timed but the storm."""
+of events. tests/bench/micro/*.c do the work; nothing of it is timed but the storm."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass, replace
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.path.join("tests", "bench", "micro", "modules")
+PROGRAMS = {name: os.path.join("tests", "bench", "micro", name) for name in ("modules", "exchange", "handshake")}
 FEW, MANY = 2000, 42000  # the difference is free of what start and end cost
 
 
@@ -21,20 +21,27 @@ class Part:
     goal: float
     only: str = ""  # count inside this function alone
     less: str = ""  # the part that is taken off: with one module less
+    program: str = "modules"
 
 
-# A part here is a part of modules.c. The thread that counts is the flow's; sinks have threads of their own.
+# A part here is a part of its program. The thread that counts is the flow's; sinks have threads of their own.
 PARTS = [
     Part("policy", "an empty policy hook", 150, only="registry_ask"),
     Part("taps", "an empty TAP decoder, a piece of a body", 150, less="tap"),
     Part("event", "an event to an empty sink", 400),
     Part("unwanted", "an event that nobody wants, with what its attributes cost", 40),
+    Part("deaf", "a policy that takes part in no hook of an exchange, an exchange", 1, less="alone", program="exchange"),
+]
+# Printed beside them, so that the figures can be read.
+BESIDE = [
+    Part("alone", "a whole exchange without a policy", 0, program="exchange"),
+    Part("asked", "what a policy adds to it that is asked about requests", 0, less="alone", program="exchange"),
 ]
 STORM_RATE = 1_000_000
 
 
 def build(bench):
-    """-O2, without sanitizers, in the bench's own directory."""
+    """-O2, without sanitizers, in the bench's own directory. Name -> program."""
     folder = os.path.join(bench.dir, "host")
     os.makedirs(folder, exist_ok=True)
     if not os.access(os.path.join(ROOT, "configure"), os.X_OK):
@@ -43,8 +50,8 @@ def build(bench):
         words = subprocess.run([os.path.join(ROOT, "scripts", "setup"), "--print-configure"], check=True, text=True,
                                stdout=subprocess.PIPE).stdout.split()
         subprocess.run([os.path.join(ROOT, "configure"), "-q", *words, "CFLAGS=-O2 -g"], cwd=folder, check=True)
-    subprocess.run(["make", "-s", f"-j{os.cpu_count()}", PROGRAM], cwd=folder, check=True)
-    return os.path.join(folder, PROGRAM)
+    subprocess.run(["make", "-s", f"-j{os.cpu_count()}", *PROGRAMS.values()], cwd=folder, check=True)
+    return {name: os.path.join(folder, path) for name, path in PROGRAMS.items()}
 
 
 def instructions(bench, program, part, n):
@@ -61,9 +68,9 @@ def instructions(bench, program, part, n):
         return int(re.findall(r"^(?:totals|summary): (\d+)", file.read(), re.M)[-1])
 
 
-def a_call(bench, program, part):
-    few, many = (instructions(bench, program, part, n) for n in (FEW, MANY))
-    return (many - few) / (MANY - FEW)
+def a_call(bench, programs, part):
+    few, many = (instructions(bench, programs[part.program], part, n) for n in (FEW, MANY))
+    return (many - few) / (MANY - FEW) - (a_call(bench, programs, replace(part, name=part.less, less="")) if part.less else 0)
 
 
 def verdict(met, text):
@@ -79,16 +86,19 @@ def storm(program, rate, seconds):
 def run(bench):
     print("\nmodules: what a module costs on the flow's side, instructions a call")
     goals, counts = [], {}
-    program = build(bench)
+    programs = build(bench)
     if shutil.which("valgrind"):
         for part in PARTS:
-            counts[part.name] = got = a_call(bench, program, part) - (a_call(bench, program, replace(part, name=part.less)) if part.less else 0)
+            counts[part.name] = got = a_call(bench, programs, part)
             goals.append(verdict(got <= part.goal, f"{part.title}: {got:.0f} instructions, wanted at most {part.goal:g}"))
+        for part in BESIDE:
+            counts[part.name] = a_call(bench, programs, part)
+            print(f"         {part.title}: {counts[part.name]:.0f} instructions")
     else:
         bench.skip("callgrind", "valgrind is not installed: no instructions are counted")
     seconds = max(1, round(bench.seconds))
-    steady = min((storm(program, STORM_RATE, seconds) for _ in range(bench.rounds)), key=lambda s: s["lost"])  # the calmest round
-    flood = storm(program, 0, seconds)
+    steady = min((storm(programs["modules"], STORM_RATE, seconds) for _ in range(bench.rounds)), key=lambda s: s["lost"])  # the calmest round
+    flood = storm(programs["modules"], 0, seconds)
     rate = steady["emitted"] / steady["emit_seconds"]
     goals.append(verdict(steady["lost"] == 0 and steady["counted"] == steady["emitted"] and rate >= 0.99 * STORM_RATE,
                          f"{rate:,.0f} events/s from two threads into a sink that counts, {steady['lost']:,} lost, wanted "

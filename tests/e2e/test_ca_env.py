@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MPL-2.0
 """What `ca env` prints is all that a client needs: each one here gets those variables and nothing else."""
 import json
-import re
 import subprocess
 import sys
 
 import pytest
 
 from harness.proxy import BINARY
-from harness.tools import clean_env, missing, need, run
+from harness.tools import clean_env, missing, need, node_with_proxies, run
 
 GO = """package main
 import ("fmt"; "io"; "net/http"; "os")
@@ -66,11 +65,7 @@ def test_python(world, library):
 
 def test_node(world):
     p, url, env = world
-    node = need("node")
-    version = run([node, "--version"]).stdout.decode()
-    if int(re.match(r"v(\d+)", version)[1]) < 24:
-        pytest.skip(f"fetch of Node {version.strip()} does not read proxy variables; Node 24 does")
-    intercepted(p, run([node, "-e", NODE, url], env=env))
+    intercepted(p, run([node_with_proxies(), "-e", NODE, url], env=env))
 
 
 def test_go(world, tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""`soth-mitm ca install`, `uninstall` and `status`: the layouts of four distributions in scratch roots, this system's own tool in a mount
+"""`soth-mitm ca install`, `uninstall` and `status`: the layouts of five distributions in scratch roots, this system's own tool in a mount
 namespace, browsers' databases, the JDK's store."""
 import os
 import pathlib
@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from harness.ca import command, current
+from harness.timing import scaled
 from harness.tools import clean_env, need, run
 
 HERE = pathlib.Path(__file__).parent / "harness"
@@ -17,7 +18,8 @@ LAYOUTS = {
     "debian": ("usr/local/share/ca-certificates", "etc/ssl/certs/ca-certificates.crt", "usr/sbin/update-ca-certificates", "", []),
     "alpine": ("usr/local/share/ca-certificates", "etc/ssl/certs/ca-certificates.crt", "usr/sbin/update-ca-certificates", "", ["etc/alpine-release"]),
     "fedora": ("etc/pki/ca-trust/source/anchors", "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "usr/bin/update-ca-trust", " extract", []),
-    "arch": ("etc/ca-certificates/trust-source/anchors", "etc/ssl/certs/ca-certificates.crt", "usr/bin/update-ca-trust", "", []),
+    "arch": ("etc/ca-certificates/trust-source/anchors", "etc/ca-certificates/extracted/tls-ca-bundle.pem", "usr/bin/update-ca-trust", "", []),
+    "suse": ("etc/pki/trust/anchors", "var/lib/ca-certificates/ca-bundle.pem", "usr/sbin/update-ca-certificates", "", []),
 }
 
 
@@ -34,7 +36,7 @@ def scratch(folder, layout, code=0):
     root = folder / f"root-{layout}"
     for path in (*files, bundle, tool):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-    if layout in ("fedora", "arch"):  # the others make it with the first certificate
+    if layout in ("fedora", "arch", "suse"):  # the others make it with the first certificate
         (root / anchors).mkdir(parents=True)
     else:
         (root / anchors).parent.mkdir(parents=True)
@@ -219,7 +221,11 @@ def test_nss(home):
     assert command(home, "status", "nss").stdout.count(b"\n") == 4
     command(home, "uninstall", "nss")
     assert [len(trusts(home, d)) for d in both] == [0, 0]
-    assert command(home, "uninstall", "nss").stdout.count(b"nothing of ours is there") == 4
+    assert command(home, "uninstall", "nss").stdout.count(b"nothing of ours is there") == 2
+    command(home, "install", "nss")
+    command(home, "rotate", "--drop-old")  # stolen: nothing here knows the old ones any more
+    command(home, "uninstall", "nss")
+    assert [len(trusts(home, d)) for d in both] == [0, 0]
 
 
 def test_nss_that_is_not_there_yet(made):
@@ -227,6 +233,21 @@ def test_nss_that_is_not_there_yet(made):
     assert b"no browser of this user" in command(made, "status", "nss", code=25).stdout
     command(made, "install", "nss")
     assert len(trusts(made, ".pki/nssdb")) == 1
+
+
+@pytest.mark.slow
+def test_chromium_by_install(proxy, origin, tmp_path):
+    """A browser that was told by `ca install nss`, and by nothing else."""
+    server = origin(tls=True)
+    p = proxy(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
+    need("certutil")
+    command(p, "install", "nss")
+    args = [need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--disable-background-networking", "--disable-component-update",
+            "--no-first-run", "--disable-sync", "--dump-dom", f"https://origin.test:{server.port}/hello"]
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(90),
+                          env=clean_env(HOME=p.folder, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    assert b"hello" in done.stdout, done.stdout[-800:] + done.stderr[-2000:]
 
 
 # ---- Java

@@ -3,9 +3,11 @@
 import hashlib
 import re
 import ssl
+import threading
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.ca import command, current, key_id, make, signed_by
 from harness.client import Client
@@ -83,6 +85,39 @@ def test_both_are_given_to_clients(proxy, origin):
     assert len(certificates(command(p, "export").stdout)) == 1 and old not in certificates(bundle.read_bytes())
 
 
+def test_no_handshake_fails_over_rotations(proxy, origin):
+    """Clients that come all the time, each with the trust.pem of its moment, while the CA is rotated three times."""
+    server, p = origin(tls=True), proxy(workers=2)
+    command(p, "env")
+    trust = p.ca_path.parent / "trust.pem"
+    stop, failures, seen = threading.Event(), [], set()
+
+    def come(number):
+        while not stop.is_set():
+            try:
+                seen.add(fresh(p, server, trust, f"{chr(97 + number)}.origin.test"))
+            except Exception as error:  # whatever it is, it is what this is about
+                failures.append(repr(error))
+                return
+
+    threads = [threading.Thread(target=come, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    signers = []
+    for prepared in (False, True, False):
+        if prepared:
+            command(p, "rotate", "--prepare")
+            p.hangup()
+        command(p, "rotate")
+        p.hangup()
+        signers.append(key_id(current(p)))
+        until(lambda: failures or signers[-1] in seen, 10, "a client that is shown the new one")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures and set(signers) <= seen
+
+
 def test_java_store_has_both(proxy):
     p = proxy(start=False)
     command(p, "init")
@@ -141,6 +176,8 @@ def test_an_issued_ca_is_not_rotated(proxy, tmp_path):
     make(p, issuer=root, called="between")
     before = p.ca_path.read_bytes()
     assert b"is issued by another CA" in command(p, "rotate", code=22).stderr and p.ca_path.read_bytes() == before
+    p.ca_path.write_bytes(before + root[0].public_bytes(Encoding.PEM))
+    assert certificates(command(p, "export").stdout)[1] == root[0], "clients trust the root, which lies behind it"
     p.settings["ca"]["rotate_after"] = "48h"
     p.write()
     ends(p, 22, "host_init_failed", "take ca.rotate_after out")

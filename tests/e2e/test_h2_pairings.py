@@ -8,6 +8,7 @@ import pytest
 
 from harness.h2 import H2Client, H2Origin, flow_of, h2_client
 from harness.origin import pattern, pattern_sha256
+from harness.timing import until
 from harness.tools import need, run
 
 NAMES = ("origin.test", "*.origin.test", "127.0.0.1")
@@ -84,7 +85,7 @@ def test_get(pairing):
     assert [e["protocol"] for e in p.log.find("request_headers")] == [{"h2": "http2", "h1": "http1"}[pairing.client]]
     assert {e.at("negotiated_alpn") for e in p.log.find("tls_handshake_succeeded", peer="downstream")} == \
         {{"h2": "h2", "h1": "http/1.1"}[pairing.client]}
-    assert len(pairing.origin.requests) == before + 1
+    until(lambda: len(pairing.origin.requests) == before + 1, 10, "what the origin got")
     assert pairing.origin.requests[-1]["authority"] == f"origin.test:{pairing.port}"
 
 
@@ -168,10 +169,11 @@ def test_one_connection_carries_all_streams(proxy, origins):
     p, origin = proxy(), origins("h2")
     with h2_client(p, "origin.test", origin.port) as client:
         port = client.sock.getsockname()[1]
-        first = [client.ask("GET", "/hello") for _ in range(20)]
+        first = [client.ask("GET", "/hello?twenty") for _ in range(20)]
         for one in client.wait(*first):
             assert one.status == 200 and one.body == b"hello over 2.0\n"
-    assert len({r["session"] for r in origin.requests[-20:]}) == 1
+    asked = until(lambda: len(origin.asked("/hello?twenty")) == 20 and origin.asked("/hello?twenty"), 10, "what the origin got")
+    assert len({r["session"] for r in asked}) == 1
     parent, streams = flow_of(p, port)
     assert sorted(streams) == first
     assert parent[-1].at("reason_code") == "mitm_http_completed" and parent[-1]["protocol"] == "http2"

@@ -192,6 +192,68 @@ def test_a_client_that_leaves_meanwhile(paused, origin, hook):
     until(lambda: counted(p, "cancelled") == counted(p, "paused"), 5, "every pause cancelled")
 
 
+def ask_plainly(p, server):
+    client = p.client()
+    client.send(f"GET http://origin.test:{server.port}/hello HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
+    return client
+
+
+@pytest.mark.parametrize("hook", ["connect", "request", "response"])
+def test_a_client_that_resets_frees_its_slot_at_once(paused, origin, hook):
+    """Nobody reads while a policy thinks; that it has gone is noticed all the same, and does not wait for the deadline."""
+    server, p = origin(), paused(on=[hook], mode="forget", deadline="60s", settings={"max_concurrent_flows": 1})
+    for n in (1, 2):
+        client = ask_plainly(p, server)
+        until(lambda: counted(p, "paused") == n, 5, "the pause")
+        client.reset()
+        p.wait_closed(n)
+        until(lambda: counted(p, "cancelled") == n, 5, "the pause cancelled")
+    assert [e.at("reason_code") for e in p.log.find("stream_closed")] == ["client_aborted"] * 2
+
+
+def test_a_client_in_tls_that_resets(paused, origin):
+    server, p = origin(tls=True), paused(on=["request"], mode="forget", deadline="60s")
+    client = p.https("origin.test", server.port)
+    client.send(b"GET /hello HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+    until(lambda: counted(p, "paused") == 1, 5, "the pause")
+    client.reset()
+    p.closed_as("client_aborted", ...)
+    until(lambda: counted(p, "cancelled") == 1, 5, "the pause cancelled")
+
+
+@pytest.mark.parametrize("hook", ["connect", "request", "response"])
+def test_a_client_that_only_ended_its_side_gets_its_answer(paused, origin, hook):
+    server, p = origin(), paused(on=[hook], delay="700ms")
+    client = ask_plainly(p, server)
+    client.finish()
+    assert client.response("GET").body == b"hello\n"
+    p.closed_as("mitm_http_completed")
+    assert counted(p, "cancelled") == 0
+
+
+def test_a_client_that_ended_its_side_is_not_waited_for_for_ever(paused, origin):
+    server, p = origin(), paused(on=["request"], mode="forget", deadline="60s")
+    client = ask_plainly(p, server)
+    client.finish()
+    p.wait_closed(1, seconds=20)
+    assert p.log.find("stream_closed")[0].at("reason_code") == "client_aborted"
+    until(lambda: counted(p, "cancelled") == 1, 5, "the pause cancelled")
+
+
+def test_an_origin_that_resets_while_its_response_is_judged(paused, origin):
+    def broken(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome")
+        until(lambda: counted(p, "paused") == 1, 5, "the pause")
+        wire.reset()
+        return False
+    server, p = origin(routes={"/broken": broken}), paused(on=["response"], mode="forget", deadline="60s")
+    with p.client() as client:
+        answer = client.ask("GET", f"http://origin.test:{server.port}/broken", "origin.test")
+    assert answer.status == 502 and answer.proxy_error == "connection_terminated"
+    p.closed_as("mitm_http_error", "origin_truncated")
+    assert counted(p, "cancelled") == 1
+
+
 def test_drain_does_not_wait_for_a_module_for_ever(paused, origin):
     server, p = origin(), paused(on=["request"], mode="forget", deadline="60s", settings={"drain_timeout": "300ms"})
     p.exit = 26

@@ -8,9 +8,11 @@ import pytest
 
 from harness.faultlab import GARBAGE, HTTP_ANSWER, SSH_BANNER, Seen, alert, matches, seen
 from harness.faultlab import VERSIONS as TLS
+from harness.hello import hello, padding, records
 from harness.late_alert import refuse_late
 from harness.timing import scaled
 from harness.tls_clients import CLIENTS, go
+from harness.tools import need, run
 
 TITLE = "TLS fault lab, clients"
 VERSIONS = ("1.2", "1.3")
@@ -96,6 +98,32 @@ def test_alert_after_the_handshake(lab, server, record_property, number, wanted,
     judge(record_property, f"alert {number} after its Finished", version, Seen(reason, str(number), wanted), outcome(lab, host))
     assert lab.log.find("tls_handshake_succeeded", server_host=host, peer="downstream")
     assert lab.wait_event("stream_closed", server_host=host).at("reason_detail") == "downstream:" + reason
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_alert_after_the_handshake_of_http2(lab, server, record_property, version):
+    host = f"late-h2-{version[2]}.clients.test"
+    with lab.client().connect(f"{host}:{server.port}") as client:
+        client.sock.settimeout(None)
+        assert refuse_late(client.sock, host, version, 42, b"h2")
+        client.sock.settimeout(scaled(10))
+        client.ended()
+    judge(record_property, "h2: alert 42 after its Finished", version, Seen("cert_validation", "42", "certain"), outcome(lab, host))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_origin_that_refuses_late_an_http2_client(shared, shared_origin, authority, version):
+    """It wants a client certificate; with TLS 1.3 that is told after its handshake. Each request gets the reason, none waits."""
+    host = f"wants-h2-{version[2]}.clients.test"
+    context = authority.server("*.clients.test", versions=(TLS[version], TLS[version]), alpn=("h2", "http/1.1"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.path)
+    server, p = shared_origin(tls=context), shared()
+    done = run([need("curl"), "-sS", "--http2", "--noproxy", "", "-x", p.url, "--cacert", p.ca_path, "-o", "/dev/null", "-o", "/dev/null",
+                "-w", "%{http_version} %{http_code}\n", f"https://{host}:{server.port}/a", f"https://{host}:{server.port}/b"])
+    assert done.stdout == b"2 502\n2 502\n"
+    failed = p.wait_event("tls_handshake_failed", server_host=host, peer="upstream")
+    assert failed.at("tls_alert") == ("116" if version == "1.3" else "40")
 
 
 # ---- clients made by hand
@@ -226,3 +254,18 @@ def test_nothing_in_common(lab, server, record_property, case, what):
     assert got[:1] == b"\x15" and len(got) == 7, "a client is told by an alert"
     judge(record_property, case, None, Seen("handshake", str(got[6]), "no"), outcome(lab, host))
     assert got[6] == {"no version in common": 70, "no suite in common": 40, "no group in common": 47}[case]
+
+
+@pytest.mark.parametrize("size,works", [(12000, True), (17000, True), (20000, False), (60000, False)])
+def test_long_hello(lab, server, record_property, size, works):
+    """The TLS library takes hellos of 18 KiB; more is refused with words that say so."""
+    host = f"hello-of-{size}.clients.test"
+    with lab.client().connect(f"{host}:{server.port}") as client:
+        client.send(records(hello(host.encode(), more=padding(size))))
+        kind = client.exactly(5)[0]
+        assert kind == (22 if works else 21)
+        client.close()
+    event = outcome(lab, host)
+    wanted = Seen("eof_or_reset", None, "likely") if works else Seen("handshake", None, "no")
+    judge(record_property, f"hello of {size} bytes", "1.3", wanted, event)
+    assert works or ("18 KiB" in event.at("detail") and "ignore_hosts" in event.at("detail")), event.attrs

@@ -35,8 +35,9 @@ def visit(p, server, host):
 
 
 def judge(record_property, case, version, wanted, got, event):
+    verify = (event and event.at("tls_verify_code")) or "-"
     mark = "ok" if matches(wanted, got) else "WRONG"
-    record_property("row", (TITLE, f"{case:34} {version or 'any':4} expected {wanted}   seen {got}   {mark}"))
+    record_property("row", (TITLE, f"{case:34} {version or 'any':4} expected {wanted}   seen {got} {verify:>4}   {mark}"))
     assert mark == "ok", (case, f"expected {wanted}", f"seen {got}", event and event.attrs)
 
 

@@ -346,6 +346,29 @@ def test_the_client_leaves_during_a_call(hooked, decider, origin, tls, answers):
     assert counted(p, "error") == 0 and counted(p, "ok") + counted(p, "timeout") + counted(p, "gone") == len(service.questions)
 
 
+def test_a_client_that_leaves_makes_room_for_the_next_question(hooked, decider, origin):
+    """It is not read meanwhile, and is noticed all the same: its question is given up, not answered after 30 s."""
+    asked, go = threading.Event(), threading.Event()
+
+    def decide(question):
+        if question["path"] == "/slow":
+            asked.set()
+            go.wait(30)
+        return {"action": "allow"}
+
+    server, service = origin(), decider(decide)
+    p = hooked(service, timeout="30s", max_in_flight=1)
+    leaving = p.client()
+    leaving.send(f"GET http://origin.test:{server.port}/slow HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
+    assert asked.wait(10)
+    leaving.reset()
+    p.closed_as("client_aborted", ...)
+    with p.client() as staying:
+        assert staying.ask("GET", f"http://origin.test:{server.port}/hello", "origin.test").status == 200
+    go.set()
+    assert counted(p, "gone") == 1 and counted(p, "error") == counted(p, "timeout") == 0
+
+
 def test_a_drain_during_a_call(hooked, decider, origin):
     """Nobody waits longer than the drain for a service that does not answer."""
     asked = threading.Event()

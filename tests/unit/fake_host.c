@@ -118,6 +118,14 @@ static int fake_emit(void *self, struct soth_flow *flow, uint32_t kind, const st
     return SOTH_OK;
 }
 
+int fake_emitted(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    int yes = strstr(fake.events, text) != NULL;
+    pthread_mutex_unlock(&lock);
+    return yes;
+}
+
 static struct {
     const char *key;
     uint64_t value;

@@ -42,6 +42,9 @@ void fake_close(struct fake_instance *instance);
 /* Of a counter, 0 when there is none of this name. */
 uint64_t fake_count(const char *name);
 
+/* Is that text in fake.events by now? They may come from any thread. */
+int fake_emitted(const char *text);
+
 /* What soth_host.setting answers; stays over fake_reset. `key` is a literal. */
 void fake_setting(const char *key, uint64_t value);
 

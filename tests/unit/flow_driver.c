@@ -49,7 +49,7 @@ static void note_connect(struct driver *d, const struct soth_connect *connect, c
 static bool pauses(struct driver *d, struct soth_flow *flow, struct ask *ask)
 {
     if (ask->pause.state == PAUSE_NONE && d->policy.pauses) {
-        ask->pause = (struct pause){.state = PAUSE_WAITING, .deadline_ns = flow->bus->monotonic_ns + 300 * UINT64_C(1000000)};
+        ask->pause = (struct pause){.state = PAUSE_WAITING, .deadline_ns = flow->bus->monotonic_ns + (d->policy.pause_ms ? d->policy.pause_ms : 300) * UINT64_C(1000000)};
         ask->pause.token.pause = ++flow->pauses;
         d->pause = flow->pauses;
     }
@@ -80,9 +80,10 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
 
 static void forget(void *policy, struct soth_flow *flow, struct ask *ask)
 {
-    (void)policy;
+    struct driver *d = policy;
     (void)flow;
-    ask->hook = 0;
+    d->forgotten += ask->hook != 0;
+    *ask = (struct ask){.hook = 0};
 }
 
 static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
@@ -115,9 +116,9 @@ void driver_init(struct driver *d, struct world *world)
     d->listen = (struct settings_listen){.addr = "127.0.0.1", .cert_path = "", .key_path = ""};
     d->settings = (struct settings){
         .max_http_head_bytes = 4096, .strict_header_mode = 1, .max_concurrent_flows = 10, .upstream_connect_timeout = 1000,
-        .tls_profile = TLS_PROFILE_DEFAULT, .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
+        .tls_profile = TLS_PROFILE_DEFAULT, .upstream_sni_mode = SNI_AUTO, .tls_handshake_timeout = 1500, .idle_timeout = 60000, .stream_stage_timeout = 2000, .response_header_timeout = 5000,
         .resolver_timeout = 1000, .upstream_ca_file = "", .reverse_upstream = {.host = "origin.test", .port = 80},
-        .block_response = {403, "blocked: {reason} {rule_id} {host}", "text/plain"},
+        .http2_max_header_list_size = 16384, .http2_max_concurrent_streams = 32, .block_response = {403, "blocked: {reason} {rule_id} {host}", "text/plain"},
     };
     d->policy.target = (struct verdict){.action = SOTH_INTERCEPT, .is_default = true, .reason = "default_intercept", .policy_module = ""};
     d->policy.request = (struct verdict){.action = SOTH_ALLOW, .is_default = true, .policy_module = ""};
@@ -125,7 +126,7 @@ void driver_init(struct driver *d, struct world *world)
 
 void driver_open(struct driver *d)
 {
-    struct flow_origin_of what = {.flow_id = 1, .client = "127.0.0.1:4711", .client_addr = {.family = 4, .bytes = {127, 0, 0, 1}},
+    struct flow_origin_of what = {.flow_id = 1, .owner = d, .client = "127.0.0.1:4711", .client_addr = {.family = 4, .bytes = {127, 0, 0, 1}},
                                   .listen = &d->listen, .fixed_leaf = d->fixed_leaf, .refused_because = d->refused_because};
     d->settings.listen = (struct soth_list){&d->listen, 1};
     d->settings.allow = &d->loopback;
@@ -166,14 +167,38 @@ static void free_flow(struct driver *d)
     flow_free(d->flow);
     d->flow = NULL;
     take_events(d);
+    for (unsigned i = 0; i < d->kin_count; i++)
+        promise(d, !d->kin[i].flow, "a connection is freed before its streams");
     watch_end(&d->watch);
     promise(d, !d->watch.fault[0], "%s", d->watch.fault);
     promise(d, d->counters.active == 0, "the flow is still counted");
     promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
 }
 
+static void free_kin(struct driver *d, unsigned which)
+{
+    struct driver_kin *kin = &d->kin[which];
+    if (kin->flow) {
+        flow_free(kin->flow);
+        kin->flow = NULL;
+        take_events(d);
+        watch_end(&kin->watch);
+        promise(d, !kin->watch.fault[0], "%s", kin->watch.fault);
+    }
+    end_fini(&kin->origin);
+}
+
 void driver_fini(struct driver *d)
 {
+    for (unsigned i = 0; i < d->spare_count; i++) {
+        flow_spare_free(d->spares[i].origin);
+        end_fini(&d->spares[i].end);
+    }
+    d->spare_count = 0;
+    for (unsigned i = 0; i < d->kin_count; i++) {
+        free_kin(d, i);
+        buffer_fini(&d->kin[i].told);
+    }
     if (d->flow)
         free_flow(d);
     end_fini(&d->end[SIDE_CLIENT]);
@@ -209,12 +234,15 @@ static void take_events(struct driver *d)
 {
     struct bus_port_private *port = d->world->port->private;
     for (size_t i = 0; i < port->count; i++) {
-        watch_event(&d->watch, &port->pending[i]->event);
+        uint64_t id = port->pending[i]->event.flow_id;
+        promise(d, id >= 1 && id < DRIVER_KIN + 2, "an event of flow %llu", (unsigned long long)id);
+        struct watch *watch = id < 2 ? &d->watch : &d->kin[id - 2].watch;
+        watch_event(watch, &port->pending[i]->event);
+        promise(d, !watch->fault[0], "flow %llu: %s", (unsigned long long)id, watch->fault);
         log_event(&d->log, &port->pending[i]->event);
     }
     bus_flush(d->world->port);
     d->world->port->mask = UINT64_MAX; /* there is no sink to want them */
-    promise(d, !d->watch.fault[0], "%s", d->watch.fault);
 }
 
 const char *driver_log(struct driver *d)
@@ -265,6 +293,8 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
     d->sent += n;
 }
 
+static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end);
+
 static void run(struct driver *d, const struct effects *fx)
 {
     if (fx->close_origin) {
@@ -274,6 +304,8 @@ static void run(struct driver *d, const struct effects *fx)
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
         transmit(d, side, fx);
+    if (fx->spare_origin)
+        keep_spare(d, d->flow, &d->end[SIDE_ORIGIN]);
     promise(d, !(fx->close && (fx->dial || fx->shut[SIDE_CLIENT] || fx->shut[SIDE_ORIGIN])), "closed, and more is asked for");
     if (fx->close) {
         d->closed = true;
@@ -292,6 +324,12 @@ static void run(struct driver *d, const struct effects *fx)
     }
 }
 
+/* It has ended, and waits for its streams to do so. */
+static bool closing_with_streams(const struct driver *d)
+{
+    return d->flow->closing;
+}
+
 static bool hears(struct driver *d, enum side side)
 {
     return flow_wants(d->flow, side) && d->end[side].open && !d->end[side].ended;
@@ -304,6 +342,8 @@ static void check_state(struct driver *d)
             (unsigned long long)d->received);
     if (!d->flow || d->closed)
         return;
+    if (d->kin_count && closing_with_streams(d))
+        return;
     promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
     promise(d, !flow_waits(d->flow) || (!flow_wants(d->flow, SIDE_CLIENT) && !flow_wants(d->flow, SIDE_ORIGIN)), "it waits and reads");
     promise(d, d->dialing || flow_waits(d->flow) || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN), "a flow that waits for nothing");
@@ -311,7 +351,168 @@ static void check_state(struct driver *d)
 
 static void peer_turn(struct driver *d, enum side side);
 
+/* ---- streams ---- */
+
+static void adopt(struct driver *d, struct flow *flow)
+{
+    promise(d, d->kin_count < DRIVER_KIN, "more streams than there is room for");
+    struct driver_kin *kin = &d->kin[d->kin_count++];
+    kin->flow = flow;
+    kin->told = (struct buffer){0};
+    flow_adopt(flow, d->kin_count + 1, kin);
+}
+
+static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end)
+{
+    promise(d, end->open && !end->ended && d->spare_count < DRIVER_KIN, "a connection that is not there is left for others");
+    d->spares[d->spare_count].origin = flow_give_origin(flow);
+    d->spares[d->spare_count++].end = *end;
+    *end = (struct driver_end){.open = false};
+}
+
+static bool take_spare(struct driver *d, struct driver_kin *kin)
+{
+    for (unsigned i = 0; i < d->spare_count; i++) {
+        if (!flow_can_take(kin->flow, d->spares[i].origin))
+            continue;
+        flow_take_origin(kin->flow, d->spares[i].origin);
+        kin->origin = d->spares[i].end;
+        d->spares[i] = d->spares[--d->spare_count];
+        d->reused++;
+        return true;
+    }
+    return false;
+}
+
+static void run_kin(struct driver *d, struct driver_kin *kin, const struct effects *fx)
+{
+    struct driver_end *end = &kin->origin;
+    promise(d, buffer_size(fx->out[SIDE_CLIENT]) == 0, "a stream wrote to its client's socket");
+    if (fx->close_origin) {
+        kin->dialing = false;
+        end_fini(end);
+    }
+    if (buffer_size(fx->out[SIDE_ORIGIN])) {
+        promise(d, end->open, "bytes for an origin that is not connected");
+        keep_sent(end->tls ? &end->to_tls : &end->got, fx, SIDE_ORIGIN);
+        keep_sent(&kin->told, fx, SIDE_ORIGIN);
+        d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
+    }
+    if (fx->spare_origin)
+        keep_spare(d, kin->flow, end);
+    kin->closed = kin->closed || fx->close;
+    if (fx->dial && !end->open && take_spare(d, kin)) {
+        kin->reused = true;
+    } else if (fx->dial) {
+        promise(d, !kin->dialing && !end->open, "a stream dialled while it has a connection");
+        kin->dialing = true;
+        d->dials++;
+    }
+}
+
+static bool step_kin(struct driver *d, unsigned which, struct input input)
+{
+    struct driver_kin *kin = &d->kin[which];
+    struct buffer out[2] = {{0}, {0}};
+    struct effects fx = {.out = {&out[0], &out[1]}};
+    flow_step(kin->flow, &input, &fx);
+    take_events(d);
+    run_kin(d, kin, &fx);
+    buffer_fini(&out[0]);
+    buffer_fini(&out[1]);
+    if (kin->reused) {
+        kin->reused = false;
+        return step_kin(d, which, (struct input){.type = INPUT_REUSED});
+    }
+    promise(d, kin->closed || flow_deadline(kin->flow) != 0, "a stream without a deadline");
+    if (kin->closed)
+        free_kin(d, which);
+    return true;
+}
+
+static bool step_main(struct driver *d, struct input input);
+
+static void step_due(struct driver *d)
+{
+    struct flow *flow;
+    while ((flow = flow_take_due(&d->env))) {
+        if (!flow_owner(flow))
+            adopt(d, flow);
+        if (flow_owner(flow) == d)
+            step_main(d, (struct input){.type = INPUT_CALLED});
+        else
+            step_kin(d, (unsigned)((struct driver_kin *)flow_owner(flow) - d->kin), (struct input){.type = INPUT_CALLED});
+    }
+}
+
+bool driver_kin_dialed(struct driver *d, unsigned which)
+{
+    struct driver_kin *kin = &d->kin[which];
+    if (!kin->flow || !kin->dialing)
+        return false;
+    kin->dialing = false;
+    kin->origin.open = true;
+    step_kin(d, which, (struct input){.type = INPUT_DIALED});
+    step_due(d);
+    return true;
+}
+
+bool driver_kin_dial_failed(struct driver *d, unsigned which, enum dial_failure failure, const char *detail)
+{
+    struct driver_kin *kin = &d->kin[which];
+    if (!kin->flow || !kin->dialing)
+        return false;
+    kin->dialing = false;
+    step_kin(d, which, (struct input){.type = INPUT_DIAL_FAILED, .failure = failure, .detail = detail});
+    step_due(d);
+    return true;
+}
+
+bool driver_kin_read(struct driver *d, unsigned which, size_t most)
+{
+    struct driver_kin *kin = &d->kin[which];
+    struct driver_end *end = &kin->origin;
+    if (!kin->flow || !end->open || end->ended || !flow_wants(kin->flow, SIDE_ORIGIN))
+        return false;
+    size_t n = buffer_size(&end->inbox) < most ? buffer_size(&end->inbox) : most;
+    if (n == 0 && !end->ends)
+        return false;
+    struct input input = {.type = n ? INPUT_DATA : INPUT_EOF, .side = SIDE_ORIGIN, .size = n, .error = n ? 0 : end->error};
+    end->ended = n == 0;
+    uint8_t *slab = malloc(n + 1);
+    if (!slab)
+        return false;
+    if (n)
+        memcpy(slab, buffer_data(&end->inbox), n);
+    buffer_consume(&end->inbox, n);
+    d->received += n;
+    input.data = slab;
+    step_kin(d, which, input);
+    free(slab);
+    step_due(d);
+    return true;
+}
+
+void driver_block(struct driver *d, enum side side, bool blocked)
+{
+    d->blocked[side] = blocked;
+    if (!d->flow)
+        return;
+    bool waits = flow_wants_room(d->flow, side);
+    flow_congested(d->flow, side, blocked);
+    if (waits && !blocked)
+        driver_step(d, (struct input){.type = INPUT_WRITABLE, .side = side});
+}
+
 bool driver_step(struct driver *d, struct input input)
+{
+    if (!step_main(d, input))
+        return false;
+    step_due(d);
+    return true;
+}
+
+static bool step_main(struct driver *d, struct input input)
 {
     struct buffer out[2] = {{0}, {0}};
     struct effects fx = {.out = {&out[0], &out[1]}};
@@ -323,6 +524,8 @@ bool driver_step(struct driver *d, struct input input)
     flow_step(d->flow, &input, &fx);
     take_events(d);
     run(d, &fx);
+    flow_congested(d->flow, SIDE_CLIENT, d->blocked[SIDE_CLIENT]);
+    flow_congested(d->flow, SIDE_ORIGIN, d->blocked[SIDE_ORIGIN]);
     check_state(d);
     buffer_fini(&out[0]);
     buffer_fini(&out[1]);
@@ -330,7 +533,7 @@ bool driver_step(struct driver *d, struct input input)
         free_flow(d);
     peer_turn(d, SIDE_CLIENT);
     peer_turn(d, SIDE_ORIGIN);
-    promise(d, !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
+    promise(d, d->kin_count || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
     return true;
 }
 
@@ -461,6 +664,17 @@ bool driver_dial_failed(struct driver *d, enum dial_failure failure, const char 
     return driver_step(d, (struct input){.type = INPUT_DIAL_FAILED, .failure = failure, .detail = detail});
 }
 
+bool driver_hung_up(struct driver *d, enum side side)
+{
+    struct driver_end *end = &d->end[side];
+    if (!d->flow || !flow_waits(d->flow) || !end->open || end->ended || !end->ends)
+        return false;
+    if (side == SIDE_ORIGIN && buffer_size(&end->inbox) > 0)
+        return false;
+    end->ended = side == SIDE_CLIENT && end->error;
+    return driver_step(d, (struct input){.type = INPUT_HUNG_UP, .side = side, .error = end->error});
+}
+
 bool driver_break(struct driver *d, enum side side, int error)
 {
     struct driver_end *end = &d->end[side];
@@ -484,10 +698,25 @@ static bool fire(struct driver *d)
     return fired;
 }
 
+static void fire_kin(struct driver *d)
+{
+    for (unsigned i = 0; i < d->kin_count; i++)
+        while (d->kin[i].flow && flow_deadline(d->kin[i].flow) && flow_deadline(d->kin[i].flow) <= d->world->port->monotonic_ns) {
+            uint64_t before = flow_deadline(d->kin[i].flow);
+            step_kin(d, i, (struct input){.type = INPUT_TIMER});
+            step_due(d);
+            if (!d->kin[i].flow || flow_deadline(d->kin[i].flow) != before)
+                continue;
+            promise(d, false, "a stream's deadline that passed stays");
+            break;
+        }
+}
+
 bool driver_time(struct driver *d, uint64_t ms)
 {
     d->world->port->monotonic_ns += ms * UINT64_C(1000000);
     d->world->port->unix_ms += ms;
+    fire_kin(d);
     return fire(d);
 }
 

@@ -27,7 +27,18 @@ struct driver_end { /* one of the two connections, seen from outside */
 struct driver_policy {
     struct verdict target, request;
     bool pauses;         /* it keeps every question waiting, until driver_resume or for 300 ms, which block */
+    uint64_t pause_ms;   /* for so long instead; 0 = 300 */
     const char *blocked; /* any name that is this one is blocked, whatever `target` says */
+};
+
+/* A stream of HTTP/2: a flow that has no client of its own, and an origin only when it does not share its connection's. */
+#define DRIVER_KIN 64u
+struct driver_kin {
+    struct flow *flow; /* NULL after it closed */
+    struct driver_end origin;
+    bool dialing, closed, reused;
+    struct watch watch;
+    struct buffer told; /* everything its own origins were sent without TLS */
 };
 
 struct driver {
@@ -42,6 +53,11 @@ struct driver {
     struct flow_env env;
     struct flow *flow; /* NULL before it is accepted and after it closed */
     struct driver_end end[2];
+    struct driver_kin kin[DRIVER_KIN]; /* in the order in which they were opened; their flow_id is the place and 2 */
+    unsigned kin_count;
+    struct { struct flow_spare *origin; struct driver_end end; } spares[DRIVER_KIN]; /* connections that streams have left for others */
+    unsigned spare_count, reused;
+    bool blocked[2]; /* that side's socket takes nothing: it is all kept */
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */
     struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
@@ -53,6 +69,7 @@ struct driver {
     char cleared[TARGET_MAX_HOST + 8]; /* host:port that the policy let through last, "" = none */
     uint64_t pause;                    /* the number of the last one */
     bool refused;                      /* it blocked the last request that it was asked about */
+    unsigned forgotten;                /* questions that were given up */
     char fault[240];
 };
 
@@ -78,10 +95,16 @@ void driver_origin_tls(struct driver *driver, const char *host, const char *alpn
 bool driver_read(struct driver *driver, enum side side, size_t most); /* one read of at most so many bytes, or the end */
 bool driver_dialed(struct driver *driver);
 bool driver_dial_failed(struct driver *driver, enum dial_failure failure, const char *detail);
+bool driver_hung_up(struct driver *driver, enum side side); /* it has hung up, and is not read: a module keeps the flow waiting */
 bool driver_break(struct driver *driver, enum side side, int error); /* a write met this error */
 bool driver_time(struct driver *driver, uint64_t ms); /* passes; the deadline fires when it is due */
 bool driver_deadline(struct driver *driver);          /* time passes until the deadline */
 bool driver_step(struct driver *driver, struct input input);
+void driver_block(struct driver *driver, enum side side, bool blocked); /* its socket is full, or has room again */
+/* The same for a stream with an origin of its own. */
+bool driver_kin_dialed(struct driver *driver, unsigned which);
+bool driver_kin_dial_failed(struct driver *driver, unsigned which, enum dial_failure failure, const char *detail);
+bool driver_kin_read(struct driver *driver, unsigned which, size_t most);
 
 /* The log so far, NUL-terminated. */
 const char *driver_log(struct driver *driver);

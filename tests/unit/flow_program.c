@@ -217,6 +217,8 @@ static void operate(struct driver *d, uint8_t byte, const uint8_t *operand, size
     case OP_HANG_UP:
         if (d->end[side].open)
             driver_hang_up(d, side, argument & 2 ? ECONNRESET : 0);
+        if (argument & 4)
+            driver_hung_up(d, side);
         break;
     case OP_BREAK:
         driver_break(d, side, argument & 2 ? ECONNRESET : EPIPE);

@@ -25,7 +25,7 @@ enum program_op {
     OP_DIAL_FAILED,
     OP_TIME,         /* from a table */
     OP_DEADLINE,     /* the flow's next deadline passes */
-    OP_HANG_UP,      /* bit 0: which side, bit 1: with a reset */
+    OP_HANG_UP,      /* bit 0: which side, bit 1: with a reset, bit 2: a flow that waits is told, too */
     OP_BREAK,        /* a write to that side fails */
     OP_POLICY,       /* what it says from now on */
     OP_SPECIAL       /* drain, abort, TLS */

@@ -72,6 +72,13 @@ void rig_hang_up(struct driver *d, enum side side, int error)
     rig_run(d);
 }
 
+void rig_hung_up(struct driver *d, enum side side, int error)
+{
+    driver_hang_up(d, side, error);
+    assert_true(driver_hung_up(d, side));
+    rig_run(d);
+}
+
 void rig_dialed(struct driver *d)
 {
     if (!driver_dialed(d))

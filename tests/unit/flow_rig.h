@@ -21,6 +21,7 @@ void rig_run(struct driver *driver);
 void rig_say(struct driver *driver, enum side side, const char *text);
 void rig_say_bytes(struct driver *driver, enum side side, const void *p, size_t n);
 void rig_hang_up(struct driver *driver, enum side side, int error);
+void rig_hung_up(struct driver *driver, enum side side, int error); /* while a module keeps the flow waiting */
 /* These must have been waited for. */
 void rig_dialed(struct driver *driver);
 void rig_dial_failed(struct driver *driver, enum dial_failure failure, const char *detail);

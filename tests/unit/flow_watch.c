@@ -98,13 +98,19 @@ static void tls_events(struct watch *w, const struct soth_event *e)
     }
 }
 
+/* Of the exchange or the stream that a message's event is about. */
+static uint64_t number_of(const struct watch *w, const struct soth_event *e)
+{
+    return watch_number(e, w->is_stream ? "http2_stream_id" : "exchange_no");
+}
+
 static void head_events(struct watch *w, const struct soth_event *e)
 {
-    uint64_t number = watch_number(e, "exchange_no");
+    uint64_t number = number_of(w, e);
     if (e->kind == SOTH_EV_REQUEST_HEADERS) {
-        promise(w, w->received > 0 && w->decided == w->received, "request_headers before the decision");
+        promise(w, (w->is_stream || w->received > 0) && w->decided == w->received, "request_headers before the decision");
         promise(w, !w->shaking[CLIENT], "request_headers inside the client's handshake");
-        promise(w, number == w->exchange_no + 1, "exchange %llu after %llu", (unsigned long long)number, (unsigned long long)w->exchange_no);
+        promise(w, w->is_stream ? w->exchange_no == 0 : number == w->exchange_no + 1, "exchange %llu after %llu", (unsigned long long)number, (unsigned long long)w->exchange_no);
         w->exchange_no = number;
         w->request = (struct watch_part){.head = true};
         w->response = (struct watch_part){.head = false};
@@ -124,7 +130,7 @@ static void body_events(struct watch *w, const struct soth_event *e)
     bool of_request = e->kind == SOTH_EV_REQUEST_BODY_CHUNK || e->kind == SOTH_EV_REQUEST_TRAILERS;
     bool is_chunk = e->kind == SOTH_EV_REQUEST_BODY_CHUNK || e->kind == SOTH_EV_RESPONSE_BODY_CHUNK;
     struct watch_part *part = of_request ? &w->request : &w->response;
-    promise(w, part->head && watch_number(e, "exchange_no") == w->exchange_no, "%s before its head", e->kind_name);
+    promise(w, part->head && number_of(w, e) == w->exchange_no, "%s before its head", e->kind_name);
     promise(w, !part->trailers, "%s after the trailers", e->kind_name);
     part->trailers = !is_chunk;
     if (!is_chunk)
@@ -146,8 +152,10 @@ static void closed_event(struct watch *w, const struct soth_event *e)
 
 void watch_event(struct watch *w, const struct soth_event *e)
 {
-    if (w->flow_id == 0)
+    if (w->flow_id == 0) {
         w->flow_id = e->flow_id;
+        w->is_stream = e->parent_flow_id != 0;
+    }
     promise(w, e->flow_id == w->flow_id, "an event of another flow");
     promise(w, e->flow_sequence_id == w->sequence + 1, "%s has number %llu after %llu", e->kind_name, (unsigned long long)e->flow_sequence_id,
             (unsigned long long)w->sequence);

@@ -22,6 +22,7 @@ struct watch {
     unsigned received, decided, unparsed, closed;
     bool shaking[2]; /* a handshake with the client, the origin was started and has not ended */
     bool blocked;    /* the last decision's action */
+    bool is_stream;  /* of HTTP/2: what it has of a connection's events it has from its parent */
     struct watch_part request, response;
     char fault[200]; /* the first promise that was broken, "" = none */
 };

@@ -2,6 +2,7 @@
 /* host/tls/authority.h: CA files that are right and wrong, leaves, their cache. The certificates themselves: test_certificates.c. */
 #include <stdarg.h>
 #include <setjmp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include "host/tls/cert.h"
 #include "host/tls/session.h"
 #include "tls_files.h"
+
+#include "host/tls/wolf.h"
 
 #define DAY 86400
 
@@ -234,6 +237,74 @@ static void cache(void **state)
     authority_free(a);
 }
 
+/* ---- memory ---- */
+
+static long allocated; /* by wolfSSL, not freed yet: contexts of leaves, keys, what signing wants */
+
+static void *counted_malloc(size_t n)
+{
+    void *p = malloc(n);
+    allocated += p ? (long)malloc_usable_size(p) : 0;
+    return p;
+}
+
+static void counted_free(void *p)
+{
+    allocated -= p ? (long)malloc_usable_size(p) : 0;
+    free(p);
+}
+
+static void *counted_realloc(void *p, size_t n)
+{
+    long before = p ? (long)malloc_usable_size(p) : 0;
+    void *q = realloc(p, n);
+    allocated += q ? (long)malloc_usable_size(q) - before : 0;
+    return q;
+}
+
+/* What a cache of so many leaves holds after so many distinct hosts. */
+static long held_after(uint32_t capacity, unsigned hosts)
+{
+    char host[64];
+    long at_first = allocated;
+    struct authority *a = must_open(capacity, 30);
+    long before = allocated;
+    for (unsigned i = 0; i < hosts; i++) {
+        snprintf(host, sizeof host, "host-%u.some-long-enough.example.test", i);
+        assert_int_equal(get(a, host, time(NULL)), 0);
+    }
+    long held = allocated - before;
+    if (capacity && hosts > capacity) { /* the last ones are the ones that are there */
+        assert_int_equal(get(a, host, time(NULL)), 1);
+        snprintf(host, sizeof host, "host-%u.some-long-enough.example.test", hosts - capacity);
+        assert_int_equal(get(a, host, time(NULL)), 1);
+        snprintf(host, sizeof host, "host-%u.some-long-enough.example.test", hosts - capacity - 1);
+        assert_int_equal(get(a, host, time(NULL)), 0);
+    }
+    authority_free(a);
+    assert_int_equal(allocated, at_first); /* and nothing is left */
+    return held;
+}
+
+/* 10,000 hosts cost what leaf_cache_capacity leaves cost. */
+static void memory_stays_in_its_bounds(void **state)
+{
+    (void)state;
+    wolfSSL_Malloc_cb m;
+    wolfSSL_Free_cb f;
+    wolfSSL_Realloc_cb r;
+    authority_free(must_open(8, 30)); /* what the library sets up once */
+    assert_int_equal(wolfSSL_GetAllocators(&m, &f, &r), 0);
+    assert_int_equal(wolfSSL_SetAllocators(counted_malloc, counted_free, counted_realloc), 0);
+    long few = held_after(64, 64), many = held_after(64, 10000), none = held_after(0, 1000), twice = held_after(128, 10000);
+    wolfSSL_SetAllocators(m, f, r);
+    print_message("held: %ld bytes by 64 leaves, %ld after 10000 hosts, %ld without a cache, %ld by 128 leaves\n", few, many, none, twice);
+    assert_true(few > 64 * 1000); /* it is counted at all */
+    assert_true(many <= few + few / 10);
+    assert_true(twice > many + many / 2 && twice <= 2 * many + many / 5);
+    assert_true(none < few / 64);
+}
+
 static struct authority *must_renew(struct authority *previous, uint32_t capacity, uint32_t days)
 {
     struct authority_config config = tls_files_config(&files);
@@ -381,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_pairs_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(validity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_stays_in_its_bounds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(renewed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_hosts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(exports, set_up, tear_down),

@@ -285,11 +285,18 @@ static void reverse_listeners(void **state)
     golden_check_all("tests/golden/flow/reverse.md", play_case);
 }
 
+static void onboarding(void **state)
+{
+    (void)state;
+    golden_check_all("tests/golden/flow/onboarding.md", play_case);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connect_requests),
         cmocka_unit_test(absolute_requests),
+        cmocka_unit_test(onboarding),
         cmocka_unit_test(reverse_listeners),
     };
     return cmocka_run_group_tests(tests, rig_set_up, rig_tear_down);

@@ -344,6 +344,22 @@ static void paths_are_compared_in_their_plain_form(void **state)
     assert_string_equal(REQUEST("a.test", .target = "/?/admin"), "no opinion");
 }
 
+static void grpc_calls_are_told_by_their_paths(void **state)
+{
+    (void)state;
+    use("rules: [{id: get, action: allow, grpc_service: pkg.Svc, grpc_method: [Get, List*]}, {id: svc, action: block, grpc_service: pkg.*},\n"
+        "        {id: del, action: block, grpc_method: Delete}]\n");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/pkg.Svc/Get"), "allow rule get");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/pkg.Svc/ListAll?x=/other.Svc/y"), "allow rule get");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/pkg.Svc/Getter"), "block rule svc");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/prefix/pkg.Other/Get"), "block rule svc");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/%70kg.Svc//Put"), "block rule svc");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/other.Svc/Delete"), "block rule del");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/other.Svc/Get"), "no opinion");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/Delete"), "no opinion");
+    assert_string_equal(REQUEST("a.test", .method = "POST", .target = "/pkg.Svc/"), "no opinion");
+}
+
 static void long_paths_are_compared_whole(void **state)
 {
     char target[5001];
@@ -468,9 +484,9 @@ static void mistakes_are_named(void **state)
         {"rules: [{id: a, action: block}, {id: a, action: block}]", "rules[1].id: 'a' is the id of an earlier rule; ids are unique\n"},
         {"rules: [{id: default, action: block}]", "rules[0].id: 'default' is a word that counters have for something else\n"},
         {"rules: [{id: a, action: tunnel, path: /}]",
-         "rules[0].action: 'tunnel' cannot be decided per request; a rule with method or path allows or blocks\n"},
-        {"rules: [{id: a, action: allow}]", "rules[0].action: 'allow' goes with method or path; connection rules intercept, tunnel or block\n"},
-        {"rules: [{id: a, action: block, path: /, sni: a.test}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method or path; write two rules\n"},
+         "rules[0].action: 'tunnel' cannot be decided per request; a rule with method, path or grpc_* allows or blocks\n"},
+        {"rules: [{id: a, action: allow}]", "rules[0].action: 'allow' goes with method, path or grpc_*; connection rules intercept, tunnel or block\n"},
+        {"rules: [{id: a, action: block, path: /, sni: a.test}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method, path or grpc_*; write two rules\n"},
         {"rules: [{id: a, action: block, host: [\"*\", \"a b\"]}]", "rules[0].host: 'a b' has a character that host names do not have\n"},
         {"rules: [{id: a, action: block, sni: \"[::1\"}]", "rules[0].sni: '[::1' has no IPv6 address in its brackets\n"},
         {"rules: [{id: a, action: block, client: a.test}]", "rules[0].client: 'a.test' is not a network, expected is ADDRESS/BITS\n"},
@@ -484,13 +500,18 @@ static void mistakes_are_named(void **state)
          "rules[0].ja4: 'q13*' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
         {"rules: [{id: a, action: block, ja4: t13d1516h2_8DAAF6152771_e5627efa2ab1}]",
          "rules[0].ja4: 't13d1516h2_8DAAF6152771_e5627efa2ab1' would match nothing: a JA4 fingerprint of TLS over TCP looks like " CHROME "\n"},
-        {"rules: [{id: a, action: block, path: /, ja4: \"*\"}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method or path; write two rules\n"},
+        {"rules: [{id: a, action: block, path: /, ja4: \"*\"}]", "rules[0].id: 'a' mixes sni, alpn or ja4 with method, path or grpc_*; write two rules\n"},
         {"rules: [{id: a, action: block, method: [GET, post]}]",
          "rules[0].method: 'post' would match nothing: methods have a case, this one is sent in capitals\n"},
         {"rules: [{id: a, action: block, method: \"GET /\"}]", "rules[0].method: 'GET /' is not a request method\n"},
         {"rules: [{id: a, action: block, method: CONNECT}]",
          "rules[0].method: 'CONNECT' is decided by connection rules: those without method and path\n"},
         {"rules: [{id: a, action: block, path: admin}]", "rules[0].path: 'admin' does not begin with / or *\n"},
+        {"rules: [{id: a, action: tunnel, grpc_service: x}]",
+         "rules[0].action: 'tunnel' cannot be decided per request; a rule with method, path or grpc_* allows or blocks\n"},
+        {"rules: [{id: a, action: block, grpc_service: /pkg.Svc}]",
+         "rules[0].grpc_service: '/pkg.Svc' has a character that names of services and methods do not have; write grpc_service: pkg.Svc, grpc_method: Get\n"},
+        {"rules: [{id: a, action: block, grpc_method: \"\"}]", "rules[0].grpc_method: '' is empty\n"},
         {"rules: [{id: a, action: block, path: \"/a b\"}]",
          "rules[0].path: '/a b' has a character that paths do not have; in requests it is percent-encoded\n"},
     };
@@ -561,6 +582,7 @@ int main(void)
         TEST(connection_rules_and_request_rules_do_not_mix),
         TEST(methods_have_a_case),
         TEST(paths_are_compared_in_their_plain_form),
+        TEST(grpc_calls_are_told_by_their_paths),
         TEST(long_paths_are_compared_whole),
         TEST(both_names_of_a_request_count),
         TEST(decisions_are_counted_by_rule),

@@ -539,6 +539,99 @@ static void signals_go_to_the_current_policies(void **state)
     without_sinks(first, bus);
 }
 
+static char heard[1024];
+
+static void hear(void *arg, const struct soth_signal *s)
+{
+    (void)arg;
+    snprintf(heard, sizeof heard, "phase=%u flow=%d peer=%s reason=%s source=%s provider=%s authoritative=%u rejected=%s lesson=%s", s->phase,
+             s->flow_id != 0, s->peer, s->reason, s->source, s->provider, s->authoritative, s->rejected_ca,
+             s->lesson->reason_code ? s->lesson->reason_code : "");
+}
+
+/* Whatever a source claims: its signals come in the host's words, and are of another engine. */
+static void what_sources_say_is_normalised(void **state)
+{
+    static const struct {
+        struct soth_signal said;
+        const char *heard; /* NULL: refused */
+    } rows[] = {
+        {{.peer = "downstream", .reason = "unknown_ca", .source = "mitmproxy_authoritative", .provider = "soth-mitm", .authoritative = 7, .flow_id = 9,
+          .rejected_ca = "certain"},
+         "phase=0 flow=0 peer=downstream reason=unknown_ca source=mitmproxy_authoritative provider=mitmproxy authoritative=1 rejected=certain lesson="},
+        {{.peer = "upstream", .reason = "timeout", .source = "mitmproxy_authoritative", .rejected_ca = "certain"},
+         "phase=0 flow=0 peer=upstream reason=timeout source=mitmproxy_authoritative provider=mitmproxy authoritative=0 rejected=no lesson="},
+        {{.peer = "downstream", .reason = "other", .source = "hudsucker_inferred", .authoritative = 1, .rejected_ca = "surely"},
+         "phase=0 flow=0 peer=downstream reason=other source=hudsucker_inferred provider=hudsucker authoritative=0 rejected=no lesson="},
+        {{.peer = "downstream", .source = "mitmproxy_authoritative", .phase = SOTH_TLS_STARTED},
+         "phase=1 flow=0 peer=downstream reason= source=mitmproxy_authoritative provider=mitmproxy authoritative=0 rejected=no lesson="},
+        {{.peer = "downstream", .reason = "other", .source = "native_authoritative", .authoritative = 1}, NULL},
+        {{.peer = "sideways", .reason = "other", .source = "mitmproxy_authoritative"}, NULL},
+        {{.peer = "upstream", .reason = "bad luck", .source = "mitmproxy_authoritative"}, NULL},
+        {{.peer = "upstream", .source = "mitmproxy_authoritative"}, NULL},
+        {{.peer = "upstream", .source = "mitmproxy_authoritative", .phase = 3}, NULL},
+    };
+    struct bus *bus;
+    (void)state;
+    document("10", "module: watcher\nconfig: {journal: $J, word: one}\n");
+    struct registry *registry = with_sinks(&bus);
+    shared.heard = hear;
+    struct instance source = *registry->v[0];
+    source.module.kind = SOTH_KIND_SOURCE;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct soth_signal signal = rows[i].said;
+        signal.size = sizeof signal;
+        heard[0] = 0;
+        assert_int_equal(hostapi.signal(source.self, &signal), rows[i].heard ? SOTH_OK : -SOTH_EINVALID);
+        assert_string_equal(heard, rows[i].heard ? rows[i].heard : "");
+    }
+    struct soth_signal old = {.size = offsetof(struct soth_signal, alert), .peer = "upstream", .reason = "other", .source = "mitmproxy_authoritative",
+                              .phase = 77, .verify_code = 77}; /* what an older module does not have is not read */
+    assert_int_equal(hostapi.signal(source.self, &old), SOTH_OK);
+    assert_int_equal(hostapi.signal(registry->v[0]->self, &old), -SOTH_EPERM);
+    shared.heard = NULL;
+    without_sinks(registry, bus);
+}
+
+static void modules_read_settings(void **state)
+{
+    struct bus *bus;
+    uint64_t value = 0;
+    (void)state;
+    document("10", "module: watcher\nconfig: {journal: $J, word: one}\n");
+    settings.tls_learning = LEARNING_OBSERVE;
+    settings.tls_bypass_ttl = 900000;
+    settings.strict_header_mode = 1;
+    settings.workers = 7;
+    struct registry *registry = with_sinks(&bus);
+    void *self = registry->v[0]->self;
+    assert_int_equal(hostapi.setting(self, "tls_learning", &value), SOTH_OK);
+    assert_int_equal(value, 1);
+    assert_int_equal(hostapi.setting(self, "tls_bypass_ttl", &value), SOTH_OK);
+    assert_int_equal(value, 900000);
+    assert_int_equal(hostapi.setting(self, "strict_header_mode", &value), SOTH_OK);
+    assert_int_equal(value, 1);
+    assert_int_equal(hostapi.setting(self, "workers", &value), SOTH_OK);
+    assert_int_equal(value, 7);
+    assert_int_equal(hostapi.setting(self, "ca", &value), -SOTH_ENOENT);
+    assert_int_equal(hostapi.setting(self, "conf_d", &value), -SOTH_ENOENT); /* no text */
+    assert_int_equal(hostapi.setting(self, "tls_learning_", &value), -SOTH_ENOENT);
+    without_sinks(registry, bus);
+}
+
+static void bypass_needs_its_module(void **state)
+{
+    (void)state;
+    struct conf_file *file = conf_file_from_text("soth-mitm.yaml", "workers: 1\ntls_learning: bypass\n", stderr);
+    settings.document = conf_file_document(file, 0);
+    settings.tls_learning = LEARNING_BYPASS;
+    document("10", "module: watcher\nconfig: {journal: $J, word: one}\n");
+    WRONG(true, -SOTH_ECONFIG, "soth-mitm.yaml:2:15: tls_learning: 'bypass' needs the module policy_tls_learning: enable it in conf.d, with the hosts "
+                               "that may be bypassed");
+    settings.document = NULL;
+    conf_file_free(file);
+}
+
 static void workers_come_and_go(void **state)
 {
     struct bus *bus;
@@ -580,6 +673,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_never_used_holds_nothing, begin, end),
         cmocka_unit_test_setup_teardown(sources_start_and_stop, begin, end),
         cmocka_unit_test_setup_teardown(signals_go_to_the_current_policies, begin, end),
+        cmocka_unit_test_setup_teardown(what_sources_say_is_normalised, begin, end),
+        cmocka_unit_test_setup_teardown(modules_read_settings, begin, end),
+        cmocka_unit_test_setup_teardown(bypass_needs_its_module, begin, end),
         cmocka_unit_test_setup_teardown(workers_come_and_go, begin, end),
     };
     return cmocka_run_group_tests(tests, build_modules, drop_modules);

@@ -243,7 +243,7 @@ static void what_cannot_be_rotated(void **state)
     struct authority_config config = tls_files_config(&files), one = config;
     char first[96], second[96];
     (void)state;
-    refused(&config, "cannot be"); /* there is none: no directory, no file */
+    refused(&config, "ca init"); /* there is none: no directory, no file */
     fingerprint(first);
     one.key_path = one.cert_path;
     refused(&one, "needs two files");

@@ -95,6 +95,37 @@ static void ticket_of_another_process(void **state)
     session_tickets_free(terms.tickets);
 }
 
+/* Two keys back is still opened, three is not. */
+static void rotated_keys(void **state)
+{
+    struct pair_terms terms = usual;
+    (void)state;
+    for (int turns = 1; turns <= 5; turns++) { /* 1 to 3, then 1 and 2 of TLS 1.2: for a ticket that is refused there see below */
+        char name[32];
+        snprintf(name, sizeof name, "rotated-%d.test", turns);
+        terms.tls12 = turns > 3;
+        terms.sni = terms.host = terms.leaf_host = name;
+        assert_int_equal(connect_once(&terms), 0);
+        for (int i = 0; i < (turns - 1) % 3 + 1; i++)
+            assert_int_equal(session_tickets_rotate(world.tickets), 0);
+        assert_int_equal(connect_once(&terms), turns % 3 != 0);
+    }
+}
+
+/* What one profile let through is not resumed under another. */
+static void ticket_of_another_profile(void **state)
+{
+    struct pair_terms terms = usual;
+    (void)state;
+    terms.sni = terms.host = terms.leaf_host = "profiles.test";
+    terms.profile = 1 + TLS_PROFILE_COMPAT;
+    assert_int_equal(connect_once(&terms), 0);
+    assert_int_equal(connect_once(&terms), 1);
+    terms.profile = 1 + TLS_PROFILE_STRICT;
+    assert_int_equal(connect_once(&terms), 0);
+    assert_int_equal(connect_once(&terms), 1);
+}
+
 /* A ticket that is refused in TLS 1.2 may cost the connection, but never two. */
 static void refused_ticket_tls12(void **state)
 {
@@ -370,6 +401,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(resumption, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ticket_of_another_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ticket_of_another_process, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rotated_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ticket_of_another_profile, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused_ticket_tls12, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bounded_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(protocols, set_up, tear_down),

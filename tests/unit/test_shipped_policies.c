@@ -105,9 +105,34 @@ static void transform_headers(void **state)
     assert_int_equal(testhost_free(host), 0);
 }
 
+/* Names come borrowed: what is remembered of them must be a copy. */
+static void policy_tls_learning(void **state)
+{
+    (void)state;
+    testhost_setting("tls_learning", 2);
+    testhost_setting("tls_bypass_ttl", 900000);
+    struct testhost *host = testhost_new(shipped("policy_tls_learning"), (const char *[]){"hosts=[.bank.test]", "threshold=2", NULL}, NULL);
+    const struct testhost_question question = {.hook = SOTH_HOOK_CONNECT, .host = "a.bank.test"}, other = {.hook = SOTH_HOOK_CONNECT, .host = "b.bank.test"};
+    struct soth_lesson lesson = {.size = sizeof lesson};
+    const struct soth_signal signal = {
+        .authoritative = 1, .peer = "downstream", .reason = "unknown_ca", .source = "native_authoritative", .provider = "soth-mitm",
+        .rejected_ca = "certain", .host = soth_span("a.bank.test"), .client = soth_span("192.0.2.1:4711"), .alert = 48, .port = 443, .lesson = &lesson,
+    };
+    testhost_policy(host, &question, SOTH_ALLOW);
+    testhost_signal(host, &signal);
+    assert_string_equal(lesson.reason_code, "counted");
+    testhost_signal(host, &signal);
+    assert_string_equal(lesson.reason_code, "threshold_reached");
+    testhost_policy(host, &question, SOTH_TUNNEL);
+    testhost_policy(host, &other, SOTH_ALLOW);
+    assert_int_equal(testhost_count(host, "lessons"), 2);
+    assert_int_equal(testhost_free(host), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(policy_tls_learning),
         cmocka_unit_test(policy_rules),
         cmocka_unit_test(policy_overrides),
         cmocka_unit_test(policy_webhook),

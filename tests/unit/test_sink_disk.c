@@ -270,6 +270,53 @@ static void an_index_that_cannot_grow(void **state)
     assert_int_equal(log_rows(), 28);
 }
 
+static void rotate_away(void)
+{
+    log_send(40);
+    for (unsigned i = 0; i < 3; i++)
+        assert_false(log_exists(log_segment(i)));
+}
+
+/* Segments go all the same; their rows go with the next ones. */
+static void an_index_that_cannot_be_shortened(void **state)
+{
+    char blocked[340];
+    (void)state;
+    snprintf(blocked, sizeof blocked, "%s.new", log_index);
+    log_use("rotate_bytes: 1000\nkeep_segments: 2\n");
+    assert_int_equal(mkdir(blocked, 0700), 0);
+    rotate_away();
+    assert_int_equal(log_said("warn cannot shorten"), 1);
+    assert_in_range(fake_count("write_errors"), 2, 40);
+    assert_int_equal(log_said("error"), 0);
+    assert_int_equal(rmdir(blocked), 0);
+    log_send(10);
+    assert_in_range(log_rows(), 1, 8);
+    assert_false(log_exists(blocked));
+}
+
+/* What another process writes to is not replaced under it. */
+static void an_index_of_two_processes_is_not_shortened(void **state)
+{
+    char *before, *after;
+    (void)state;
+    log_use("");
+    log_send(1);
+    fake_close(&log_sink);
+    int other = open(log_index, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    before = log_text(log_index);
+    log_use("rotate_bytes: 1000\nkeep_segments: 2\n");
+    rotate_away();
+    assert_int_equal(write(other, "row\n", 4), 4);
+    after = log_text(log_index);
+    assert_memory_equal(after, before, strlen(before));
+    assert_string_equal(after + strlen(after) - 4, "row\n");
+    free(before);
+    free(after);
+    close(other);
+}
+
 static void what_the_buffer_still_has_at_the_end_is_told(void **state)
 {
     uint32_t done;
@@ -577,6 +624,8 @@ int main(void)
         TEST(an_audit_holds_new_flows_meanwhile),
         TEST(every_episode_is_said),
         TEST(an_index_that_cannot_grow),
+        TEST(an_index_that_cannot_be_shortened),
+        TEST(an_index_of_two_processes_is_not_shortened),
         TEST(what_the_buffer_still_has_at_the_end_is_told),
         TEST(a_device_that_is_full),
         TEST(a_disk_that_does_not_sync),

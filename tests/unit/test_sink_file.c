@@ -218,6 +218,20 @@ static unsigned segments_kept(unsigned most, unsigned *last)
     return kept;
 }
 
+/* In the segments that are there, of all that were sent. */
+static uint64_t lines_kept(uint64_t sent)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        char *text = log_text(log_segment(i));
+        for (const char *at = text; at && (at = strchr(at, '\n')); at++)
+            n++;
+        free(text);
+    }
+    assert_in_range(n, 1, sent - 1);
+    return n;
+}
+
 static void old_segments_go(void **state)
 {
     unsigned last = 0;
@@ -226,10 +240,12 @@ static void old_segments_go(void **state)
     log_send(40);
     assert_int_equal(segments_kept(40, &last), 2);
     assert_true(last >= 5 && log_exists(log_segment(last - 1)));
+    assert_int_equal(log_rows(), lines_kept(40)); /* the index has no row of what is gone */
     log_use("keep_segments: 2\n"); /* a start begins one, too; what is old goes with its first line, when the instance before it is done */
     assert_int_equal(segments_kept(40, &last), 3);
     log_send(1);
     assert_int_equal(segments_kept(40, &last), 2);
+    assert_int_equal(log_rows(), lines_kept(40));
 }
 
 static void a_segment_that_got_nothing_goes(void **state)
@@ -247,15 +263,58 @@ static void a_segment_that_got_nothing_goes(void **state)
 
 static void old_segments_go_by_bytes(void **state)
 {
-    struct stat st;
-    uint64_t total = 0;
+    uint64_t highest = 0;
     (void)state;
     log_use("rotate_bytes: 1000\nkeep_bytes: 3000\n");
-    log_send(40);
-    for (unsigned i = 0; i < 40; i++)
-        if (stat(log_segment(i), &st) == 0)
-            total += (uint64_t)st.st_size;
-    assert_in_range(total, 2000, 4000); /* the bound is kept when a segment begins */
+    for (unsigned n = 0; n < 60; n++) {
+        struct stat st;
+        uint64_t total = 0;
+        log_send(1);
+        for (unsigned i = 0; i < 40; i++)
+            if (stat(log_segment(i), &st) == 0)
+                total += (uint64_t)st.st_size;
+        assert_in_range(total, 1, 3000); /* never more, also while a segment grows */
+        highest = total > highest ? total : highest;
+    }
+    assert_in_range(highest, 2500, 3000);
+    assert_int_equal(log_rows(), lines_kept(60));
+}
+
+/* The bound is kept when it is the older ones alone that break it, at a start without rotation. */
+static void a_growing_segment_takes_the_room_of_older_ones(void **state)
+{
+    struct stat st;
+    (void)state;
+    log_use("");
+    log_send(10);
+    assert_int_equal(stat(log_path, &st), 0);
+    char config[64];
+    snprintf(config, sizeof config, "keep_bytes: %llu\n", (unsigned long long)st.st_size * 2);
+    log_use(config);
+    log_send(9);
+    assert_true(log_exists(log_path));
+    log_send(5);
+    assert_false(log_exists(log_path));
+    assert_int_equal(log_rows(), 14);
+}
+
+/* At a reload the next instance opens the index before this one is done with it, and this one may put a shorter one in its place. */
+static void an_index_that_was_replaced_is_found(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_segments: 2\n");
+    log_send(1);
+    struct fake_instance first = log_sink;
+    log_sink = (struct fake_instance){0};
+    log_use("");
+    struct fake_instance second = log_sink;
+    log_sink = first;
+    log_send(20);
+    fake_close(&log_sink);
+    unsigned rows = log_rows();
+    log_sink = second;
+    log_send(3);
+    assert_int_equal(log_rows(), rows + 3);
 }
 
 static void the_open_segment_stays(void **state)
@@ -390,6 +449,8 @@ int main(void)
         TEST(old_segments_go),
         TEST(a_segment_that_got_nothing_goes),
         TEST(old_segments_go_by_bytes),
+        TEST(a_growing_segment_takes_the_room_of_older_ones),
+        TEST(an_index_that_was_replaced_is_found),
         TEST(the_open_segment_stays),
         TEST(the_open_segment_stays_whatever_is_newer),
         TEST(the_buffer_waits_and_says_how_long),

@@ -24,8 +24,8 @@ def check_schema(events, schema):
     found, seen = [], set()
     for event in events:
         shape = json.dumps({k: v for k, v in event.items() if k not in ("sequence_id", "flow_id", "flow_sequence_id", "stream_key",
-                                                                        "client_addr")}
-                           | {"attributes": {k: v for k, v in event.attrs.items() if k not in ("offset", "bytes")}})
+                                                                        "parent_flow_id", "client_addr")}
+                           | {"attributes": {k: v for k, v in event.attrs.items() if k not in ("offset", "bytes", "http2_stream_id")}})
         types = tuple(type(event.get(k)).__name__ for k in KEYS)
         if (shape, types) in seen:
             continue
@@ -157,7 +157,8 @@ def check_index(log):
     for row in rows[1:]:
         cells = dict(zip(INDEX, row.split("\t")))
         if int(cells["segment_id"]) not in segments:
-            continue  # an old segment that was removed
+            found.append(f"the index has a row of segment {cells['segment_id']}, which is not there")
+            continue
         counted += 1
         data, at = segments[int(cells["segment_id"])], int(cells["byte_offset"])
         try:

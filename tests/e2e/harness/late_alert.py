@@ -9,7 +9,11 @@ from .tools import missing
 GNUTLS_CLIENT, GNUTLS_CRD_CERTIFICATE, GNUTLS_AL_FATAL, GNUTLS_NAME_DNS = 2, 1, 2, 1
 
 
-def refuse_late(sock, name, version, number):
+class Datum(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_char_p), ("size", ctypes.c_uint)]
+
+
+def refuse_late(sock, name, version, number, alpn=None):
     """Over a connected blocking socket. True when the handshake was done and the alert sent."""
     found = ctypes.util.find_library("gnutls")
     if not found:
@@ -22,6 +26,9 @@ def refuse_late(sock, name, version, number):
     lib.gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials)
     host = name.encode()
     lib.gnutls_server_name_set(session, GNUTLS_NAME_DNS, host, ctypes.c_size_t(len(host)))
+    if alpn:
+        protocol = Datum(alpn, len(alpn))
+        lib.gnutls_alpn_set_protocols(session, ctypes.byref(protocol), 1, 0)
     lib.gnutls_transport_set_int2(session, sock.fileno(), sock.fileno())
     done = lib.gnutls_handshake(session)
     sent = lib.gnutls_alert_send(session, GNUTLS_AL_FATAL, number) if done == 0 else -1

@@ -9,6 +9,7 @@ import ipaddress
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from .tools import need, run
@@ -127,8 +128,11 @@ class FaultPki:
         self.roots.write_bytes(pem(self.root.cert, self.rsa_root.cert))
 
     def files(self, case, host):
-        chain, key = getattr(self, "_" + case)(host)
-        chain_path, key_path = self.folder / f"{case}-{host[:40]}.pem", self.folder / f"{case}-{host[:40]}.key"
+        return self.write(f"{case}-{host[:40]}", *getattr(self, "_" + case)(host))
+
+    def write(self, label, chain, key):
+        """Files of a chain and a key."""
+        chain_path, key_path = self.folder / f"{label}.pem", self.folder / f"{label}.key"
         chain_path.write_bytes(chain)
         key_path.touch(mode=0o600)
         key_path.write_bytes(key_pem(key))
@@ -156,6 +160,13 @@ class FaultPki:
 
     def _valid_rsa(self, host):
         return self._one(host, issuer=self.rsa_root, key="2048")
+
+    def _valid_rsa_leaf(self, host):
+        """Below a root with another kind of key."""
+        return self._one(host, key="2048")
+
+    def _valid_ed25519(self, host):
+        return self._one(host, key="ed25519")
 
     def _valid_p384(self, host):
         return self._one(host, key="p384")
@@ -268,3 +279,34 @@ class FaultPki:
     def _critical_extension(self, host):
         odd = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
         return self._one(host, more=((odd, True),))
+
+    # ---- revocation
+
+    def crl(self, *revoked, issuer=None, days=(-1, 5)):
+        """PEM of a revocation list with these Certificates."""
+        issuer = issuer or self.root
+        build = (x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(NOW + days[0] * DAY)
+                 .next_update(NOW + days[1] * DAY).add_extension(x509.CRLNumber(7), critical=False)
+                 .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False))
+        for one in revoked:
+            build = build.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(one.cert.serial_number)
+                                                  .revocation_date(NOW - DAY).build())
+        return build.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def staple(self, leaf, status="good", responder=None, days=(-1, 3), subject=None, digest=None):
+        """DER of an OCSP response about `leaf`, signed by its issuer or a responder."""
+        issuer = leaf.issuer
+        state = {"good": ocsp.OCSPCertStatus.GOOD, "revoked": ocsp.OCSPCertStatus.REVOKED, "unknown": ocsp.OCSPCertStatus.UNKNOWN}[status]
+        build = ocsp.OCSPResponseBuilder().add_response(
+            cert=(subject or leaf).cert, issuer=issuer.cert, algorithm=digest or hashes.SHA1(), cert_status=state,
+            this_update=NOW + days[0] * DAY, next_update=NOW + days[1] * DAY, revocation_time=NOW - DAY if status == "revoked" else None,
+            revocation_reason=None)
+        signer = responder or issuer
+        build = build.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.cert)
+        if responder:
+            build = build.certificates([responder.cert])
+        return build.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    def responder(self, usage=ExtendedKeyUsageOID.OCSP_SIGNING):
+        """One that the root lets sign OCSP responses."""
+        return Certificate("lab responder", self.root, usage=(usage,), number=30)

@@ -60,7 +60,7 @@ def go_program():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="soth-go-"))
     run([need("go"), "build", "-o", folder / "tlsclient", "./tlsclient"], timeout=300, cwd=E2E / "go",
         env=clean_env(GOFLAGS="-mod=mod", GOTOOLCHAIN="local", GOPROXY="off", CGO_ENABLED="0",
-                      GOCACHE=os.environ.get("GOCACHE", folder / "cache"), HOME=os.environ.get("HOME", str(folder))))
+                      HOME=os.environ.get("HOME", str(folder))))
     return folder / "tlsclient"
 
 

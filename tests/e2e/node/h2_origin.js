@@ -58,7 +58,7 @@ function handle(req, res) {
   const number = ++requests;
   const [, name, arg] = req.url.split('?')[0].split('/');
   say({number, method: req.method, url: req.url, version: req.httpVersion, authority: req.headers[':authority'] || req.headers.host,
-       session: req.stream ? sessions.get(req.stream.session) : sessions.get(req.socket)});
+       session: req.stream ? sessions.get(req.stream.session) || sessions.get(req.stream.session.socket) : sessions.get(req.socket)});
   req.on('error', () => {});
   res.on('error', () => {});
   res.on('close', () => say({closed: number, code: req.stream ? req.stream.rstCode : 0}));
@@ -70,7 +70,7 @@ const settings = {settings: Object.assign({maxConcurrentStreams: 1000}, options.
 const tls = options.cert && {cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key), allowHTTP1: options.http1 || false};
 const server = tls ? http2.createSecureServer({...settings, ...tls}, handle)
   : options.http1 ? http.createServer(handle) : http2.createServer(settings, handle);
-server.on(options.http1 ? 'connection' : 'session', (s) => { sessions.set(s, sessions.size + 1); s.on('error', () => {}); });
+server.on(!options.http1 ? 'session' : tls ? 'secureConnection' : 'connection', (s) => { sessions.set(s, sessions.size + 1); s.on('error', () => {}); });
 server.on('sessionError', () => {});
 server.on('clientError', () => {});
 server.listen(0, '127.0.0.1', () => say({port: server.address().port}));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // A TLS client through a CONNECT proxy: arguments are proxy address, host:port, CA file, and options: version=1.2|1.3, times=N (connections,
-// with a session cache), pin (a VerifyPeerCertificate that knows its own certificate only), pinlate (a VerifyConnection that does), groups=NAME.
+// with a session cache), pin (a VerifyPeerCertificate that knows its own certificate only), pinlate (a VerifyConnection that does), groups=hybrid|first.
 // Prints one line a connection: version, whether it was resumed, the key exchange, and the status line of GET /hello; or the error.
 package main
 
@@ -75,6 +75,8 @@ func main() {
 		case "times":
 			times, _ = strconv.Atoi(value)
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		case "groups": // hybrid: the only key share is one that nobody here knows, so that a HelloRetryRequest is needed
+			config.CurvePreferences = map[string][]tls.CurveID{"hybrid": {tls.X25519MLKEM768, tls.CurveP384}, "first": {tls.X25519MLKEM768, tls.X25519}}[value]
 		case "pin":
 			config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return errPin }
 		case "pinlate":

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * grpc: calls are told as they run: their heads, each message with its lengths, their status, what is broken in the framing. Over HTTP/2, and as
+ * gRPC-Web over any HTTP. What messages mean is nobody's job here: their bytes are counted, not read.
+ */
+#include <strings.h>
+
+#include "../match/media.h"
+#include "../match/path.h"
+#include "call.h"
+#include "frames.h"
+#include "web.h"
+
+enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
+
+struct grpc {
+    uint64_t max_message_bytes;
+    struct soth_strings path_patterns;
+    uint8_t grpc_web;
+    uint32_t on_overflow;
+    const struct soth_host *host;
+};
+
+#define NAME_MOST 255u
+
+struct name {
+    uint32_t n; /* 0: there is none */
+    char text[NAME_MOST];
+};
+
+/* One call. */
+struct state {
+    struct frames frames[2]; /* by direction */
+    struct web_base64 base64[2];
+    char rest[2][3];         /* decoded from base64 and not yet framed */
+    uint8_t rest_n[2];
+    uint8_t is_text[2];      /* base64 */
+    uint8_t by_path;         /* how it was found */
+    uint64_t events;         /* grpc_event_sequence */
+    struct name service, method;
+};
+
+#define S struct grpc
+static const struct soth_opt options[] = {
+    SOTH_OPT_SIZE(S, max_message_bytes, "16M", 0, UINT32_MAX, "most of a message, as its prefix says and decompressed"),
+    SOTH_OPT_STRINGS(S, path_patterns, "[]", "requests with these paths are calls whatever their Content-Type; * is any run of characters"),
+    SOTH_OPT_BOOL(S, grpc_web, "true", "application/grpc-web and application/grpc-web-text are calls too"),
+    SOTH_OPT_ENUM(S, on_overflow, "detach|close", "detach", "what a message beyond the limit means: nobody looks on any more, or the exchange ends"),
+    SOTH_OPT_END,
+};
+
+static int create(const struct soth_host *host, void *self)
+{
+    ((struct grpc *)self)->host = host;
+    return SOTH_OK;
+}
+
+static int check(const struct soth_host *host, void *self)
+{
+    const struct grpc *g = self;
+    for (size_t i = 0; i < g->path_patterns.n; i++)
+        if (g->path_patterns.v[i][0] != '/' && g->path_patterns.v[i][0] != '*')
+            return host->cfg_err(self, "path_patterns", "\"%s\" matches no path: begin it with / or *", g->path_patterns.v[i]);
+    return SOTH_OK;
+}
+
+/* ---- events ---- */
+
+static const struct soth_span none = {NULL, 0};
+
+static struct soth_span name_of(const struct name *name)
+{
+    return name->n ? (struct soth_span){name->text, name->n} : none;
+}
+
+#define ATTRS_MOST 12u
+
+struct attrs {
+    struct soth_attr list[ATTRS_MOST];
+    size_t n;
+};
+
+static void add_text(struct attrs *a, const char *name, struct soth_span value)
+{
+    if (value.p)
+        a->list[a->n++] = (struct soth_attr){name, SOTH_BYTES(value)};
+}
+
+static void add_number(struct attrs *a, const char *name, uint64_t value)
+{
+    a->list[a->n++] = (struct soth_attr){name, SOTH_U64(value)};
+}
+
+static void add_flag(struct attrs *a, const char *name, int value)
+{
+    a->list[a->n++] = (struct soth_attr){name, {"", 0}, (uint64_t)value, SOTH_ATTR_BOOL, 0};
+}
+
+static void add_direction(struct attrs *a, uint32_t direction)
+{
+    add_text(a, "direction", soth_span(direction == SOTH_TO_SERVER ? "client_to_server" : "server_to_client"));
+}
+
+/* Each event of a call has its number in it, whether or not anybody listens. */
+static void emit(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t kind, struct attrs *a)
+{
+    add_text(a, "grpc_detection_mode", soth_span(s->by_path ? "path" : "content_type"));
+    add_number(a, "grpc_event_sequence", ++s->events);
+    add_text(a, "grpc_method", name_of(&s->method));
+    add_text(a, "grpc_service", name_of(&s->service));
+    g->host->emit(g, flow, kind, a->list, a->n);
+}
+
+/* ---- heads ---- */
+
+static struct soth_span field(struct grpc *g, struct soth_flow *flow, const char *name)
+{
+    return g->host->hdr_get(flow, name, 0);
+}
+
+static uint8_t coding_of(struct soth_span encoding)
+{
+    struct coding_list list = {.n = 0};
+    return encoding.p && coding_list_add(&list, encoding) == SOTH_OK && list.n == 1 ? list.ids[0] : 0;
+}
+
+static void prepare(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, enum call_kind kind)
+{
+    struct frames *f = &s->frames[direction];
+    struct soth_span encoding = field(g, flow, "grpc-encoding");
+    int wanted = g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE);
+    f->max_message_bytes = g->max_message_bytes;
+    f->coding = coding_of(encoding);
+    f->may_compress = encoding.n > 0 && !(encoding.n == 8 && strncasecmp(encoding.p, "identity", 8) == 0);
+    f->trailers = direction == SOTH_TO_CLIENT && kind != CALL_GRPC;
+    f->inflate = wanted != 0;
+    f->keep = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
+    s->is_text[direction] = kind == CALL_WEB_TEXT;
+}
+
+/* What match has seen of the request, for the open that follows it at once. */
+struct seen {
+    struct name service, method;
+    enum call_kind kind;
+    uint8_t by_path;
+};
+static _Thread_local struct seen seen;
+
+static void set_name(struct name *to, struct soth_span from)
+{
+    to->n = (uint32_t)(from.n < NAME_MOST ? from.n : NAME_MOST);
+    if (to->n)
+        memcpy(to->text, from.p, to->n);
+}
+
+static int path_is_listed(const struct grpc *g, struct soth_span target)
+{
+    char path[1024];
+    if (g->path_patterns.n == 0 || target.n > sizeof path)
+        return 0;
+    size_t n = path_normalize(target, path);
+    for (size_t i = 0; i < g->path_patterns.n; i++)
+        if (path_match(g->path_patterns.v[i], path, n))
+            return 1;
+    return 0;
+}
+
+static int match_request(struct grpc *g, struct soth_flow *flow, const struct soth_message *message)
+{
+    struct soth_span service, method;
+    enum call_kind kind = call_kind(media_type(field(g, flow, "Content-Type")));
+    int by_path = kind == CALL_NONE && path_is_listed(g, message->target);
+    if (message->coded || (kind == CALL_NONE && !by_path) || (kind > CALL_GRPC && !g->grpc_web))
+        return SOTH_WATCH_NO;
+    path_call(message->target, &service, &method);
+    seen.kind = by_path ? CALL_GRPC : kind;
+    seen.by_path = (uint8_t)by_path;
+    set_name(&seen.service, service);
+    set_name(&seen.method, method);
+    return SOTH_WATCH_BOTH;
+}
+
+static void tell_response(struct grpc *g, struct soth_flow *flow, struct state *s, const struct soth_message *message)
+{
+    struct soth_span status = field(g, flow, "grpc-status");
+    struct attrs a = {.n = 0};
+    add_text(&a, "content_type", field(g, flow, "Content-Type"));
+    add_text(&a, "grpc_encoding", field(g, flow, "grpc-encoding"));
+    add_text(&a, "grpc_message", field(g, flow, "grpc-message"));
+    add_text(&a, "grpc_status", status);
+    add_number(&a, "status_code", message->status);
+    if (status.p)
+        add_flag(&a, "trailers_only", 1);
+    emit(g, flow, s, SOTH_EV_GRPC_RESPONSE_HEADERS, &a);
+}
+
+/* A response that is not gRPC (a page of an error) is told by its head; its body is nothing to frame. */
+static int match_response(struct grpc *g, struct soth_flow *flow, const struct soth_message *message)
+{
+    struct state *s = g->host->flow_state(flow);
+    if (!s || message->status < 200)
+        return SOTH_WATCH_NO;
+    enum call_kind kind = call_kind(media_type(field(g, flow, "Content-Type")));
+    tell_response(g, flow, s, message);
+    s->frames[SOTH_TO_CLIENT].broken = message->coded || (kind == CALL_NONE && !s->by_path);
+    prepare(g, flow, s, SOTH_TO_CLIENT, kind == CALL_NONE ? CALL_GRPC : kind);
+    return SOTH_WATCH_NO; /* it is watched already */
+}
+
+static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    return message->direction == SOTH_TO_SERVER ? match_request(self, flow, message) : match_response(self, flow, message);
+}
+
+static int open_it(void *self, struct soth_flow *flow)
+{
+    struct grpc *g = self;
+    struct state *s = g->host->flow_state(flow);
+    struct attrs a = {.n = 0};
+    s->by_path = seen.by_path;
+    s->service = seen.service;
+    s->method = seen.method;
+    prepare(g, flow, s, SOTH_TO_SERVER, seen.kind);
+    add_text(&a, "content_type", field(g, flow, "Content-Type"));
+    add_text(&a, "grpc_accept_encoding", field(g, flow, "grpc-accept-encoding"));
+    add_text(&a, "grpc_encoding", field(g, flow, "grpc-encoding"));
+    add_text(&a, "grpc_timeout", field(g, flow, "grpc-timeout"));
+    emit(g, flow, s, SOTH_EV_GRPC_REQUEST_HEADERS, &a);
+    return SOTH_OK;
+}
+
+/* ---- messages ---- */
+
+static int tell_message(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, const struct frames_found *found)
+{
+    struct attrs a = {.n = 0};
+    add_flag(&a, "compressed", found->compressed);
+    if (found->data.p)
+        a.list[a.n++] = (struct soth_attr){"data", found->data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0};
+    if (found->has_decompressed)
+        add_number(&a, "decompressed_len", found->decompressed_len);
+    add_direction(&a, direction);
+    add_number(&a, "message_len", found->message_len);
+    add_number(&a, "sequence_no", found->sequence_no);
+    emit(g, flow, s, SOTH_EV_GRPC_MESSAGE, &a);
+    if (!(g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE) & SOTH_WANTED_FRAME))
+        return SOTH_CONTINUE;
+    struct soth_frame frame = {.size = sizeof frame, .direction = direction, .kind = SOTH_EV_GRPC_MESSAGE, .payload = found->data};
+    frame.attrs = a.list;
+    frame.attr_count = (uint32_t)a.n;
+    return g->host->frame(g, flow, &frame);
+}
+
+static int tell_malformed(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, const struct frames_found *found)
+{
+    struct attrs a = {.n = 0};
+    add_text(&a, "class", soth_span(frames_class_name(found->class)));
+    add_direction(&a, direction);
+    if (found->class != CLASS_TRUNCATED_PREFIX)
+        add_number(&a, "message_len", found->message_len);
+    add_number(&a, "offset", found->offset);
+    add_number(&a, "sequence_no", found->sequence_no);
+    emit(g, flow, s, SOTH_EV_GRPC_MALFORMED, &a);
+    if (found->class != CLASS_MESSAGE_TOO_LARGE)
+        return SOTH_CONTINUE;
+    return g->host->fail(g, flow, "max_message_bytes", g->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0);
+}
+
+/* ---- status ---- */
+
+#define NAMES_MOST 512u
+
+struct status {
+    struct soth_span status, message;
+    uint32_t count;
+    char names[NAMES_MOST];
+    size_t n;
+};
+
+static void note_trailer(struct status *st, const struct soth_field *f)
+{
+    if (f->name.n == 11 && strncasecmp(f->name.p, "grpc-status", 11) == 0)
+        st->status = f->value;
+    else if (f->name.n == 12 && strncasecmp(f->name.p, "grpc-message", 12) == 0)
+        st->message = f->value;
+    st->count++;
+    if (st->n + f->name.n + 1 > NAMES_MOST)
+        return;
+    if (st->n > 0)
+        st->names[st->n++] = ',';
+    memcpy(st->names + st->n, f->name.p, f->name.n);
+    st->n += f->name.n;
+}
+
+static void tell_status(struct grpc *g, struct soth_flow *flow, struct state *s, const struct status *st)
+{
+    struct attrs a = {.n = 0};
+    add_text(&a, "grpc_message", st->message);
+    add_text(&a, "grpc_status", st->status);
+    if (st->n > 0)
+        add_text(&a, "names", (struct soth_span){st->names, st->n});
+    add_number(&a, "trailer_count", st->count);
+    emit(g, flow, s, SOTH_EV_GRPC_RESPONSE_TRAILERS, &a);
+}
+
+static int trailers(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    struct grpc *g = self;
+    struct status st = {.count = 0};
+    if (message->direction != SOTH_TO_CLIENT)
+        return SOTH_CONTINUE;
+    for (uint32_t i = 0; i < message->field_count; i++)
+        note_trailer(&st, &message->fields[i]);
+    tell_status(g, flow, g->host->flow_state(flow), &st);
+    return SOTH_CONTINUE;
+}
+
+static void tell_web_status(struct grpc *g, struct soth_flow *flow, struct state *s, struct soth_span text)
+{
+    struct status st = {.count = 0};
+    struct soth_field f;
+    for (uint32_t i = 0; web_trailer(text, i, &f); i++)
+        note_trailer(&st, &f);
+    tell_status(g, flow, s, &st);
+}
+
+/* ---- bytes ---- */
+
+/* SOTH_CONTINUE: go on with what is left of `in`. cur: passes what was taken, which a policy's verdict is about; NULL: it was passed. */
+static int take(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, struct soth_span *in, struct soth_cursor *cur)
+{
+    struct frames_found found;
+    int r = frames_take(&s->frames[direction], in, &found);
+    if (cur)
+        g->host->pass(cur, (size_t)(in->p - cur->in.p));
+    if (r == FRAMES_TRAILERS)
+        tell_web_status(g, flow, s, found.data);
+    return r < 0                   ? r
+           : r == FRAMES_MESSAGE   ? tell_message(g, flow, s, direction, &found)
+           : r == FRAMES_MALFORMED ? tell_malformed(g, flow, s, direction, &found)
+                                   : SOTH_CONTINUE;
+}
+
+static int take_end(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction)
+{
+    struct frames_found found;
+    int r = frames_end(&s->frames[direction], &found);
+    return r == FRAMES_MALFORMED ? tell_malformed(g, flow, s, direction, &found) : SOTH_CONTINUE;
+}
+
+/* A policy judges messages: one that is longer than a frame may be would pass without its verdict. */
+static int too_long_to_judge(struct grpc *g, struct soth_flow *flow, const struct frames *f)
+{
+    if (f->broken || f->head_have < FRAMES_HEAD || f->length <= FRAMES_KEPT_MOST - FRAMES_HEAD)
+        return SOTH_CONTINUE;
+    return g->host->fail(g, flow, "max_frame_bytes", g->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0);
+}
+
+/* What is in p[0..n) of the cursor, in which all of it lies; where a verdict is waited for, nothing beyond its message is passed. */
+static int take_binary(struct grpc *g, struct soth_flow *flow, struct state *s, struct soth_cursor *cur, size_t n, int judged)
+{
+    struct soth_span in = {cur->in.p, n};
+    int r = SOTH_CONTINUE;
+    while (in.n > 0 && r == SOTH_CONTINUE) {
+        r = take(g, flow, s, cur->direction, &in, cur);
+        if (r == SOTH_CONTINUE && judged)
+            r = too_long_to_judge(g, flow, &s->frames[cur->direction]);
+    }
+    return r;
+}
+
+/* What base64 has given and is not framed yet. */
+static int take_rest(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, int judged)
+{
+    int r = SOTH_CONTINUE;
+    while (s->rest_n[direction] > 0 && r == SOTH_CONTINUE) {
+        char bytes[3];
+        size_t n = s->rest_n[direction];
+        memcpy(bytes, s->rest[direction], n);
+        struct soth_span in = {bytes, n};
+        r = take(g, flow, s, direction, &in, NULL);
+        s->rest_n[direction] = (uint8_t)in.n;
+        memcpy(s->rest[direction], bytes + n - in.n, in.n);
+        if (r == SOTH_CONTINUE && judged)
+            r = too_long_to_judge(g, flow, &s->frames[direction]);
+    }
+    return r;
+}
+
+static int take_text(struct grpc *g, struct soth_flow *flow, struct state *s, struct soth_cursor *cur, size_t n, int judged)
+{
+    const uint32_t direction = cur->direction;
+    int r = take_rest(g, flow, s, direction, judged);
+    while (n > 0 && r == SOTH_CONTINUE) {
+        size_t used;
+        int made = web_base64_take(&s->base64[direction], cur->in.p, n, &used, s->rest[direction]);
+        if (made < 0)
+            return g->host->fail(g, flow, "invalid_base64", 0);
+        g->host->pass(cur, used);
+        n -= used;
+        s->rest_n[direction] = (uint8_t)made;
+        r = take_rest(g, flow, s, direction, judged);
+    }
+    return r;
+}
+
+static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    struct grpc *g = self;
+    struct state *s = g->host->flow_state(flow);
+    const int judged = (g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE) & SOTH_WANTED_FRAME) != 0;
+    const size_t n = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - n;
+    int r = s->is_text[cur->direction] ? take_text(g, flow, s, cur, n, judged) : take_binary(g, flow, s, cur, n, judged);
+    return r == SOTH_CONTINUE && (cur->flags & SOTH_CUR_END) && more == 0 ? take_end(g, flow, s, cur->direction) : r;
+}
+
+static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
+{
+    struct grpc *g = self;
+    struct state *s = g->host->flow_state(flow);
+    (void)complete;
+    frames_fini(&s->frames[SOTH_TO_SERVER]);
+    frames_fini(&s->frames[SOTH_TO_CLIENT]);
+}
+
+SOTH_DECODER_MODULE(grpc, "0.1.0", "MPL-2.0",
+    .doc = "gRPC and gRPC-Web: heads, messages and status of each call while it runs",
+    .options = options, .self_size = sizeof(struct grpc), .state_size = sizeof(struct state),
+    .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME,
+    .create = create, .check = check, .match = match, .open = open_it, .data = data, .trailers = trailers, .close = close_it);
