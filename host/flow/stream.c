@@ -74,7 +74,10 @@ void strand_drop(struct flow *flow, enum side side, enum h2_code code)
         h2_set_user(h2, s->id, NULL);
     } else if (h2) {
         h2_output(h2, strand_frames(flow, side)); /* an end that was said is heard before the reset */
-        h2_reset(h2, s->id, s->reset_with ? s->reset_with : code);
+        if (side == SIDE_CLIENT && code == H2_NO_ERROR && !s->reset_with)
+            h2_leave(h2, s->id);
+        else
+            h2_reset(h2, s->id, s->reset_with ? s->reset_with : code);
     }
     give_back(flow, side, s, s->owed + buffer_size(&s->body));
     call_line(flow, s);

@@ -16,8 +16,10 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     struct h2 *h2 = user;
     struct h2_stream *stream = h2_stream_of(h2, id);
     (void)flags;
-    if (!stream) { /* its owner has reset it */
-        nghttp2_session_consume(session, id, n);
+    if (!stream) { /* its owner has reset or left it */
+        nghttp2_session_consume_connection(session, n);
+        if (h2->server && h2_is_used_up(h2, id))
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
         return 0;
     }
     stream->left -= n <= stream->left ? n : stream->left;

@@ -354,6 +354,18 @@ int h2_reset(struct h2 *h2, int32_t id, enum h2_code code)
     return closed ? SOTH_OK : submitted(h2, nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, code));
 }
 
+int h2_leave(struct h2 *h2, int32_t id)
+{
+    struct h2_stream *stream = h2_stream_find(h2, id);
+    if (h2->said_goodbye || (stream && (stream->closed || h2_is_used_up(h2, id))))
+        return h2_reset(h2, id, H2_NO_ERROR);
+    if (!stream)
+        return -SOTH_ENOENT;
+    nghttp2_session_set_stream_user_data(h2->session, id, NULL);
+    h2_stream_free(h2, stream);
+    return SOTH_OK;
+}
+
 /* ---- the connection ---- */
 
 int h2_goaway(struct h2 *h2, enum h2_goaway how, enum h2_code code)

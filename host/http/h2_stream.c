@@ -223,6 +223,11 @@ void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code
 
 /* ---- windows of ours ---- */
 
+bool h2_is_used_up(const struct h2 *h2, int32_t id)
+{
+    return nghttp2_session_get_stream_local_window_size(h2->session, id) < 16384; /* a frame of the usual size */
+}
+
 void h2_consume(struct h2 *h2, int32_t id, size_t n)
 {
     assert(n <= h2->held);

@@ -42,6 +42,17 @@ def test_node(proxy, origin_h2):
     assert json.loads(done.stdout) == {"bytes": 3000000, "trailers": "done", "pushed": 0}
 
 
+@pytest.mark.parametrize("size", [10, 300_000, 900_000])
+def test_curl_takes_the_answer_to_an_upload(proxy, origin_h2, tmp_path, size):
+    """Answered by us before its body has come: curl 7.88 gives up on a stream that is reset behind its response."""
+    (tmp_path / "body").write_bytes(b"x" * size)
+    p = proxy(policy={"rules": [{"id": "no-post", "action": "block", "method": "POST"}]})
+    words = [need("curl"), "-sS", "--http2", "-x", p.url, "--cacert", p.ca_path, "--data-binary", f"@{tmp_path / 'body'}",
+             "-w", " %{http_code} %{http_version}", f"https://origin.test:{origin_h2.port}/upload"]
+    assert run(words).stdout == b"blocked by policy\n 403 2"
+    assert origin_h2.requests == []
+
+
 def test_nghttpd(proxy, authority, tmp_path):
     cert, key = authority.leaf(*NAMES)
     (tmp_path / "root").mkdir()

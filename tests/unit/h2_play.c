@@ -332,6 +332,8 @@ static void do_other(struct play *play, const struct command *c)
     const char *what = c->word[0] + 1;
     if (strcmp(what, "reset") == 0)
         result(play, c, h2_reset(play->h2, id_of(c), code_of(c->word[2])));
+    else if (strcmp(what, "leave") == 0)
+        result(play, c, h2_leave(play->h2, id_of(c)));
     else if (strcmp(what, "consume") == 0)
         h2_consume(play->h2, id_of(c), strtoul(c->word[2], NULL, 10));
     else if (strcmp(what, "goaway") == 0)

@@ -142,10 +142,15 @@ static void a_blocked_stream(void **state)
     expect(&origin, "");
     const char *log = h2_peer_log(&client);
     assert_non_null(strstr(log, "3 head 403 content-type=text/plain"));
-    assert_non_null(strstr(log, "3 end\n3 closed no_error\n"));
+    assert_non_null(strstr(log, "3 end\n"));
+    h2_peer_body(&client, 3, "def", 3, true); /* it may say the rest, which goes nowhere */
+    run();
+    expect(&origin, "");
     d.policy.request.action = SOTH_ALLOW;
     h2_peer_ask(&client, "GET", "/yes", "a.test", "", true);
     expect(&origin, "3 head GET /yes a.test\n3 end\n"); /* the ids of its own connection */
+    h2_peer_respond(&origin, 3, 204, "", true);
+    expect(&client, "5 head 204\n5 end\n"); /* and no reset of 3 */
     done();
 }
 
@@ -209,7 +214,7 @@ static void an_early_answer(void **state)
     h2_peer_respond(&origin, 3, 200, "", true);
     run();
     h2_reset(origin.h2, 3, H2_NO_ERROR);
-    expect(&client, "3 head 200\n3 end\n3 closed no_error\n");
+    expect(&client, "3 head 200\n3 end\n"); /* it may say the rest, which goes nowhere */
     assert_string_equal(rig_attr(&d, "stream_closed", "reason_code"), "mitm_http_completed");
     done();
 }
