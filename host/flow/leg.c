@@ -198,6 +198,7 @@ void leg_forget_origin(struct flow *flow, struct effects *fx)
     uint32_t h2_no = flow->origin.h2_no;
     buffer_clear(&flow->env->staged[SIDE_ORIGIN]);
     buffer_clear(fx->out[SIDE_ORIGIN]);
+    buffer_fini(&flow->held_origin);
     mux_lost(flow, SIDE_ORIGIN);
     if (flow->strand[SIDE_ORIGIN])
         flow->strand[SIDE_ORIGIN]->line = NULL;

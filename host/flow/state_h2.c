@@ -70,6 +70,8 @@ void h2_begin(struct flow *flow, struct effects *fx)
     flow->held = (struct buffer){0};
     mux_take(flow, fx, SIDE_CLIENT, buffer_size(&held) ? buffer_data(&held) : (const uint8_t *)"", buffer_size(&held));
     buffer_fini(&held);
+    if (!flow->closing)
+        flow_deliver_held(flow, fx);
 }
 
 /* ---- the end ---- */

@@ -10,6 +10,8 @@
 
 #include "host/flow/stream.h"
 
+#define EARLY_MOST 65536u /* bytes of an origin of HTTP/2 that come while its client still shakes hands */
+
 static struct soth_span target_name(const struct flow *flow)
 {
     return (struct soth_span){flow->target.host, flow->target.host_len};
@@ -258,10 +260,13 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
         free(flow->hello);
         flow->hello = NULL;
     }
-    if (alpn_is_h2(flow->client.tls))
+    if (alpn_is_h2(flow->client.tls)) {
         h2_begin(flow, fx);
-    else
-        http_begin(flow, fx);
+        return;
+    }
+    if (buffer_size(&flow->held_origin) > 0)
+        leg_reset_origin(flow, fx);
+    http_begin(flow, fx);
 }
 
 void tls_client_failed(struct flow *flow, struct effects *fx)
@@ -289,12 +294,13 @@ static void client_timer(struct flow *flow, struct effects *fx)
     tls_client_failed(flow, fx);
 }
 
-/* An origin that speaks or leaves before it was asked anything is not used. */
+/* An origin that speaks or leaves before it was asked anything is not used. In HTTP/2 it speaks: its settings wait for the client. */
 static void client_stage_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
-    (void)p;
-    (void)n;
-    if (side == SIDE_ORIGIN)
+    if (side != SIDE_ORIGIN)
+        return;
+    flow_read(flow, SIDE_ORIGIN, false);
+    if (!alpn_is_h2(flow->origin.tls) || buffer_size(&flow->held_origin) + n > EARLY_MOST || buffer_append(&flow->held_origin, p, n) < 0)
         leg_reset_origin(flow, fx);
 }
 

@@ -55,6 +55,9 @@ def test_a_unary_call(proxy, server):
     assert (events[-1].at("grpc_status"), events[-1].at("trailer_count")) != (None, None)
     assert events[-1].at("grpc_status") == "0" and "x-length" in events[-1].at("names").split(",")
     assert len({e.at("http2_stream_id") for e in events}) == 1
+    # the server's settings come while its client still shakes hands with us: they wait, and its connection is the only one
+    upstream = [e for e in p.events() if e.kind == "tls_handshake_started" and e.at("peer") == "upstream"]
+    assert len(upstream) == 1
 
 
 def test_plaintext_with_prior_knowledge(proxy):
