@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The events of a flow: each function fills one kind of events.def from the flow and publishes it, after the state machine allowed it.
- * Attributes are in the order of their names. Nothing else in this room builds events.
+ * Attributes are in the order of their names. Nothing else in this room builds events but emit_tls.c.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/event/lesson.h"
+#include "host/flow/emit.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
 
 #define MODULE_ATTRS_MOST EVENT_ATTRS_MOST
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-#define ABSENT ((struct soth_attr){"", {NULL, 0}, 0, SOTH_ATTR_TEXT, 0})
-#define WORD_OR_ABSENT(name, text) ((text) && *(text) ? ATTR_WORD(name, text) : ABSENT)
-#define NUMBER_IF(condition, name, value) ((condition) ? ATTR_NUMBER(name, value) : ABSENT)
 
 static void illegal(struct flow *flow)
 {
@@ -31,7 +27,7 @@ static struct soth_attr decoded_attr(struct flow *flow, enum side side)
     return ATTR_NUMBER("decoded_bytes", *told - before);
 }
 
-static void emit(struct flow *flow, unsigned kind, const struct soth_attr *attrs, size_t n)
+void emit_event(struct flow *flow, unsigned kind, const struct soth_attr *attrs, size_t n)
 {
     if (!fsm_event(&flow->state, flow->source.protocol, kind))
         illegal(flow);
@@ -43,11 +39,11 @@ static bool unwanted(struct flow *flow, unsigned kind)
 {
     if (bus_wants(flow->env->bus, kind))
         return false;
-    emit(flow, kind, NULL, 0);
+    emit_event(flow, kind, NULL, 0);
     return true;
 }
 
-static struct soth_attr exchange_attr(const struct flow *flow)
+struct soth_attr emit_exchange_attr(const struct flow *flow)
 {
     return NUMBER_IF(flow->exchange_no > 0 && !flow->is_stream && flow->source.protocol != SOTH_PROTO_TUNNEL, "exchange_no", flow->exchange_no);
 }
@@ -55,21 +51,21 @@ static struct soth_attr exchange_attr(const struct flow *flow)
 /* Which of the connection's exchanges a message belongs to. */
 static struct soth_attr message_attr(const struct flow *flow)
 {
-    return flow->is_stream ? ATTR_NUMBER("http2_stream_id", flow->stream_id) : exchange_attr(flow);
+    return flow->is_stream ? ATTR_NUMBER("http2_stream_id", flow->stream_id) : emit_exchange_attr(flow);
 }
 
 void emit_connect_received(struct flow *flow)
 {
     flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
     flow->source.server_port = flow->target.port;
-    struct soth_attr attrs[] = {exchange_attr(flow), ATTR_WORD("listener_mode", flow->listen->mode == LISTEN_REVERSE ? "reverse" : "explicit")};
-    emit(flow, SOTH_EV_CONNECT_RECEIVED, attrs, COUNT(attrs));
+    struct soth_attr attrs[] = {emit_exchange_attr(flow), ATTR_WORD("listener_mode", flow->listen->mode == LISTEN_REVERSE ? "reverse" : "explicit")};
+    emit_event(flow, SOTH_EV_CONNECT_RECEIVED, attrs, COUNT(attrs));
 }
 
 void emit_parse_failed(struct flow *flow, const char *code, const char *detail)
 {
     struct soth_attr attrs[] = {ATTR_WORD("parse_error_code", code), WORD_OR_ABSENT("parse_error_detail", detail)};
-    emit(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_CONNECT_PARSE_FAILED, attrs, COUNT(attrs));
 }
 
 /* `limit` is the name of what was reached; max_concurrent_flows is the one of them that is a number. */
@@ -81,7 +77,7 @@ static void emit_budget_denied(struct flow *flow, const char *limit)
         NUMBER_IF(counted, "limit_value", flow->env->settings->max_concurrent_flows),
         ATTR_WORD("what", "flow"),
     };
-    emit(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_BUDGET_DENIED, attrs, COUNT(attrs));
 }
 
 void emit_connect_decision(struct flow *flow)
@@ -94,7 +90,7 @@ void emit_connect_decision(struct flow *flow)
     struct soth_attr attrs[] = {
         ATTR_WORD("action", v->action <= SOTH_BLOCK ? actions[v->action] : "block"),
         WORD_OR_ABSENT("authority_mismatch", flow->mismatch),
-        exchange_attr(flow),
+        emit_exchange_attr(flow),
         o & SOTH_OVERRIDE_DISABLE_H2 ? ATTR_BOOL("override_disable_h2", true) : ABSENT,
         o & SOTH_OVERRIDE_FORCE_TUNNEL ? ATTR_BOOL("override_force_tunnel", true) : ABSENT,
         o && v->override_pattern.n ? ATTR_TEXT("override_host_pattern", v->override_pattern) : ABSENT,
@@ -107,184 +103,9 @@ void emit_connect_decision(struct flow *flow)
         WORD_OR_ABSENT("reason", v->reason),
         v->rule_id.n ? ATTR_TEXT("rule_id", v->rule_id) : ABSENT,
     };
-    emit(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_CONNECT_DECISION, attrs, COUNT(attrs));
     if (flow->refusal.status && flow->refusal.code == CLOSE_BUDGET_EXCEEDED)
         emit_budget_denied(flow, flow->limit);
-}
-
-static const char *peer_name(enum side side)
-{
-    return side == SIDE_CLIENT ? "downstream" : "upstream";
-}
-
-/* What the client asked for, or what the origin is told. */
-static struct soth_attr sni_attr(const struct flow *flow, enum side side)
-{
-    if (side == SIDE_CLIENT)
-        return WORD_OR_ABSENT("sni", flow->sni);
-    struct soth_span name = tls_origin_sni(flow);
-    return name.n > 0 ? ATTR_TEXT("sni", name) : ABSENT;
-}
-
-/* What the peer of this handshake was offered: the client's own list, or what we offer the origin. */
-static struct soth_attr alpn_attr(const struct flow *flow, enum side side)
-{
-    if (side == SIDE_ORIGIN)
-        return WORD_OR_ABSENT("alpn_offered", alpn_for_origin(flow)->text);
-    return WORD_OR_ABSENT("alpn_offered", flow->hello ? flow->hello->alpn_text : NULL);
-}
-
-static struct soth_attr ja3_attr(const struct flow *flow, enum side side)
-{
-    return WORD_OR_ABSENT("ja3", side == SIDE_CLIENT && flow->hello ? flow->hello->ja3 : NULL);
-}
-
-static struct soth_attr ja4_attr(const struct flow *flow, enum side side)
-{
-    return WORD_OR_ABSENT("ja4", side == SIDE_CLIENT && flow->hello ? flow->hello->ja4 : NULL);
-}
-
-static struct soth_attr verify_code_attr(int code)
-{
-    return NUMBER_IF(code != 0, "tls_verify_code", code < 0 ? -code : code);
-}
-
-/* What is known of the revocation of the origin's certificate, as four attributes. */
-struct revocation_attrs {
-    struct soth_attr decision, mode, present, status;
-};
-
-static struct revocation_attrs revocation_attrs(const struct flow *flow, enum side side, enum staple staple)
-{
-    static const char *const status[] = {NULL, "absent", "good", "revoked", "invalid"};
-    uint32_t mode = flow->env->settings->revocation_policy_mode;
-    bool on = side == SIDE_ORIGIN && mode != REVOCATION_OFF, known = on && staple != STAPLE_UNASKED;
-    bool bad = staple >= STAPLE_REVOKED || (staple == STAPLE_ABSENT && mode == REVOCATION_ENFORCE);
-    return (struct revocation_attrs){
-        known ? ATTR_WORD("revocation_decision", !bad ? "accepted" : mode == REVOCATION_ENFORCE ? "refused" : "observed") : ABSENT,
-        on ? ATTR_WORD("revocation_policy_mode", mode == REVOCATION_ENFORCE ? "enforce_staple" : "passive_observe") : ABSENT,
-        known ? ATTR_BOOL("upstream_ocsp_staple_present", staple != STAPLE_ABSENT) : ABSENT,
-        known ? ATTR_WORD("upstream_ocsp_staple_status", status[staple]) : ABSENT,
-    };
-}
-
-/* A connection that a stream has made for itself is its connection's all the same. */
-void emit_tls_started(struct flow *flow, enum side side)
-{
-    struct soth_attr attrs[] = {alpn_attr(flow, side), exchange_attr(flow), ja3_attr(flow, side), ja4_attr(flow, side),
-                                ATTR_WORD("peer", peer_name(side)), sni_attr(flow, side)};
-    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_STARTED, attrs, COUNT(attrs));
-}
-
-void emit_tls_succeeded(struct flow *flow, enum side side, int cache_hit)
-{
-    struct session_info info;
-    session_describe(leg_of(flow, side)->tls, &info);
-    struct revocation_attrs revocation = revocation_attrs(flow, side, side == SIDE_ORIGIN && flow->staple ? (enum staple)flow->staple : info.staple);
-    struct soth_attr attrs[] = {
-        alpn_attr(flow, side),
-        side == SIDE_CLIENT && cache_hit >= 0 ? ATTR_WORD("cert_cache_status", cache_hit ? "hit" : "miss") : ABSENT,
-        WORD_OR_ABSENT("cipher", info.cipher),
-        exchange_attr(flow),
-        ja3_attr(flow, side),
-        ja4_attr(flow, side),
-        WORD_OR_ABSENT("negotiated_alpn", info.alpn),
-        ATTR_WORD("peer", peer_name(side)),
-        ATTR_BOOL("resumed", info.resumed),
-        revocation.decision,
-        revocation.mode,
-        sni_attr(flow, side),
-        info.unverified ? ATTR_BOOL("tls_verified", false) : ABSENT,
-        verify_code_attr(info.verify_code),
-        WORD_OR_ABSENT("tls_version", info.version),
-        revocation.present,
-        revocation.status,
-    };
-    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_SUCCEEDED, attrs, COUNT(attrs));
-}
-
-/* The failure as policies with a signal hook get it. false: there is none. */
-static bool ask_learners(struct flow *flow, enum side side, const struct tls_failure *failure, struct soth_span host, int alert,
-                         struct soth_signal *signal)
-{
-    if (!(flow->env->hooks & SOTH_HOOK_SIGNAL))
-        return false;
-    *signal = (struct soth_signal){
-        .size = sizeof *signal,
-        .authoritative = 1,
-        .flow_id = flow->source.flow_id,
-        .peer = peer_name(side),
-        .reason = tls_reason_name(failure->reason),
-        .source = "native_authoritative",
-        .provider = "soth-mitm",
-        .rejected_ca = side == SIDE_CLIENT ? tls_rejected_name(failure->rejected_ca) : "",
-        .host = host,
-        .client = flow->source.client_addr,
-        .alert = alert >= 0 ? (uint32_t)alert : UINT32_MAX,
-        .port = flow->target.port,
-        .raw_error = soth_span(failure->raw),
-        .identity = soth_span("soth-mitm"),
-        .detail = soth_span(failure->detail),
-        .verify_code = (uint32_t)(failure->facts.verify_code < 0 ? -failure->facts.verify_code : failure->facts.verify_code),
-        .lesson = signal->lesson,
-    };
-    flow->env->signal(flow->env->policy, signal);
-    return signal->lesson->reason_code != NULL;
-}
-
-static void emit_audit(struct flow *flow, const struct soth_signal *signal)
-{
-    struct soth_attr attrs[LESSON_ATTRS];
-    lesson_audit(signal, attrs);
-    bus_emit(flow->env->bus, &flow->source, SOTH_EV_TLS_LEARNING_AUDIT, attrs, COUNT(attrs));
-}
-
-void emit_tls_failed(struct flow *flow, enum side side, const struct tls_failure *failure)
-{
-    struct tls_failure_counts counts = {0};
-    struct soth_span host = flow->sni ? soth_span(flow->sni) : flow->source.server_host;
-    tls_failure_stats_add(flow->env->failures, host, failure->reason, flow->env->bus->monotonic_ns, &counts);
-    const struct tls_facts *f = &failure->facts;
-    struct revocation_attrs revocation = revocation_attrs(flow, side, session_staple(leg_of(flow, side)->tls));
-    int alert = f->alert_rx >= 0 ? f->alert_rx : f->alert_tx;
-    const char *reason = tls_reason_name(failure->reason);
-    struct soth_lesson lesson = {.size = sizeof lesson};
-    struct soth_signal signal = {.lesson = &lesson};
-    bool taught = ask_learners(flow, side, failure, host, alert, &signal);
-    struct soth_attr attrs[] = {
-        alpn_attr(flow, side),
-        WORD_OR_ABSENT("detail", failure->detail),
-        exchange_attr(flow),
-        ja3_attr(flow, side),
-        ja4_attr(flow, side),
-        ATTR_WORD("normalized_reason", reason),
-        ATTR_WORD("peer", peer_name(side)),
-        side == SIDE_CLIENT ? ATTR_WORD("peer_rejected_ca", tls_rejected_name(failure->rejected_ca)) : ABSENT,
-        ATTR_WORD("provider_identity", "soth-mitm"),
-        WORD_OR_ABSENT("raw_provider_error", failure->raw),
-        revocation.decision,
-        revocation.mode,
-        sni_attr(flow, side),
-        ATTR_WORD("source_confidence", "authoritative"),
-        NUMBER_IF(alert >= 0, "tls_alert", alert),
-        NUMBER_IF(f->sys_errno != 0, "tls_errno", f->sys_errno),
-        ATTR_NUMBER("tls_failure_global_count", counts.global),
-        ATTR_NUMBER("tls_failure_host_count", counts.host),
-        ATTR_NUMBER("tls_failure_host_rolling_count", counts.host_rolling),
-        ATTR_WORD("tls_failure_reason", reason),
-        ATTR_NUMBER("tls_failure_reason_count", counts.reason),
-        ATTR_WORD("tls_failure_source", "native_authoritative"),
-        ATTR_NUMBER("tls_failure_source_count", counts.source),
-        WORD_OR_ABSENT("tls_learning_decision", taught ? lesson_decision(&lesson) : NULL),
-        WORD_OR_ABSENT("tls_learning_reason_code", lesson.reason_code),
-        ATTR_WORD("tls_ops_provider", "soth-mitm"),
-        verify_code_attr(f->verify_code),
-        revocation.present,
-        revocation.status,
-    };
-    emit(family_connection(flow), SOTH_EV_TLS_HANDSHAKE_FAILED, attrs, COUNT(attrs));
-    if (taught)
-        emit_audit(family_connection(flow), &signal);
 }
 
 static const char *version_text(const struct message *msg)
@@ -324,7 +145,7 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
         ABSENT, ABSENT, ABSENT,
     };
     payload_head(flow, SOTH_EV_REQUEST_HEADERS, msg, origin_form, &text, attrs + COUNT(attrs) - PAYLOAD_HEAD_ATTRS);
-    emit(flow, SOTH_EV_REQUEST_HEADERS, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_REQUEST_HEADERS, attrs, COUNT(attrs));
     payload_head_fini(&text);
 }
 
@@ -346,7 +167,7 @@ void emit_response_headers(struct flow *flow, const struct message *msg, bool in
         ABSENT, ABSENT, ABSENT,
     };
     payload_head(flow, SOTH_EV_RESPONSE_HEADERS, msg, (struct soth_span){NULL, 0}, &text, attrs + COUNT(attrs) - PAYLOAD_HEAD_ATTRS);
-    emit(flow, SOTH_EV_RESPONSE_HEADERS, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_RESPONSE_HEADERS, attrs, COUNT(attrs));
     payload_head_fini(&text);
 }
 
@@ -370,7 +191,7 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
         n ? ATTR_BYTES("names", ((struct soth_span){names, n})) : ABSENT,
         ATTR_NUMBER("trailer_count", msg->field_count),
     };
-    emit(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS, attrs, COUNT(attrs));
+    emit_event(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS, attrs, COUNT(attrs));
 }
 
 static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct soth_span payload)
@@ -384,7 +205,7 @@ static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct
                                 ATTR_BYTES("payload", payload)};
     attrs[4].type |= SOTH_ATTR_PAYLOAD;
     attrs[4].number = offset;
-    emit(flow, kind, attrs, COUNT(attrs));
+    emit_event(flow, kind, attrs, COUNT(attrs));
 }
 
 void emit_body(struct flow *flow, enum side side)
@@ -411,7 +232,7 @@ void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdi
         WORD_OR_ABSENT("reason", verdict->reason),
         verdict->rule_id.n ? ATTR_TEXT("rule_id", verdict->rule_id) : ABSENT,
     };
-    emit(flow, kind, attrs, COUNT(attrs));
+    emit_event(flow, kind, attrs, COUNT(attrs));
 }
 
 /* Content that a module publishes, without the values of redact_keys: copied. NULL: there is no such content, or (then it is left out) no memory. */
@@ -466,5 +287,5 @@ void emit_stream_closed(struct flow *flow)
     };
     if (flow->hooks.protocol) /* what its last exchange was */
         flow->source.protocol = flow->hooks.protocol;
-    emit(flow, SOTH_EV_STREAM_CLOSED, attrs, COUNT(attrs));
+    emit_event(flow, SOTH_EV_STREAM_CLOSED, attrs, COUNT(attrs));
 }
