@@ -110,6 +110,12 @@ class StreamBare(Stream):
     name, decoders = "soth-bare", ()
 
 
+class StreamNoEvents(Stream):
+    """Every decoder, and nobody who listens: what reading alone costs."""
+
+    name, events = "soth-stream-noev", False
+
+
 class Modules(Soth):
     """Interception with the modules of --modules DIR (decoders, say) beside the usual ones."""
 
@@ -122,4 +128,4 @@ class Modules(Soth):
                     write(f"{self.dir}/conf.d/{name}", f.read())
 
 
-ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseGrpc, Stream, StreamBare, Modules]
+ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseGrpc, Stream, StreamBare, StreamNoEvents, Modules]
