@@ -22,6 +22,7 @@
 
 #define RECORD_MAX 16384u
 #define RECORD_EXTRA 64u /* header, tag, nonce, at most */
+#define TICKET_MOST 4096u /* longer ones are offered once, and what comes after them is not kept */
 
 enum { ALERT_UNEXPECTED_MESSAGE = 10, ALERT_BAD_RECORD_MAC = 20, ALERT_ILLEGAL_PARAMETER = 47, ALERT_DECRYPT_ERROR = 51 };
 
@@ -97,6 +98,22 @@ static int offer_protocols(WOLFSSL *tls, struct soth_span wire)
     return wolfSSL_UseALPN(tls, text, (unsigned)n, WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
 }
 
+/* The ticket that the connection's session has now; 0 = none, or a longer one. */
+static uint32_t ticket_of(struct session *s, uint8_t ticket[TICKET_MOST])
+{
+    word32 n = TICKET_MOST;
+    return wolfSSL_get_SessionTicket(s->tls, ticket, &n) == WOLFSSL_SUCCESS ? n : 0;
+}
+
+static void remember_offered(struct session *s)
+{
+    uint8_t ticket[TICKET_MOST];
+    uint32_t n = ticket_of(s, ticket);
+    s->ticket = n > 0 ? malloc(n) : NULL;
+    if (s->ticket)
+        memcpy(s->ticket, ticket, s->ticket_size = n);
+}
+
 static void offer_cached(struct session *s, struct soth_span host, uint16_t port, struct soth_span sni, struct soth_span alpn)
 {
     const char rest[3] = {(char)(port >> 8), (char)port, (char)s->trust->skip_verify};
@@ -110,6 +127,8 @@ static void offer_cached(struct session *s, struct soth_span host, uint16_t port
         return;
     s->offered = wolfSSL_set_session(s->tls, cached) == WOLFSSL_SUCCESS;
     wolfSSL_SESSION_free(cached); /* the connection has its own reference */
+    if (s->offered)
+        remember_offered(s);
 }
 
 /* What wolfSSL compares with the certificate. Addresses of IPv6 it knows only written out: "2001:0DB8:0000:...". */
@@ -187,6 +206,7 @@ void session_free(struct session *s)
     leaf_put(s->leaf);
     trust_free(s->trust);
     staple_watch_free(s->staple);
+    free(s->ticket);
     free(s);
 }
 
@@ -217,10 +237,23 @@ void session_timed_out(struct session *s)
     s->timed_out = 1;
 }
 
+/* TLS 1.3: until the peer has sent a new ticket (some never do when they resume), the session has the one that was offered beside the secret
+ * of this connection, and they do not fit: the peer would break the next handshake off. */
+static bool ticket_is_stale(struct session *s)
+{
+    uint8_t now[TICKET_MOST];
+    if (!s->offered || wolfSSL_version(s->tls) < TLS1_3_VERSION)
+        return false;
+    uint32_t n = ticket_of(s, now);
+    return n == 0 || !s->ticket || (n == s->ticket_size && memcmp(now, s->ticket, n) == 0);
+}
+
 /* Keeps a copy of what can be resumed, as soon as there is something (in TLS 1.3 a ticket comes after the handshake): the connection's
  * own goes on changing with every ticket that arrives. */
 static void save_resumable(struct session *s)
 {
+    if (ticket_is_stale(s))
+        return;
     WOLFSSL_SESSION *own = wolfSSL_get1_session(s->tls);
     if (!own)
         return;

@@ -19,6 +19,8 @@ struct session {
     struct trust *trust;             /* client side, else NULL */
     struct trust_lane *lane;         /* client side: its context */
     const struct client_identity *identity; /* client side: shown if asked for, NULL = none */
+    uint8_t *ticket;                 /* client side: a copy of the one that was offered, NULL = none, or too long */
+    uint32_t ticket_size;
     struct keylog *keylog;
     struct staple_watch *staple;     /* client side, while a staple may come in plaintext */
     size_t flight;                   /* bytes written by the last step of the handshake that wrote any */

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from harness.faultlab import VERSIONS, server_context
+from harness.h2 import H2Origin, h2_client
 from harness.openssl_server import OpensslServer
 from harness.pki_lab import FaultPki
 from harness.timing import until
@@ -204,3 +205,19 @@ def test_two_workers_share_origin_sessions(proxy, pki, origin):
         thread.join()
     p.wait_closed(13)
     assert not failures and resumed(p, "upstream").count("true") >= 10
+
+
+def test_an_origin_that_renews_no_ticket(proxy, authority):
+    """Node gives none where it resumes. What was offered is not kept beside the secret of the connection that it began: the origin would
+    break the handshake off, and so would it the one that is tried after it."""
+    origin = H2Origin(authority.leaf("origin.test"))
+    try:
+        p = proxy(workers=1)
+        for number in range(6):
+            with h2_client(p, "origin.test", origin.port) as client:
+                assert client.get("/hello").status == 200
+            p.wait_closed(2 * (number + 1))
+    finally:
+        origin.close()
+    assert len(p.log.find("tls_handshake_started", peer="upstream")) == 6, "none was tried twice"
+    assert [e.at("resumed") for e in p.log.find("tls_handshake_succeeded", peer="upstream")] == ["false", "true"] * 3
