@@ -110,6 +110,8 @@ struct flow_spare;
 struct flow_spare *flow_give_origin(struct flow *flow); /* NULL without memory: the socket is closed */
 bool flow_can_take(const struct flow *flow, const struct flow_spare *spare);
 void flow_take_origin(struct flow *flow, struct flow_spare *spare); /* then INPUT_REUSED */
+/* Bytes that came for it while nobody used it. false: it cannot be used, for they are more than what TLS sends for itself (tickets). */
+bool flow_spare_hears(struct flow_spare *spare, const uint8_t *p, size_t n);
 void flow_spare_free(struct flow_spare *spare);
 /* After what a step had for that side: does its socket keep some of it? */
 void flow_congested(struct flow *flow, enum side side, bool congested);

@@ -127,6 +127,22 @@ void flow_take_origin(struct flow *flow, struct flow_spare *spare)
     free(spare);
 }
 
+bool flow_spare_hears(struct flow_spare *spare, const uint8_t *p, size_t n)
+{
+    struct session *tls = spare->leg.tls;
+    struct buffer answer = {0};
+    uint8_t byte;
+    if (!tls)
+        return false;
+    session_output(tls, &answer);
+    session_feed(tls, p, n);
+    bool quiet = session_read(tls, &byte, 1) == -SOTH_EAGAIN && session_unused(tls) == 0 && buffer_size(&answer) == 0;
+    session_feed(tls, NULL, 0);
+    session_output(tls, NULL); /* whoever takes it lends its own */
+    buffer_fini(&answer);
+    return quiet;
+}
+
 void flow_spare_free(struct flow_spare *spare)
 {
     if (spare)

@@ -2,7 +2,9 @@
 /* See spare.h. */
 #include "host/net/spare.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #define SPARES_MOST 32u /* of one client */
 
@@ -31,12 +33,17 @@ static void forget(struct spare *spare)
     free(spare);
 }
 
-/* It has ended, or speaks without being asked. */
+/* It has ended, or speaks without being asked; or these are the tickets of its handshake. */
 static void stirs(evutil_socket_t fd, short what, void *arg)
 {
-    (void)fd;
+    struct spare *spare = arg;
+    uint8_t *slab = spare->keeper->io->slab;
     (void)what;
-    forget(arg);
+    ssize_t n = recv(fd, slab, WORKER_SLAB, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0 || !flow_spare_hears(spare->origin, slab, (size_t)n))
+        forget(spare);
 }
 
 void spare_keep(struct conn *keeper, struct conn *from)
