@@ -76,6 +76,8 @@ void exchange_connect(struct flow *flow, struct effects *fx)
         return;
     }
     leave_h2(flow, fx);
+    if (flow->origin.h2 && h2_is_leaving(flow->origin.h2))
+        leg_reset_origin(flow, fx); /* it said goodbye meanwhile, or while it refused this request */
     if (flow->dialing)
         return;
     if (flow->origin_tls && !flow->origin.tls && tls_sni_lacks(flow, &why)) {

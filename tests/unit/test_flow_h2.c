@@ -260,6 +260,44 @@ static void a_goaway_of_the_origin(void **state)
     done();
 }
 
+static void turn_kin(struct h2_peer *peer, unsigned i)
+{
+    while (h2_peer_turn(peer) || driver_kin_read(&d, i, SIZE_MAX))
+        ;
+}
+
+/* It refuses a stream and goes: what is sent again does not go to the same connection. */
+static void a_goaway_that_refuses(void **state)
+{
+    (void)state;
+    warm();
+    h2_peer_ask(&client, "GET", "/a", "a.test", "", true);
+    run();
+    h2_goaway(origin.h2, H2_GOAWAY_LAST, H2_NO_ERROR);
+    run();
+    h2_peer_ask(&client, "GET", "/b", "a.test", "", true);
+    run();
+    assert_true(driver_kin_dialed(&d, 2)); /* a connection of its own */
+    struct h2_peer other;
+    h2_peer_init(&other, &d, SIDE_ORIGIN, 2, 0);
+    turn_kin(&other, 2);
+    assert_string_equal(h2_peer_log(&other), "1 head GET /b a.test\n1 end\n");
+    h2_goaway(other.h2, H2_GOAWAY_LAST, H2_NO_ERROR);
+    h2_reset(other.h2, 1, H2_REFUSED_STREAM);
+    turn_kin(&other, 2);
+    h2_peer_fini(&other);
+    expect(&client, "");
+    assert_true(driver_kin_dialed(&d, 2)); /* one more */
+    h2_peer_init(&other, &d, SIDE_ORIGIN, 2, 0);
+    turn_kin(&other, 2);
+    assert_string_equal(h2_peer_log(&other), "1 head GET /b a.test\n1 end\n");
+    h2_peer_respond(&other, 1, 200, "", true);
+    turn_kin(&other, 2);
+    expect(&client, "5 head 200\n5 end\n");
+    h2_peer_fini(&other);
+    done();
+}
+
 static void the_origin_is_lost(void **state)
 {
     (void)state;
@@ -561,6 +599,7 @@ int main(void)
         cmocka_unit_test(an_early_answer),
         cmocka_unit_test(a_refused_stream_is_sent_again),
         cmocka_unit_test(a_goaway_of_the_origin),
+        cmocka_unit_test(a_goaway_that_refuses),
         cmocka_unit_test(the_origin_is_lost),
         cmocka_unit_test(no_origin),
         cmocka_unit_test(a_slow_client),
