@@ -104,7 +104,7 @@ const struct soth_opt settings_options[] = {
     SOTH_OPT_DURATION(S, tls_handshake_timeout, "10s", 10, HOURS(1), "limit of a TLS handshake"),
     SOTH_OPT_DURATION(S, idle_timeout, "10m", 100, HOURS(24), "a connection on which nothing moves is ended"),
     SOTH_OPT_DURATION(S, hook_hang_timeout, "10s", 200, HOURS(1), "a module's hook that stays on its worker for longer ends the process"),
-    SOTH_OPT_DURATION(S, stream_stage_timeout, "30s", 10, HOURS(24), "limit of reading a request head"),
+    SOTH_OPT_DURATION(S, stream_stage_timeout, "30s", 10, HOURS(24), "limit of reading a request head, and of an HTTP/2 client that takes nothing while bodies wait for its windows"),
     SOTH_OPT_DURATION(S, response_header_timeout, "10m", 10, HOURS(24), "limit of waiting for a response head"),
     SOTH_OPT_DURATION(S, drain_timeout, "30s", 0, HOURS(24), "after SIGTERM, flows may take this long to end"),
     SOTH_OPT_END,
