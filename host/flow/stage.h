@@ -31,7 +31,7 @@ extern const struct stage stage_tls_client;  /* state_tls.c: handshake with the 
 extern const struct stage stage_http;        /* state_http.c: exchanges */
 extern const struct stage stage_h2;          /* state_h2.c: a connection of HTTP/2, whose exchanges are streams */
 extern const struct stage stage_upgraded;    /* state_tunnel.c: bytes both ways through TLS, after 101 */
-extern const struct stage stage_closing;     /* flow.c: nothing is expected any more */
+extern const struct stage stage_closing;     /* flow_end.c: nothing is expected any more */
 
 /* flow.c */
 void stage_enter(struct flow *flow, const struct stage *stage, uint64_t timeout_ms);
