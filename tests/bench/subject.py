@@ -13,7 +13,7 @@ from programs import Program, write
 class Soth(Program):
     name, way, ours = "soth", "connect", True
     events, workers, reverse, policy = True, 1, False, "default: intercept"
-    decoders = ()
+    decoders, http2 = (), "never"  # a reverse listener would ask its origin for HTTP/2
 
     def prepare(self):
         self.binary = os.path.join(self.bench.prefix, "bin", "soth-mitm")
@@ -30,7 +30,7 @@ class Soth(Program):
         route = ""
         if self.reverse:
             listen += ", mode: reverse, tls: true"
-            route = f"reverse_upstream: {{host: localhost, port: {self.origin.port}, tls: true}}\n"
+            route = f"reverse_upstream: {{host: localhost, port: {self.origin.port}, tls: true}}\nupstream_http2: {self.http2}\n"
         write(f"{self.dir}/soth-mitm.yaml", f"listen: [{{{listen}}}]\nworkers: {self.workers}\n{route}"
               f"conf_d: conf.d\nca: {{cert_path: {certs.ca}, key_path: {certs.ca_key}}}\n"
               f"upstream_ca_file: {certs.ca}\n")
@@ -94,8 +94,18 @@ class ReverseH1(Reverse):
     name, load = "soth-rev-h1", "load"
 
 
-class ReverseGrpc(Reverse):
-    name, decoders = "soth-rev-grpc", ("grpc",)
+class ReverseH2(Reverse):
+    """HTTP/2 on both sides."""
+
+    name, http2 = "soth-h2", "mirror"
+
+
+class ReverseH2NoEvents(ReverseH2):
+    name, events = "soth-h2-noev", False
+
+
+class ReverseGrpc(ReverseH2):
+    name, decoders = "soth-h2-grpc", ("grpc",)
 
 
 class Stream(Soth):
@@ -128,4 +138,4 @@ class Modules(Soth):
                     write(f"{self.dir}/conf.d/{name}", f.read())
 
 
-ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseGrpc, Stream, StreamBare, StreamNoEvents, Modules]
+ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseH2, ReverseH2NoEvents, ReverseGrpc, Stream, StreamBare, StreamNoEvents, Modules]
