@@ -233,14 +233,19 @@ static void log_event(struct buffer *log, const struct soth_event *e)
 static void take_events(struct driver *d)
 {
     struct bus_port_private *port = d->world->port->private;
+    struct views views = {.memory = NULL};
     for (size_t i = 0; i < port->count; i++) {
-        uint64_t id = port->pending[i]->event.flow_id;
+        if (!views_reserve(&views, view_size(port->pending[i])))
+            abort();
+        const struct soth_event *event = view_make(&views, port->pending[i], BUS_PAYLOAD_FULL);
+        uint64_t id = event->flow_id;
         promise(d, id >= 1 && id < DRIVER_KIN + 2, "an event of flow %llu", (unsigned long long)id);
         struct watch *watch = id < 2 ? &d->watch : &d->kin[id - 2].watch;
-        watch_event(watch, &port->pending[i]->event);
+        watch_event(watch, event);
         promise(d, !watch->fault[0], "flow %llu: %s", (unsigned long long)id, watch->fault);
-        log_event(&d->log, &port->pending[i]->event);
+        log_event(&d->log, event);
     }
+    free(views.memory);
     bus_flush(d->world->port);
     d->world->port->mask = UINT64_MAX; /* there is no sink to want them */
 }
