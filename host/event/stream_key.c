@@ -4,34 +4,40 @@
 
 #include "host/event/bus.h"
 
-/* What the forms are made of, found in one pass; by its length most attributes are told apart from these. */
+/* What the forms are made of, found in one pass; by length and first letter most attributes are told apart from these. */
 struct parts {
     const struct soth_attr *stream, *turn, *sequence, *path, *grpc;
 };
 
 #define IS(attr, literal) (memcmp((attr)->name, literal, sizeof(literal) - 1) == 0) /* of that length; no call */
 
+/* Length and first letter, in one number. */
+#define MARK(n, first) ((uint32_t)(n) << 8 | (unsigned char)(first))
+#define MARK_OF(literal) MARK(sizeof(literal) - 1, (literal)[0])
+
+static inline uint32_t is_candidate(uint32_t mark)
+{
+    return (uint32_t)(mark == MARK_OF("turn_id")) | (uint32_t)(mark == MARK_OF("sequence_no")) | (uint32_t)(mark == MARK_OF("grpc_method")) |
+           (uint32_t)(mark == MARK_OF("http2_stream_id")) | (uint32_t)(mark == MARK_OF("grpc_event_sequence"));
+}
+
 static void find(const struct soth_event *event, struct parts *parts)
 {
     for (uint32_t i = 0; i < event->attr_count; i++) {
         const struct soth_attr *a = &event->attrs[i];
-        switch (a->name_len) {
-        case sizeof "turn_id" - 1:
+        uint32_t mark = MARK(a->name_len, a->name[0]);
+        if (!is_candidate(mark))
+            continue;
+        if (mark == MARK_OF("turn_id"))
             parts->turn = IS(a, "turn_id") ? a : parts->turn;
-            break;
-        case sizeof "sequence_no" - 1: /* as long as "grpc_method" */
+        else if (mark == MARK_OF("sequence_no"))
             parts->sequence = IS(a, "sequence_no") ? a : parts->sequence;
+        else if (mark == MARK_OF("grpc_method"))
             parts->path = IS(a, "grpc_method") ? a : parts->path;
-            break;
-        case sizeof "http2_stream_id" - 1:
+        else if (mark == MARK_OF("http2_stream_id"))
             parts->stream = IS(a, "http2_stream_id") ? a : parts->stream;
-            break;
-        case sizeof "grpc_event_sequence" - 1:
+        else
             parts->grpc = IS(a, "grpc_event_sequence") ? a : parts->grpc;
-            break;
-        default:
-            break;
-        }
     }
 }
 
@@ -43,13 +49,13 @@ static char *put_text(char *at, const char *p, size_t n)
 
 static char *put_number(char *at, uint64_t value)
 {
-    char digits[20];
-    size_t d = sizeof digits;
-    do
-        digits[--d] = (char)('0' + value % 10);
-    while (value /= 10);
-    *at++ = ':';
-    return put_text(at, digits + d, sizeof digits - d);
+    unsigned digits = 1;
+    for (uint64_t power = 10; digits < 20 && value >= power; power *= 10)
+        digits++;
+    *at = ':';
+    for (unsigned i = digits; i > 0; i--, value /= 10)
+        at[i] = (char)('0' + value % 10);
+    return at + 1 + digits;
 }
 
 size_t event_stream_key(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX])
