@@ -169,7 +169,8 @@ struct sink {
     pthread_t thread;
     pthread_cond_t ready;
     unsigned failures; /* the thread's own: of write, in a row */
-    size_t waited;     /* the thread's own: of what is in the queue, it has waited long enough */
+    size_t waited;     /* the thread's own: of what is in the queue, so many have waited long enough, */
+    size_t cycle;      /* of so many that there were when it began to write them */
     uint64_t served_ns; /* the thread's own: when it has last written all that had waited */
     /* (lock) change.c: a sink waits, is one of bus.sinks, then leaves */
     bool waiting, cancelled, leaving, gone;

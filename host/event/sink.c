@@ -14,6 +14,7 @@
 #define LINGER_NS UINT64_C(4000000)    /* from writing to writing, */
 #define LINGER_LEAST_NS UINT64_C(200000) /* but that long at least, for the events that come with the first one: */
 #define MANY 512u                      /* if they are fewer */
+#define BUSY 32u                       /* so many in a moment: more will come */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
 {
@@ -68,24 +69,41 @@ void sink_report_losses(struct sink *sink)
     }
 }
 
-/* (lock held) Few events: it waits for more, once for each of them. */
-static void linger(struct sink *sink)
+/* (lock held) Nobody wakes it. */
+static void nap(struct sink *sink, uint64_t ns)
 {
-    if (sink->waited > 0 && sink->count > 0)
-        return;
-    if (sink->count > 0 && sink->count < MANY && !sink_ends(sink) && !sink->reopen) {
+    struct timespec moment = {0, (long)ns};
+    pthread_mutex_unlock(&sink->bus->lock);
+    nanosleep(&moment, NULL);
+    pthread_mutex_lock(&sink->bus->lock);
+}
+
+/* (lock held) */
+static bool may_nap(const struct sink *sink)
+{
+    return sink->count < MANY && !sink_ends(sink) && !sink->reopen;
+}
+
+/* (lock held) All is written, and more will come in a moment: it looks again by itself then, which is cheaper for all than to be woken. */
+static void nap_between(struct sink *sink)
+{
+    if (sink->count == 0 && sink->cycle >= BUSY && may_nap(sink))
+        nap(sink, LINGER_NS);
+    else if (sink->count > 0 && sink->waited == 0 && may_nap(sink)) {
         uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
-        struct timespec moment = {0, (long)(until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS)};
-        pthread_mutex_unlock(&sink->bus->lock);
-        nanosleep(&moment, NULL);
-        pthread_mutex_lock(&sink->bus->lock);
+        nap(sink, until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS);
+    } else {
+        return;
     }
-    sink->waited = sink->count;
+    sink->waited = sink->cycle = sink->count;
 }
 
 /* (lock held) Sleeps until there is something to do; wake_ns != 0: until then at the latest. */
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
+    nap_between(sink);
+    if (sink->count > 0)
+        return;
     while (sink->count == 0 && !sink_ends(sink) && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
         if (sink->fresh_losses && !sink->off) {
             sink_report_losses(sink);
@@ -95,7 +113,7 @@ static void wait_for_work(struct sink *sink, uint64_t wake_ns)
         sink_doze(sink, wake_ns);
         sink->sleeping = false;
     }
-    linger(sink);
+    nap_between(sink);
 }
 
 /* (lock held) */

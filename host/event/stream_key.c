@@ -11,33 +11,34 @@ struct parts {
 
 #define IS(attr, literal) (memcmp((attr)->name, literal, sizeof(literal) - 1) == 0) /* of that length; no call */
 
-/* Length and first letter, in one number. */
-#define MARK(n, first) ((uint32_t)(n) << 8 | (unsigned char)(first))
-#define MARK_OF(literal) MARK(sizeof(literal) - 1, (literal)[0])
-
-static inline uint32_t is_candidate(uint32_t mark)
-{
-    return (uint32_t)(mark == MARK_OF("turn_id")) | (uint32_t)(mark == MARK_OF("sequence_no")) | (uint32_t)(mark == MARK_OF("grpc_method")) |
-           (uint32_t)(mark == MARK_OF("http2_stream_id")) | (uint32_t)(mark == MARK_OF("grpc_event_sequence"));
-}
+#define BIT(literal) (1u << (sizeof(literal) - 1))
+#define LENGTHS (BIT("turn_id") | BIT("sequence_no") | BIT("http2_stream_id") | BIT("grpc_event_sequence"))
 
 static void find(const struct soth_event *event, struct parts *parts)
 {
     for (uint32_t i = 0; i < event->attr_count; i++) {
         const struct soth_attr *a = &event->attrs[i];
-        uint32_t mark = MARK(a->name_len, a->name[0]);
-        if (!is_candidate(mark))
+        if (a->name_len > 19 || !(LENGTHS >> a->name_len & 1))
             continue;
-        if (mark == MARK_OF("turn_id"))
+        switch (a->name_len << 8 | (unsigned char)a->name[0]) {
+        case 7 << 8 | 't':
             parts->turn = IS(a, "turn_id") ? a : parts->turn;
-        else if (mark == MARK_OF("sequence_no"))
+            break;
+        case 11 << 8 | 's':
             parts->sequence = IS(a, "sequence_no") ? a : parts->sequence;
-        else if (mark == MARK_OF("grpc_method"))
+            break;
+        case 11 << 8 | 'g':
             parts->path = IS(a, "grpc_method") ? a : parts->path;
-        else if (mark == MARK_OF("http2_stream_id"))
+            break;
+        case 15 << 8 | 'h':
             parts->stream = IS(a, "http2_stream_id") ? a : parts->stream;
-        else
+            break;
+        case 19 << 8 | 'g':
             parts->grpc = IS(a, "grpc_event_sequence") ? a : parts->grpc;
+            break;
+        default:
+            break;
+        }
     }
 }
 
