@@ -150,7 +150,14 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
-    if (!exchange_waits(flow) || !send_head(flow, fx))
+    if (!exchange_waits(flow))
+        return;
+    if (flow->origin.h2 && !h2_can_open(flow->origin.h2)) {
+        stream_wait_for_room(flow);
+        return;
+    }
+    flow->waits_room = false;
+    if (!send_head(flow, fx))
         return;
     if (flow->exchange.peek.complete || buffer_size(&flow->exchange.peek.bytes) > 0)
         send_peeked(flow, fx);

@@ -198,6 +198,8 @@ struct flow {
     bool own_origin;           /* a stream that does not share its connection's origin */
     bool waits_line;           /* a stream whose request waits for its connection's origin */
     bool expects_preface;      /* cleartext, and its first bytes are too few to tell HTTP/1 from HTTP/2 */
+    bool waits_room;           /* it has a connection to its origin, which takes no more streams at the moment */
+    bool moved;                /* a stream: something of it has come or gone since its deadline was set */
     bool h1_only;              /* its origin is not to speak HTTP/2: an upgrade is wanted */
     struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
     struct hello *hello;       /* while it is needed: from peek to the client's handshake */

@@ -116,6 +116,7 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
     struct strand *s = flow->strand[side];
     if (!s)
         return;
+    flow->moved = flow->moved || event->type != H2_WRITABLE;
     switch (event->type) {
     case H2_HEAD:
     case H2_INTERIM:
@@ -185,6 +186,7 @@ static size_t write_some(struct flow *flow, enum side side, const uint8_t *p, si
         return 0;
     ssize_t taken = h2_body(h2, flow->strand[side]->id, (struct soth_span){(const char *)p, n}, false, strand_frames(flow, side));
     call_line(flow, flow->strand[side]);
+    flow->moved = flow->moved || taken > 0;
     return taken < 0 ? n : (size_t)taken; /* an error closes the stream: its event comes */
 }
 
@@ -292,6 +294,7 @@ static bool pump_one(struct flow *flow, struct effects *fx, enum side side)
     } else {
         return false;
     }
+    flow->moved = true;
     return true;
 }
 
