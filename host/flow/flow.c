@@ -313,7 +313,7 @@ static void exchange_bytes(struct flow *flow, struct effects *fx)
         strand_pump(flow, fx);
         mux_flush(flow, fx);
     } while (!flow->closing && strand_is_ready(flow));
-    if (!flow->closing && flow->strand[SIDE_CLIENT])
+    if (!flow->closing && flow->strand[SIDE_CLIENT] && flow->stage == &stage_http)
         http_arm(flow);
 }
 

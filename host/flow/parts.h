@@ -81,6 +81,8 @@ struct exchange {
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
     uint8_t client_minor;
+    bool websocket;        /* the request opens a WebSocket, whichever HTTP it came in */
+    char *accept;          /* the Sec-WebSocket-Accept of its key, where one of the peers speaks HTTP/2; NULL = not needed */
     const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     enum decision judged;  /* what its last finished step said */
@@ -116,6 +118,7 @@ struct strand {
     struct buffer body;         /* then this, */
     struct message *trailers;   /* this, */
     bool end;                   /* this, */
+    bool heard;                 /* which was taken */
     bool closed;                /* and this: why */
     bool unprocessed;
     enum h2_cause cause;
