@@ -78,6 +78,11 @@ void http_begin(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
+    /* an origin of HTTP/2 speaks without being asked: of its settings */
+    if (flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls) && !mux_open(flow, SIDE_ORIGIN)) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
     flow_read(flow, SIDE_CLIENT, true);
     if (flow->origin.open)
         flow_read(flow, SIDE_ORIGIN, true);
