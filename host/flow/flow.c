@@ -318,7 +318,7 @@ static void exchange_bytes(struct flow *flow, struct effects *fx)
         strand_pump(flow, fx);
         mux_flush(flow, fx);
     } while (!flow->closing && strand_is_ready(flow));
-    if (!flow->closing && strands)
+    if (!flow->closing && strands && flow->stage == &stage_http)
         http_arm(flow);
 }
 
