@@ -36,6 +36,11 @@ void exchange_drop_outgoing(struct exchange *ex)
 {
     free(ex->outgoing);
     ex->outgoing = NULL;
+    ex->spent = true;
+    if (ex->named) /* who judges the response asks for them */
+        return;
+    free(ex->again);
+    ex->again = NULL;
 }
 
 void exchange_fini(struct exchange *ex)
@@ -47,6 +52,7 @@ void exchange_fini(struct exchange *ex)
     }
     free(ex->masks);
     ex->masks = NULL;
+    ex->named = false;
     free(ex->accept);
     ex->accept = NULL;
     exchange_drop_outgoing(ex);

@@ -118,6 +118,7 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
     struct strand *s = flow->strand[side];
     if (!s)
         return;
+    flow->moved = flow->moved || event->type != H2_WRITABLE;
     switch (event->type) {
     case H2_HEAD:
     case H2_INTERIM:
@@ -145,11 +146,22 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
         s->id = 0;
         break;
     case H2_PRIORITY:
-        if (strand_codec(flow, SIDE_ORIGIN))
-            h2_priority(strand_codec(flow, SIDE_ORIGIN), flow->strand[SIDE_ORIGIN]->id, event->data);
+        strand_priority(flow, event->data);
         break;
     default:
         break; /* H2_WRITABLE: every step tries */
+    }
+}
+
+void strand_priority(struct flow *flow, struct soth_span value)
+{
+    struct h2 *h2 = strand_codec(flow, SIDE_ORIGIN);
+    if (h2) {
+        h2_priority(h2, flow->strand[SIDE_ORIGIN]->id, value);
+        call_line(flow, flow->strand[SIDE_ORIGIN]);
+    } else if (!flow->exchange.request_sent) { /* the last one counts; without memory it is no great loss */
+        free(flow->priority);
+        flow->priority = strndup(value.p, value.n);
     }
 }
 
@@ -176,6 +188,7 @@ static size_t write_some(struct flow *flow, enum side side, const uint8_t *p, si
         return 0;
     ssize_t taken = h2_body(h2, flow->strand[side]->id, (struct soth_span){(const char *)p, n}, false, strand_frames(flow, side));
     call_line(flow, flow->strand[side]);
+    flow->moved = flow->moved || taken > 0;
     return taken < 0 ? n : (size_t)taken; /* an error closes the stream: its event comes */
 }
 
@@ -300,6 +313,7 @@ static bool pump_one(struct flow *flow, struct effects *fx, enum side side)
     } else {
         return false;
     }
+    flow->moved = true;
     return true;
 }
 
