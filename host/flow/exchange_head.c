@@ -35,6 +35,11 @@ void exchange_drop_outgoing(struct exchange *ex)
 {
     free(ex->outgoing);
     ex->outgoing = NULL;
+    ex->spent = true;
+    if (ex->named) /* who judges the response asks for them */
+        return;
+    free(ex->again);
+    ex->again = NULL;
 }
 
 void exchange_fini(struct exchange *ex)
@@ -46,6 +51,7 @@ void exchange_fini(struct exchange *ex)
     }
     free(ex->masks);
     ex->masks = NULL;
+    ex->named = false;
     exchange_drop_outgoing(ex);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);

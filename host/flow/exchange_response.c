@@ -50,10 +50,12 @@ void exchange_of_response(const struct flow *flow, struct soth_message *out, str
     const struct exchange *ex = &flow->exchange;
     const char *at = (const char *)buffer_data(&ex->line), *detail;
     struct soth_span parts[EXCHANGE_LINE_PARTS];
-    if (buffer_size(&ex->line) == 0)
+    if (buffer_size(&ex->line) == 0 && !ex->named)
         return;
-    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS && !ex->named; at += ex->line_sizes[i++])
         parts[i] = (struct soth_span){at, ex->line_sizes[i]};
+    if (ex->named)
+        exchange_names(ex, parts);
     out->method = parts[0];
     out->target = parts[named ? 3 : 1];
     const uint16_t port = flow->pinned ? flow->pinned->port : flow->target.port;
@@ -375,7 +377,7 @@ bool exchange_takes_response(const struct flow *flow)
 /* Nothing of the request has reached anybody: it may be sent again, once. */
 static bool may_send_again(const struct exchange *ex, const struct strand *strand)
 {
-    if (ex->retried || !ex->outgoing || ex->response_begun || ex->request_offset + ex->request_chunk > 0)
+    if (ex->retried || !(ex->outgoing || (ex->again && !ex->spent)) || ex->response_begun || ex->request_offset + ex->request_chunk > 0)
         return false;
     return strand->unprocessed || (strand->cause == H2_BY_LOSS && ex->safe);
 }

@@ -178,6 +178,7 @@ void exchange_of_response(const struct flow *flow, struct soth_message *out, str
 void exchange_peek_ended(struct flow *flow, struct effects *fx); /* a response that ends with its connection, peeked at, is complete */
 void exchange_drop_head(struct exchange *ex); /* what was kept of the head at hand */
 void exchange_drop_outgoing(struct exchange *ex); /* no retry any more */
+void exchange_names(const struct exchange *ex, struct soth_span parts[EXCHANGE_LINE_PARTS]); /* exchange.line, out of `again` */
 void exchange_fini(struct exchange *ex);
 /* Answers the request in hand without an origin. The connection goes on when its framing allows, else it is closed with `code`. */
 void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why);

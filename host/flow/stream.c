@@ -143,11 +143,22 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
         s->id = 0;
         break;
     case H2_PRIORITY:
-        if (strand_codec(flow, SIDE_ORIGIN))
-            h2_priority(strand_codec(flow, SIDE_ORIGIN), flow->strand[SIDE_ORIGIN]->id, event->data);
+        strand_priority(flow, event->data);
         break;
     default:
         break; /* H2_WRITABLE: every step tries */
+    }
+}
+
+void strand_priority(struct flow *flow, struct soth_span value)
+{
+    struct h2 *h2 = strand_codec(flow, SIDE_ORIGIN);
+    if (h2) {
+        h2_priority(h2, flow->strand[SIDE_ORIGIN]->id, value);
+        call_line(flow, flow->strand[SIDE_ORIGIN]);
+    } else if (!flow->exchange.request_sent) { /* the last one counts; without memory it is no great loss */
+        free(flow->priority);
+        flow->priority = strndup(value.p, value.n);
     }
 }
 

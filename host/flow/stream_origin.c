@@ -69,6 +69,8 @@ bool stream_request(struct flow *flow, struct effects *fx)
     if (id > 0 && strand_open(flow, SIDE_ORIGIN, line, id)) {
         h2_set_user(line->origin.h2, id, flow); /* not before: without memory the stream may outlive us */
         flow->strand[SIDE_ORIGIN]->ended = how.end;
+        if (flow->priority)
+            h2_priority(line->origin.h2, id, soth_span(flow->priority));
         if (line != flow)
             family_call(line);
         return true;
