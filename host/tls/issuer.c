@@ -131,6 +131,7 @@ void issuer_put(struct issuer *a)
     private_key_free(a->leaf_key);
     private_key_free(a->key);
     free(a->chain);
+    free(a->crl);
     wc_FreeRng(&a->rng);
     pthread_mutex_destroy(&a->signing);
     free(a);
