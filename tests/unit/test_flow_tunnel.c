@@ -290,7 +290,7 @@ static void a_client_leaves_its_hello(void **state)
     rig_hang_up(&d, SIDE_CLIENT, ECONNRESET);
     rig_expect_closed(&d, "tls_handshake_failed", "downstream:eof_or_reset");
     expect_decision(&d, "intercept", "default_intercept");
-    assert_string_equal(rig_attr(&d, "tls_handshake_failed", "raw_provider_error"), "reset after 4 bytes of a ClientHello");
+    assert_string_equal(rig_attr(&d, "tls_handshake_failed", "raw_provider_error"), "reset"); /* to the first space */
     assert_string_equal(rig_attr(&d, "tls_handshake_failed", "peer_rejected_ca"), "no");
     rig_fini(&d);
 }
