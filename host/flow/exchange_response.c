@@ -5,12 +5,10 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
-#include "host/http/websocket.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -25,36 +23,6 @@ void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *e
 }
 
 static void response_peeked(struct flow *flow, struct effects *fx);
-
-static void switching(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct exchange *ex = &flow->exchange;
-    if (!ex->wants_upgrade || msg->upgrade.p == NULL || ex->request != PART_DONE) {
-        exchange_origin_broken(flow, fx, "http_protocol_error", "unrequested_upgrade");
-        return;
-    }
-    if (ex->accept && !websocket_is_answer(msg, ex->accept)) {
-        exchange_origin_broken(flow, fx, "http_protocol_error", "websocket_accept");
-        return;
-    }
-    ex->response_begun = true;
-    ex->upgraded = true;
-    emit_response_headers(flow, msg, false);
-    if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
-        return;
-    talk_switching(flow, fx, msg);
-}
-
-/* The same of an origin that speaks HTTP/2. */
-static void connected(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct message *as = websocket_from_ok(msg, flow->exchange.accept);
-    if (as)
-        switching(flow, fx, as);
-    else
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-    free(as);
-}
 
 static void interim(struct flow *flow, struct effects *fx, const struct message *msg)
 {
@@ -200,11 +168,11 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
 static void response_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     if (msg->status == 101)
-        switching(flow, fx, msg);
+        opening_switching(flow, fx, msg);
     else if (msg->status < 200)
         interim(flow, fx, msg);
     else if (flow->exchange.websocket && msg->http2 && msg->status < 300)
-        connected(flow, fx, msg);
+        opening_connected(flow, fx, msg);
     else
         final_head(flow, fx, msg);
 }
