@@ -14,9 +14,12 @@
 struct rest {
     struct kin kin;
     uint64_t flow_id; /* 0: it has just begun */
-    uint64_t started_ns, deadline_ns, request_offset;
+    uint64_t started_ns, deadline_ns;
     struct pack *head; /* of the request: as it came, or as it was sent */
-    char *priority;    /* of one that has just begun */
+    union {
+        char *priority;          /* of one that has just begun */
+        uint64_t request_offset; /* of one that waits */
+    };
     uint32_t sequence;
     uint32_t bytes[2]; /* by side */
     int32_t origin_id;
@@ -35,7 +38,8 @@ static struct rest *rest_of(struct kin *kin)
 static void forget(struct rest *rest)
 {
     free(rest->head);
-    free(rest->priority);
+    if (rest->flow_id == 0)
+        free(rest->priority);
     free(rest);
 }
 

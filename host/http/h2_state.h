@@ -19,20 +19,19 @@ struct h2_stream {
     struct h2_stream *prev, *next;   /* all of the connection */
     struct h2_stream *due_next;      /* those that have something to tell */
     void *user;
-    int32_t id;
-    bool announced;      /* the owner knows it */
-    bool head_done;      /* the peer's final head was read */
-    bool heard_end;      /* the peer has sent all */
-    bool answered;       /* our final head is sent */
-    bool ended;          /* we have sent all, or h2_body was given the end */
-    bool blocked;        /* h2_body took less than it was given */
-    bool due;           /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
-    bool closed;
-    uint64_t left;         /* body bytes that may still come */
-    struct soth_span data; /* while h2_body runs */
-    enum h2_cause cause;
-    uint32_t code;
+    uint64_t left;             /* body bytes that may still come */
     const char *fault;
+    int32_t id;
+    uint32_t code;
+    uint8_t cause;             /* enum h2_cause */
+    bool announced : 1;        /* the owner knows it */
+    bool head_done : 1;        /* the peer's final head was read */
+    bool heard_end : 1;        /* the peer has sent all */
+    bool answered : 1;         /* our final head is sent */
+    bool ended : 1;            /* we have sent all, or h2_body was given the end */
+    bool blocked : 1;          /* h2_body took less than it was given */
+    bool due : 1;              /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
+    bool closed : 1;
 };
 
 /* A header block while it is decoded: records of two sizes, name, value. */
@@ -84,6 +83,8 @@ struct h2 {
     uint32_t blocked;        /* streams whose bodies wait for the peer's windows */
     uint64_t stalled_ns;     /* since when, none of them moving; 0 = they do not */
     /* output */
+    const struct h2_stream *sending; /* while h2_body runs: whose, */
+    struct soth_span data;           /* and what of it is left */
     struct buffer ready;     /* serialised, not yet taken by h2_output */
     struct buffer *to;       /* where nghttp2's bytes go now */
     size_t answers;          /* bytes of `ready` that the peer's frames have caused */

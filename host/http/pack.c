@@ -13,10 +13,10 @@
 #define SAME 1u /* in front: the text before it. Lengths begin behind it */
 
 struct pack {
-    uint64_t content_length, declared_length;
     uint32_t head_bytes, size; /* of the text */
     uint16_t field_count, status;
     uint8_t framing, minor;
+    bool has_lengths : 1; /* content_length and declared_length come before the text */
     bool is_request : 1, keep_alive : 1, expect_continue : 1, wants_upgrade : 1, connection_names : 1, http2 : 1, has_declared_length : 1;
     uint8_t text[];
 };
@@ -52,11 +52,19 @@ static size_t put_text(uint8_t *at, struct soth_span text)
     return n + text.n;
 }
 
+static bool has_lengths(const struct message *msg)
+{
+    return msg->content_length || msg->declared_length;
+}
+
 static size_t put_all(uint8_t *at, const struct message *msg)
 {
     struct message m = *msg;
     struct soth_span *texts[TEXTS];
-    size_t n = 0;
+    const uint64_t lengths[2] = {msg->content_length, msg->declared_length};
+    size_t n = has_lengths(msg) ? sizeof lengths : 0;
+    if (at)
+        memcpy(at, lengths, n);
     texts_of(&m, texts);
     for (unsigned i = 0; i < TEXTS; i++) {
         bool same = i > 0 && texts[i]->p && texts[i - 1]->p && texts[i]->n == texts[i - 1]->n && memcmp(texts[i]->p, texts[i - 1]->p, texts[i]->n) == 0;
@@ -79,8 +87,7 @@ struct pack *pack_make(const struct message *msg)
     if (!pack)
         return NULL;
     *pack = (struct pack){
-        .content_length = msg->content_length,
-        .declared_length = msg->declared_length,
+        .has_lengths = has_lengths(msg),
         .head_bytes = msg->head_bytes,
         .size = (uint32_t)size,
         .field_count = (uint16_t)msg->field_count,
@@ -112,9 +119,14 @@ static const uint8_t *get_text(const uint8_t *at, struct soth_span before, struc
     return number > SAME ? at + text->n : at;
 }
 
+static size_t size_of_lengths(const struct pack *pack)
+{
+    return pack->has_lengths ? 2 * sizeof(uint64_t) : 0;
+}
+
 void pack_names(const struct pack *pack, struct soth_span names[PACK_NAMES])
 {
-    const uint8_t *at = pack->text;
+    const uint8_t *at = pack->text + size_of_lengths(pack);
     for (unsigned i = 0; i < PACK_NAMES; i++)
         at = get_text(at, names[i ? i - 1 : 0], &names[i]);
 }
@@ -130,9 +142,12 @@ struct message *pack_open(const struct pack *pack)
     uint8_t *ids = (uint8_t *)field + fields;
     const uint8_t *at = memcpy(ids + pack->field_count, pack->text, pack->size);
     struct soth_span *texts[TEXTS];
+    uint64_t lengths[2] = {0, 0};
+    memcpy(lengths, at, size_of_lengths(pack));
+    at += size_of_lengths(pack);
     *msg = (struct message){
-        .content_length = pack->content_length,
-        .declared_length = pack->declared_length,
+        .content_length = lengths[0],
+        .declared_length = lengths[1],
         .head_bytes = pack->head_bytes,
         .field_count = pack->field_count,
         .status = pack->status,
