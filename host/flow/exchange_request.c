@@ -37,9 +37,9 @@ static bool says_line(const struct exchange *ex)
 }
 
 /* The head has left over HTTP/2 and may have to be sent again. It may be long until the response: it waits in as few bytes as it can. */
-static void pack_outgoing(struct exchange *ex)
+static void pack_outgoing(struct exchange *ex, struct pack_common **last)
 {
-    if (!ex->again && !(ex->again = pack_make(ex->outgoing)))
+    if (!ex->again && !(ex->again = pack_make(ex->outgoing, last)))
         return;
     free(ex->outgoing);
     ex->outgoing = NULL;
@@ -70,7 +70,7 @@ static bool send_head(struct flow *flow, struct effects *fx)
     else if (!leg->h2)
         exchange_drop_outgoing(ex); /* a fresh connection is not stale: no retry */
     if (leg->h2)
-        pack_outgoing(ex);
+        pack_outgoing(ex, &leg->sent);
     leg->used = leg->used || leg->h2;
     return true;
 }

@@ -38,6 +38,7 @@ struct leg {
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
     struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
     uint32_t h2_no;      /* how many there have been on this leg */
+    struct pack_common *sent; /* origin with h2: of the last request */
     struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */
     bool open;
     bool secure;         /* the TLS handshake is done */
@@ -76,21 +77,23 @@ struct peek {
 struct exchange {
     const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t request, response; /* enum part */
-    bool active;           /* a request head was read and the exchange is not over */
-    bool discard;          /* the request's body is read and dropped: it was answered by us */
-    bool ends_early;       /* answered before its end: the rest of the request is not wanted */
-    bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
-    bool ready;            /* the head for the origin is there: it may be sent */
-    bool told;             /* the request's arrival was reported */
-    bool remapped;         /* a module sends it elsewhere than its connection */
-    bool reframe;          /* a decoder may change the request's body: its length is not known */
-    bool spent;            /* `again` is kept only for the names in it: it may not be sent again */
-    bool named;            /* they stand for `line` */
+    bool active : 1;           /* a request head was read and the exchange is not over */
+    bool discard : 1;          /* the request's body is read and dropped: it was answered by us */
+    bool ends_early : 1;       /* answered before its end: the rest of the request is not wanted */
+    bool head_method : 1, expects : 1, wants_upgrade : 1, upgraded : 1, close_client : 1, origin_keeps : 1;
+    bool response_begun : 1, request_sent : 1, retried : 1, safe : 1;
+    bool ready : 1;            /* the head for the origin is there: it may be sent */
+    bool told : 1;             /* the request's arrival was reported */
+    bool remapped : 1;         /* a module sends it elsewhere than its connection */
+    bool reframe : 1;          /* a decoder may change the request's body: its length is not known */
+    bool spent : 1;            /* `again` is kept only for the names in it: it may not be sent again */
+    bool named : 1;            /* they stand for `line` */
     uint8_t client_minor;
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     uint8_t judged;        /* enum decision: what its last finished step said */
     uint8_t request_framing; /* enum framing */
-#define EXCHANGE_MARKS offsetof(struct exchange, plan) /* what is above is kept at rest (rest.c) */
+    char marks_end[1];
+#define EXCHANGE_MARKS offsetof(struct exchange, marks_end) /* what is above is kept at rest (rest.c) */
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
@@ -148,6 +151,7 @@ struct mux {
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;
+    struct pack_common *asked; /* of the last request */
 };
 
 struct stage; /* see stage.h */

@@ -20,12 +20,13 @@ struct rest {
         char *priority;          /* of one that has just begun */
         uint64_t request_offset; /* of one that waits */
     };
-    uint32_t sequence;
-    uint32_t bytes[2]; /* by side */
     int32_t origin_id;
-    uint8_t state, phase, reading;
-    bool end;          /* of the request has come; is sent */
-    bool late;
+    uint32_t bytes;   /* from the client */
+    uint16_t sequence;
+    uint8_t state, phase;
+    uint8_t reading : 2;
+    bool end : 1;     /* of the request has come; is sent */
+    bool late : 1;
     uint8_t marks[EXCHANGE_MARKS];
 };
 
@@ -37,7 +38,7 @@ static struct rest *rest_of(struct kin *kin)
 
 static void forget(struct rest *rest)
 {
-    free(rest->head);
+    pack_free(rest->head);
     if (rest->flow_id == 0)
         free(rest->priority);
     free(rest);
@@ -51,7 +52,7 @@ struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head
     struct rest *rest = calloc(1, sizeof *rest);
     if (head->authority.p)
         named.host = head->authority;
-    if (!rest || !(rest->head = pack_make(&named))) {
+    if (!rest || !(rest->head = pack_make(&named, &line->mux->asked))) {
         free(rest);
         return NULL;
     }
@@ -96,7 +97,7 @@ static bool is_silent(const struct flow *flow, enum side side)
            !s->trailers && !s->end && !s->closed && !s->owed && !buffer_size(&s->out) && !s->reset_with && !s->body.failed && !s->out.failed;
 }
 
-/* Its request is out, of the response nothing has come but interim heads. */
+/* Its request is out, of the response nothing has come. */
 static bool waits_for_response(const struct exchange *ex)
 {
     bool begun = ex->response_begun || ex->response != PART_HEAD || ex->discard || ex->ends_early || ex->upgraded;
@@ -125,7 +126,7 @@ static bool may_rest(const struct flow *flow)
 {
     if (!flow->is_stream || !flow->parent || flow->parent->closing || flow->closing || flow->is_due || flow->stage != &stage_http)
         return false;
-    bool fits = flow->client.bytes <= UINT32_MAX && flow->origin.bytes <= UINT32_MAX && flow->source.next_sequence <= UINT32_MAX;
+    bool fits = flow->client.bytes <= UINT32_MAX && flow->origin.bytes == 0 && flow->source.next_sequence <= UINT16_MAX;
     return fits && flow->deadline_ns > flow->env->bus->monotonic_ns && waits_for_response(&flow->exchange) && is_plain(&flow->exchange) &&
            is_as_born(flow) && is_silent(flow, SIDE_CLIENT) && is_silent(flow, SIDE_ORIGIN);
 }
@@ -153,13 +154,12 @@ bool flow_rest(struct flow *flow)
     rest->deadline_ns = flow->deadline_ns;
     rest->request_offset = flow->exchange.request_offset;
     rest->head = flow->exchange.again;
-    rest->sequence = (uint32_t)flow->source.next_sequence;
-    rest->bytes[SIDE_CLIENT] = (uint32_t)flow->client.bytes;
-    rest->bytes[SIDE_ORIGIN] = (uint32_t)flow->origin.bytes;
+    rest->sequence = (uint16_t)flow->source.next_sequence;
+    rest->bytes = (uint32_t)flow->client.bytes;
     rest->origin_id = flow->strand[SIDE_ORIGIN]->id;
     rest->state = (uint8_t)flow->state;
     rest->phase = (uint8_t)flow->phase;
-    rest->reading = flow->reading;
+    rest->reading = flow->reading & 3u;
     rest->end = flow->strand[SIDE_ORIGIN]->ended;
     memcpy(rest->marks, &flow->exchange, EXCHANGE_MARKS);
     flow->exchange.again = NULL;
@@ -215,8 +215,7 @@ static void take_up(struct flow *flow, struct rest *rest)
     flow->source.next_sequence = rest->sequence;
     flow->started_ns = rest->started_ns;
     flow->deadline_ns = rest->deadline_ns;
-    flow->client.bytes = rest->bytes[SIDE_CLIENT];
-    flow->origin.bytes = rest->bytes[SIDE_ORIGIN];
+    flow->client.bytes = rest->bytes;
     flow->state = (enum flow_state)rest->state;
     flow->phase = (enum phase)rest->phase;
     flow->reading = rest->reading;
@@ -291,8 +290,7 @@ static void tell_end(const struct rest *rest, struct flow *line, enum close_code
                    .server_port = line->target.port,
                    .protocol = SOTH_PROTO_HTTP2},
         .state = (enum flow_state)rest->state,
-        .client.bytes = rest->bytes[SIDE_CLIENT],
-        .origin.bytes = rest->bytes[SIDE_ORIGIN],
+        .client.bytes = rest->bytes,
         .started_ns = rest->started_ns,
         .close_code = code,
     };

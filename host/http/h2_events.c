@@ -135,12 +135,13 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
     if (!stream || stream->fault)
         return 0;
     if (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING) { /* never the connection's */
-        stream->fault = "malformed_head";
+        stream->fault = h2_fault_number("malformed_head");
         stream->code = NGHTTP2_PROTOCOL_ERROR;
     } else {
-        stream->fault = h2_code_fault(error == NGHTTP2_ERR_FLOW_CONTROL    ? NGHTTP2_FLOW_CONTROL_ERROR
-                                      : error == NGHTTP2_ERR_STREAM_CLOSED ? NGHTTP2_STREAM_CLOSED
-                                                                           : NGHTTP2_PROTOCOL_ERROR);
+        const uint32_t code = error == NGHTTP2_ERR_FLOW_CONTROL    ? NGHTTP2_FLOW_CONTROL_ERROR
+                              : error == NGHTTP2_ERR_STREAM_CLOSED ? NGHTTP2_STREAM_CLOSED
+                                                                   : NGHTTP2_PROTOCOL_ERROR;
+        stream->fault = h2_fault_number(h2_code_fault(code));
     }
     return 0;
 }
@@ -152,7 +153,7 @@ static enum h2_cause cause_of(const struct h2 *h2, struct h2_stream *stream, uin
     if (code == NGHTTP2_NO_ERROR && !stream->fault)
         return H2_BY_END;
     if (!stream->fault) /* nghttp2 says no more about bodies than that they are wrong */
-        stream->fault = code == NGHTTP2_PROTOCOL_ERROR ? "content_length_mismatch" : h2_code_fault(code);
+        stream->fault = h2_fault_number(code == NGHTTP2_PROTOCOL_ERROR ? "content_length_mismatch" : h2_code_fault(code));
     return H2_BY_FAULT;
 }
 

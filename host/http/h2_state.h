@@ -20,9 +20,9 @@ struct h2_stream {
     struct h2_stream *due_next;      /* those that have something to tell */
     void *user;
     uint64_t left;             /* body bytes that may still come */
-    const char *fault;
     int32_t id;
     uint32_t code;
+    uint8_t fault;             /* h2_fault_text; 0 = none */
     uint8_t cause;             /* enum h2_cause */
     bool announced : 1;        /* the owner knows it */
     bool head_done : 1;        /* the peer's final head was read */
@@ -102,6 +102,9 @@ void h2_tell(struct h2 *h2, const struct h2_event *event);
 int h2_fail(struct h2 *h2, int error, const char *fault); /* the first one counts; the error is returned */
 int h2_fail_saying(struct h2 *h2, int error, const char *fault, uint32_t code); /* with a GOAWAY */
 int h2_fail_flood(struct h2 *h2, enum h2_flood kind);
+/* A class of faults, by a number: there are few, and many streams. */
+uint8_t h2_fault_number(const char *fault);
+const char *h2_fault_text(uint8_t number);
 void h2_due(struct h2 *h2, struct h2_stream *stream);
 void h2_not_due(struct h2 *h2, struct h2_stream *stream);
 void h2_close_due(struct h2 *h2, struct h2_stream *stream, enum h2_cause cause, uint32_t code);

@@ -4,6 +4,7 @@
  * was refused, tunnelled or ended badly without one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -154,9 +155,11 @@ static struct exchange *remember(struct console *self, uint64_t flow_id, size_t 
         free_exchange(*slot);
         *slot = NULL;
     }
-    struct exchange *x = realloc(*slot, sizeof *x + words);
-    if (x && !*slot)
-        *x = (struct exchange){.flow_id = flow_id};
+    struct exchange *x = realloc(*slot, offsetof(struct exchange, words) + words);
+    if (x && !*slot) {
+        memset(x, 0, offsetof(struct exchange, words));
+        x->flow_id = flow_id;
+    }
     if (x)
         *slot = x;
     return x;
