@@ -8,7 +8,7 @@
 
 #include "host/event/private.h"
 
-#define RETIRED_MOST 16u /* a megabyte that waits for the end of a turn; with payload a turn may bring many times that */
+#define RETIRED_MOST 64u /* a megabyte that waits for the end of a turn; with payload a turn may bring many times that */
 
 static void *carve_fresh(struct bus_port *port, size_t n)
 {

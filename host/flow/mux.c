@@ -7,6 +7,8 @@
 
 #include "host/flow/stream.h"
 
+#define FRAMES_KEPT 256u
+
 bool mux_open(struct flow *flow, enum side side)
 {
     const struct settings *s = flow->env->settings;
@@ -150,6 +152,15 @@ void mux_take(struct flow *flow, struct effects *fx, enum side side, const uint8
         take(flow, fx, side, p, n);
 }
 
+/* A burst makes it large; a connection that is silent then does not need it. */
+static void frames_left(struct buffer *frames)
+{
+    if (frames->cap > FRAMES_KEPT)
+        buffer_fini(frames);
+    else
+        buffer_clear(frames);
+}
+
 void mux_flush(struct flow *flow, struct effects *fx)
 {
     struct h2 *origin = flow->mux && !flow->closing ? flow->origin.h2 : NULL;
@@ -164,7 +175,7 @@ void mux_flush(struct flow *flow, struct effects *fx)
                 return;
             }
             leg_write(flow, fx, side, buffer_data(&leg->frames), buffer_size(&leg->frames));
-            buffer_clear(&leg->frames);
+            frames_left(&leg->frames);
             if (!h2_has_event(h2) || !take(flow, fx, side, (const uint8_t *)"", 0))
                 break;
         }
