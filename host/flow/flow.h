@@ -55,6 +55,7 @@ struct flow_env {
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
+    uint32_t awake;          /* a connection with no more streams than this lets them stay flows: it is the many that must be small */
     struct kin *due_first, *due_last; /* of flow_take_due */
 };
 

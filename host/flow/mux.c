@@ -36,7 +36,7 @@ static void nobody(struct h2 *h2, const struct h2_event *event)
 
 static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event *event)
 {
-    struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event->stream, event->message);
+    struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event);
     flow->heard = flow->asked = true;
     if (!child) {
         h2_reset(h2, event->stream, H2_REFUSED_STREAM);

@@ -38,7 +38,7 @@ struct leg {
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
     struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
     uint32_t h2_no;      /* how many there have been on this leg */
-    struct pack_common *sent; /* origin with h2: of the last request */
+    struct pack_common *sent; /* origin with h2: of the last request that was put to rest */
     struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */
     bool open;
     bool secure;         /* the TLS handshake is done */
@@ -101,7 +101,7 @@ struct exchange {
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
-    struct pack *again;    /* the same of a stream of HTTP/2 that has been sent, where it waits; NULL = none */
+    struct pack *again;    /* the same of a stream that was at rest; NULL = none */
     struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
     uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
@@ -192,7 +192,8 @@ struct flow {
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;
-    struct kin *children;      /* streams, the newest first */
+    struct kin *children;      /* streams, the newest first, */
+    uint32_t child_count;      /* so many */
     uint64_t rest_ns;          /* none of those at rest has a deadline before this; 0 = they have none */
     struct mux *mux;           /* of a connection of HTTP/2 */
     struct strand *strand[2];  /* peers that are streams of HTTP/2; NULL = HTTP/1 */

@@ -46,20 +46,53 @@ static void forget(struct rest *rest)
 
 /* ---- one that begins ---- */
 
-struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head)
+/* Those who were few are many now. */
+static void call_awake(struct flow *line)
 {
-    struct message named = *head;
+    for (struct kin *kin = line->children; kin; kin = kin->elder)
+        if (!kin->rests)
+            family_call(family_awake(kin));
+}
+
+/* One of few: a flow from the start. */
+static struct kin *begin_awake(struct flow *line, const struct h2_event *head)
+{
+    struct flow *flow = family_make(line, head->stream);
+    if (!flow)
+        return NULL;
+    if (!strand_open(flow, SIDE_CLIENT, line, head->stream)) {
+        flow_forget(flow);
+        return NULL;
+    }
+    strand_event(flow, SIDE_CLIENT, head);
+    return &flow->kin;
+}
+
+static struct kin *begin_at_rest(struct flow *line, const struct h2_event *head)
+{
+    struct message named = *head->message;
     struct rest *rest = calloc(1, sizeof *rest);
-    if (head->authority.p)
-        named.host = head->authority;
+    if (named.authority.p)
+        named.host = named.authority;
     if (!rest || !(rest->head = pack_make(&named, &line->mux->asked))) {
         free(rest);
         return NULL;
     }
-    rest->kin.stream_id = id;
+    rest->kin.stream_id = head->stream;
     rest->kin.rests = true;
-    family_join(line, &rest->kin);
     return &rest->kin;
+}
+
+struct kin *rest_begin(struct flow *line, const struct h2_event *head)
+{
+    bool few = line->child_count < line->env->awake;
+    struct kin *kin = few ? begin_awake(line, head) : begin_at_rest(line, head);
+    if (!kin)
+        return NULL;
+    family_join(line, kin);
+    if (line->child_count == line->env->awake + 1)
+        call_awake(line);
+    return kin;
 }
 
 static void keep_priority(struct rest *rest, struct soth_span value)
@@ -101,13 +134,42 @@ static bool is_silent(const struct flow *flow, enum side side)
 static bool waits_for_response(const struct exchange *ex)
 {
     bool begun = ex->response_begun || ex->response != PART_HEAD || ex->discard || ex->ends_early || ex->upgraded;
-    return ex->active && ex->request_sent && !begun && ex->again && !ex->outgoing;
+    return ex->active && ex->request_sent && !begun && (ex->outgoing || (ex->again && !ex->spent));
+}
+
+/* Do the names in the head say what `line` does? */
+static bool says_line(const struct exchange *ex)
+{
+    struct soth_span parts[EXCHANGE_LINE_PARTS];
+    const uint8_t *at = buffer_data(&ex->line);
+    exchange_names(ex, parts);
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
+        if (parts[i].n != ex->line_sizes[i] || (parts[i].n && memcmp(parts[i].p, at, parts[i].n) != 0))
+            return false;
+    return true;
+}
+
+/* The head that may have to be sent again, and what is remembered of it, in as few bytes as they can wait in. false: they stay as they are. */
+static bool pack_outgoing(struct exchange *ex, struct pack_common **last)
+{
+    if (!ex->again && !(ex->again = pack_make(ex->outgoing, last)))
+        return false;
+    if (buffer_size(&ex->line) && !says_line(ex)) {
+        pack_free(ex->again);
+        ex->again = NULL;
+        return false;
+    }
+    ex->named = ex->named || buffer_size(&ex->line);
+    buffer_fini(&ex->line);
+    free(ex->outgoing);
+    ex->outgoing = NULL;
+    return true;
 }
 
 /* Nobody has a hand in it: no decoder, no module that changed or held something, nothing that is kept for later. */
 static bool is_plain(const struct exchange *ex)
 {
-    bool held = ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1] || buffer_size(&ex->line);
+    bool held = ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1];
     bool peeked = ex->peek.need || ex->peek.complete || buffer_size(&ex->peek.bytes);
     return !held && !peeked && !ex->remapped && !ex->request_chunk && !ex->response_chunk && !ex->response_offset;
 }
@@ -126,6 +188,8 @@ static bool may_rest(const struct flow *flow)
 {
     if (!flow->is_stream || !flow->parent || flow->parent->closing || flow->closing || flow->is_due || flow->stage != &stage_http)
         return false;
+    if (flow->parent->child_count <= flow->env->awake)
+        return false;
     bool fits = flow->client.bytes <= UINT32_MAX && flow->origin.bytes == 0 && flow->source.next_sequence <= UINT16_MAX;
     return fits && flow->deadline_ns > flow->env->bus->monotonic_ns && waits_for_response(&flow->exchange) && is_plain(&flow->exchange) &&
            is_as_born(flow) && is_silent(flow, SIDE_CLIENT) && is_silent(flow, SIDE_ORIGIN);
@@ -143,8 +207,8 @@ static void vanish(struct flow *flow)
 
 bool flow_rest(struct flow *flow)
 {
-    struct rest *rest = may_rest(flow) ? calloc(1, sizeof *rest) : NULL;
     struct flow *line = flow->parent;
+    struct rest *rest = may_rest(flow) && pack_outgoing(&flow->exchange, &line->origin.sent) ? calloc(1, sizeof *rest) : NULL;
     if (!rest)
         return false;
     rest->kin.stream_id = flow->stream_id;

@@ -26,8 +26,8 @@ void family_call_jammed(struct flow *flow, enum side side); /* those that wait f
 static inline struct flow *family_connection(struct flow *flow) { return flow->parent ? flow->parent : flow; }
 
 /* ---- rest.c: streams for which there is nothing to do ---- */
-/* A stream begins, with its head. NULL without memory. */
-struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head);
+/* A stream begins, with H2_HEAD. NULL without memory. */
+struct kin *rest_begin(struct flow *line, const struct h2_event *head);
 /* true: it is kept, or is not worth waking anybody; else wake it, and tell it again. */
 bool rest_hears(struct kin *kin, enum side side, const struct h2_event *event);
 /* The flow in its place. NULL without memory: then it has ended. */

@@ -10,6 +10,9 @@
 #include "host/net/dial.h"
 #include "host/net/generation.h"
 
+/* Streams of one connection that stay flows while they wait: to put them to rest and wake them costs 3 % of a short request. */
+#define STREAMS_AWAKE 16u
+
 static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
 {
     return registry_ask(policy, flow, ask, q);
@@ -53,6 +56,7 @@ static void fill(struct worker_env *worker_env, struct worker_io *io, struct gen
     env->counters = &io->counters;
     env->plain = io->plain;
     env->plain_size = WORKER_PLAIN;
+    env->awake = STREAMS_AWAKE;
     env->is_own = ask_own;
     env->hooks = registry_hooks(generation->registry);
     env->policy = generation->registry;
