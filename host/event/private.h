@@ -51,7 +51,7 @@ struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
     struct slab *retired; /* full, with events that are not published yet */
-    unsigned retired_count;
+    size_t retired_bytes;
     struct queued **pending;
     size_t count, room;
     void (*wake)(void *arg);

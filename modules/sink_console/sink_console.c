@@ -221,7 +221,7 @@ static void url(char *out, size_t size, const struct place *x)
 /* `fault`: why it ended before its time, "" when it did not. */
 static void print_exchange(const struct console *self, const struct soth_event *e, struct exchange *x, const char *fault)
 {
-    const struct reply *r = x->reply;
+    const struct reply *r = x->reply && x->reply->status ? x->reply : NULL;
     const struct place at = place_in(x);
     char size[16], where[700];
     unsigned long long ms = (unsigned long long)((e->monotonic_ns - x->started_ns) / 1000000u);
@@ -311,7 +311,7 @@ static void body(struct console *self, const struct soth_event *e)
     if (!x || !x->open || !x->reply)
         return;
     x->reply->bytes += number(e, "bytes");
-    if (x->reply->bytes >= x->reply->length)
+    if (x->reply->status && x->reply->bytes >= x->reply->length)
         print_exchange(self, e, x, "");
 }
 
