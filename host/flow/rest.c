@@ -26,6 +26,7 @@ struct rest {
     uint8_t state, phase;
     uint8_t reading : 2;
     bool end : 1;     /* of the request has come; is sent */
+    bool heard : 1;   /* the request's end was taken */
     bool late : 1;
     uint8_t marks[EXCHANGE_MARKS];
 };
@@ -169,7 +170,7 @@ static bool pack_outgoing(struct exchange *ex, struct pack_common **last)
 /* Nobody has a hand in it: no decoder, no module that changed or held something, nothing that is kept for later. */
 static bool is_plain(const struct exchange *ex)
 {
-    bool held = ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1];
+    bool held = ex->accept || ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1];
     bool peeked = ex->peek.need || ex->peek.complete || buffer_size(&ex->peek.bytes);
     return !held && !peeked && !ex->remapped && !ex->request_chunk && !ex->response_chunk && !ex->response_offset;
 }
@@ -179,7 +180,7 @@ static bool is_as_born(const struct flow *flow)
 {
     const struct soth_flow *hooks = &flow->hooks;
     bool asked = hooks->generation || hooks->pauses || hooks->detached || hooks->protocol || hooks->over || flow->ask.hook || flow->go_on || flow->wish.path;
-    bool origin = flow->own_origin || flow->waits_line || flow->dialing || flow->origin.open || flow->origin.tls || flow->origin.h1 || flow->origin.h2;
+    bool origin = flow->own_origin || flow->waits_line || flow->waits_room || flow->dialing || flow->origin.open || flow->origin.tls || flow->origin.h1 || flow->origin.h2;
     return !asked && !origin && !flow->pinned && !flow->refusal.status && !flow->decision_due && !flow->client_left && !buffer_size(&flow->held_origin) &&
            memcmp(&flow->verdict, &flow->parent->verdict, sizeof flow->verdict) == 0;
 }
@@ -225,6 +226,7 @@ bool flow_rest(struct flow *flow)
     rest->phase = (uint8_t)flow->phase;
     rest->reading = flow->reading & 3u;
     rest->end = flow->strand[SIDE_ORIGIN]->ended;
+    rest->heard = flow->strand[SIDE_CLIENT]->heard;
     memcpy(rest->marks, &flow->exchange, EXCHANGE_MARKS);
     flow->exchange.again = NULL;
     flow->exchange.named = false;
@@ -288,6 +290,7 @@ static void take_up(struct flow *flow, struct rest *rest)
     flow->exchange_no = 1;
     flow->asked = true;
     flow->strand[SIDE_ORIGIN]->ended = rest->end;
+    flow->strand[SIDE_CLIENT]->heard = rest->heard;
 }
 
 /* All of its memory, before anything is changed. */
