@@ -15,7 +15,7 @@
 #include "flow_rig.h"
 #include "h2_peer.h"
 
-#define STREAM_BUDGET 1000u /* bytes of one that waits: 100 of them are to stay under 100 KiB */
+#define STREAM_BUDGET 900u /* bytes of one that waits, on both connections: 100 of them are to stay under 100 KiB */
 #define FEW 10u
 #define MANY 60u
 
@@ -38,6 +38,8 @@ static size_t held;
 static bool inside;
 
 #ifndef UNCOUNTED
+#define EVERYBODYS __attribute__((visibility("default"))) /* nghttp2's, too */
+
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t count, size_t n);
 void *__libc_realloc(void *p, size_t n);
@@ -74,23 +76,23 @@ static void unnote(void *p)
     }
 }
 
-void *malloc(size_t n)
+EVERYBODYS void *malloc(size_t n)
 {
     return note(__libc_malloc(n));
 }
 
-void *calloc(size_t count, size_t n)
+EVERYBODYS void *calloc(size_t count, size_t n)
 {
     return note(__libc_calloc(count, n));
 }
 
-void *realloc(void *p, size_t n)
+EVERYBODYS void *realloc(void *p, size_t n)
 {
     unnote(p);
     return note(__libc_realloc(p, n));
 }
 
-void free(void *p)
+EVERYBODYS void free(void *p)
 {
     unnote(p);
     __libc_free(p);
@@ -118,6 +120,7 @@ static void connected(uint32_t awake)
 {
     rig_init(&d);
     d.settings.http2_enabled = 1;
+    d.settings.http2_max_concurrent_streams = 100;
     d.env.awake = awake;
     d.inside = step;
     origin = client = (struct h2_peer){.h2 = NULL};
@@ -126,9 +129,6 @@ static void connected(uint32_t awake)
     rig_run(&d);
     buffer_clear(&d.end[SIDE_CLIENT].got);
     h2_peer_init(&client, &d, SIDE_CLIENT, -1, 0);
-    run();
-    driver_dialed(&d);
-    h2_peer_init(&origin, &d, SIDE_ORIGIN, -1, 0);
     run();
 }
 
@@ -149,6 +149,10 @@ static void ask(unsigned count, const char *method, bool end_it)
         snprintf(path, sizeof path, "/waiting/%u", i);
         h2_peer_ask(&client, method, path, "a.test", "user-agent: curl/7.88.1\naccept: */*\n", end_it);
     }
+    run();
+    if (!driver_dialed(&d))
+        return;
+    h2_peer_init(&origin, &d, SIDE_ORIGIN, -1, 0);
     run();
 }
 
@@ -182,9 +186,6 @@ static void cost_of(uint32_t awake)
     if (awake < FEW)
         assert_in_range(each, 1, STREAM_BUDGET);
     end();
-#ifndef UNCOUNTED
-    assert_int_equal(held, 0);
-#endif
 }
 
 /* Whether the first of them were few for a time, or not. */
@@ -194,8 +195,11 @@ static void a_waiting_stream_is_small(void **state)
 #ifdef UNCOUNTED
     skip();
 #endif
+    cost_of(0); /* what is there once for all comes, too */
+    const size_t before = held;
     cost_of(0);
     cost_of(FEW);
+    assert_int_equal(held, before);
 }
 
 /* One after the other: memory is as it was after the first ones. */
@@ -219,7 +223,6 @@ static void streams_leave_nothing(void **state)
     }
     assert_int_equal(lines(&client, "body hello"), MANY);
     end();
-    assert_int_equal(held, 0);
 }
 
 /* Each way of waking, with siblings that sleep on. */
@@ -227,7 +230,8 @@ static void they_wake(void **state)
 {
     (void)state;
     connected(0);
-    ask(4, "GET", true);
+    ask(1, "GET", true);
+    ask(3, "GET", true);
     assert_int_equal(asleep(), 4);
     assert_int_equal(lines(&origin, "head GET"), 4);
     h2_peer_respond(&origin, origin.heard[2], 200, "", true);
@@ -238,8 +242,9 @@ static void they_wake(void **state)
     h2_peer_respond(&origin, origin.heard[3], 103, "link: a\n", false);
     h2_peer_respond(&origin, origin.heard[3], 204, "", true);
     run();
-    assert_int_equal(asleep(), 0);
     const char *heard = h2_peer_log(&client);
+    if (asleep())
+        fail_msg("heard\n%s\nafter\n%s", heard, driver_log(&d));
     assert_non_null(strstr(heard, "5 head 200"));
     assert_non_null(strstr(heard, "3 closed internal_error"));
     assert_non_null(strstr(heard, "7 interim 103"));
@@ -291,7 +296,8 @@ static void sent_again(void **state)
     const char *second = h2_peer_log(&origin);
     assert_non_null(strstr(first, "1 head GET"));
     assert_non_null(strstr(second, "3 head GET"));
-    assert_string_equal(strstr(first, "head GET"), strstr(second, "head GET"));
+    const char *line = strstr(first, "head GET");
+    assert_memory_equal(line, strstr(second, "head GET"), strcspn(line, "\n"));
     free((void *)(uintptr_t)first);
     assert_int_equal(asleep(), 1);
     h2_peer_respond(&origin, origin.heard[1], 200, "", true);
