@@ -37,6 +37,7 @@ struct leg {
     struct session *tls; /* NULL: cleartext */
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
     struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
+    uint8_t window_level; /* of h2 (windows.c) */
     uint32_t h2_no;      /* how many there have been on this leg */
     struct pack_common *sent; /* origin with h2: of the last request that was put to rest */
     struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */

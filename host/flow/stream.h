@@ -41,6 +41,13 @@ void mux_take(struct flow *flow, struct effects *fx, enum side side, const uint8
 void mux_flush(struct flow *flow, struct effects *fx); /* frames that are due leave; what that brings is taken */
 void mux_lost(struct flow *flow, enum side side);      /* the connection has ended: its streams hear of it */
 
+/* ---- windows.c: how much peers may send ahead ---- */
+struct window_size {
+    uint32_t stream, connection;
+};
+const struct window_size *windows_begin(struct flow *flow, enum side side);
+void windows_fit(struct flow *flow, enum side side); /* to what is held now */
+
 /* ---- stream.c: one stream ---- */
 struct strand *strand_open(struct flow *flow, enum side side, struct flow *line, int32_t id); /* NULL without memory */
 /* Forgets it: resets what is not over, with that code unless another one was set. */

@@ -133,6 +133,7 @@ void h2_free(struct h2 *h2)
         return;
     while (h2->streams)
         h2_stream_free(h2, h2->streams);
+    h2_hold(h2, -(int64_t)h2->held);
     nghttp2_session_del(h2->session);
     buffer_fini(&h2->block.text);
     buffer_fini(&h2->ready);

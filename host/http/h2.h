@@ -41,6 +41,7 @@ struct h2_limits {
     uint32_t connection_window;      /* of all streams; 0 = 16 MiB */
     uint64_t zero_window_ns;         /* so long all that is open may wait for the peer's windows, nothing moving; 0 = for ever */
     bool strict_responses;           /* client: blanks around a value refuse the response; else they are cut, as in HTTP/1 */
+    uint64_t *held_in_all;           /* NULL, or where the bytes of h2_unconsumed are counted for several codecs */
     bool connect_protocol;           /* server: extended CONNECT is announced and taken (RFC 8441) */
 };
 

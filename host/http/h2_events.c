@@ -23,7 +23,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     }
     stream->left -= n <= stream->left ? n : stream->left;
-    h2->held += n;
+    h2_hold(h2, (int64_t)n);
     h2_tell(h2, &(struct h2_event){.type = H2_BODY, .stream = id, .user = stream->user, .data = {(const char *)data, n}});
     return 0;
 }

@@ -114,6 +114,7 @@ void h2_stream_block(struct h2 *h2, struct h2_stream *stream);
 void h2_stream_unblock(struct h2 *h2, struct h2_stream *stream);
 struct h2_stream *h2_stream_find(const struct h2 *h2, int32_t id); /* the owner's, closed or not */
 void h2_stream_free(struct h2 *h2, struct h2_stream *stream);
+void h2_hold(struct h2 *h2, int64_t n); /* so many body bytes more, or fewer, are out with the owner */
 bool h2_is_used_up(const struct h2 *h2, int32_t id); /* the peer has little left of the stream's window */
 struct h2_stream *h2_stream_of(const struct h2 *h2, int32_t id); /* NULL: there is none, or it is closed */
 void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code); /* resets it */

@@ -248,10 +248,17 @@ bool h2_is_used_up(const struct h2 *h2, int32_t id)
     return nghttp2_session_get_stream_local_window_size(h2->session, id) < 16384; /* a frame of the usual size */
 }
 
+void h2_hold(struct h2 *h2, int64_t n)
+{
+    h2->held += (uint64_t)n;
+    if (h2->limits.held_in_all)
+        *h2->limits.held_in_all += (uint64_t)n;
+}
+
 void h2_consume(struct h2 *h2, int32_t id, size_t n)
 {
     assert(n <= h2->held);
-    h2->held -= n;
+    h2_hold(h2, -(int64_t)n);
     if (n == 0 || h2->lost)
         return;
     int r = id > 0 ? nghttp2_session_consume(h2->session, id, n) : nghttp2_session_consume_connection(h2->session, n);

@@ -13,6 +13,9 @@
 /* Streams of one connection that stay flows while they wait: to put them to rest and wake them costs 3 % of a short request. */
 #define STREAMS_AWAKE 16u
 
+/* Of HTTP/2 bodies, in the whole process: windows get smaller long before that. */
+#define BODY_BYTES_MOST (64u << 20)
+
 static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
 {
     return registry_ask(policy, flow, ask, q);
@@ -57,6 +60,7 @@ static void fill(struct worker_env *worker_env, struct worker_io *io, struct gen
     env->plain = io->plain;
     env->plain_size = WORKER_PLAIN;
     env->awake = STREAMS_AWAKE;
+    env->body_bytes_most = BODY_BYTES_MOST / shared->workers;
     env->is_own = ask_own;
     env->hooks = registry_hooks(generation->registry);
     env->policy = generation->registry;

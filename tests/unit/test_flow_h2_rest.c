@@ -121,10 +121,10 @@ static void connected(uint32_t awake)
     rig_init(&d);
     d.settings.http2_enabled = 1;
     d.settings.http2_max_concurrent_streams = 100;
-    d.env.awake = awake;
     d.inside = step;
     origin = client = (struct h2_peer){.h2 = NULL};
     driver_accept(&d);
+    d.env.awake = awake;
     rig_say(&d, SIDE_CLIENT, "CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n");
     rig_run(&d);
     buffer_clear(&d.end[SIDE_CLIENT].got);
