@@ -65,7 +65,7 @@ enum h2_event_type {
     H2_END,      /* the peer has sent all of this message; follows the last of HEAD, BODY, TRAILERS, always */
     H2_CLOSED,   /* the stream is over and gone: code, cause, fault */
     H2_WRITABLE, /* a stream whose h2_body took less than it was given may get more */
-    H2_PRIORITY, /* server. data: the priority field value of a PRIORITY_UPDATE (RFC 9218) for this stream */
+    H2_PRIORITY, /* server. data: the priority field value of a PRIORITY_UPDATE (RFC 9218) for this stream; also of one that came before it */
     H2_SETTINGS, /* the peer's settings have come or changed: h2_peer_* */
     H2_GOAWAY,   /* the peer takes no streams above last_id, code. Ours above it follow as H2_CLOSED with refused_stream */
     H2_PONG,     /* answer to h2_ping, number: what was given there */

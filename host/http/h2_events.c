@@ -85,6 +85,8 @@ static void on_priority(struct h2 *h2, const nghttp2_frame *frame)
     static _Thread_local char text[256];
     const nghttp2_ext_priority_update *update = frame->ext.payload;
     struct h2_stream *stream = h2_stream_of(h2, update->stream_id);
+    if (!stream && update->stream_id > h2->last_heard)
+        h2_early_keep(h2, update->stream_id, update->field_value, update->field_value_len);
     if (!stream || update->field_value_len > sizeof text)
         return;
     memcpy(text, update->field_value, update->field_value_len);

@@ -48,6 +48,18 @@ struct h2_budget {
     uint64_t at_ns;
 };
 
+/* What a client said of streams that it has not begun (RFC 9218 7.1): the last EARLY_MOST of them. */
+#define EARLY_MOST 8u
+#define EARLY_TEXT 60u
+struct h2_early {
+    unsigned next;
+    struct {
+        int32_t id;
+        uint8_t n;
+        char text[EARLY_TEXT];
+    } said[EARLY_MOST];
+};
+
 #define FRAME_HEAD 9
 #define GONE_MOST 128 /* closed streams that are remembered */
 
@@ -75,6 +87,8 @@ struct h2 {
     struct h2_event event;   /* due next when its type is not H2_NONE */
     int32_t end_of;          /* then H2_END of this stream */
     void *end_user;
+    struct h2_early *early;  /* NULL = nothing was said */
+    int32_t wish_of;         /* then H2_PRIORITY of this stream, whose head was told, out of `early` */
     struct h2_stream *due, **due_tail;
     /* streams */
     struct h2_stream *streams, *last_stream;
@@ -93,6 +107,11 @@ struct h2 {
 
 /* h2.c */
 const char *h2_code_fault(uint32_t code); /* "h2_protocol_error" */
+
+/* h2_early.c */
+void h2_early_keep(struct h2 *h2, int32_t id, const uint8_t *value, size_t n);
+void h2_early_due(struct h2 *h2, int32_t id); /* the stream has begun */
+bool h2_early_take(struct h2 *h2, struct h2_event *event);
 
 /* h2_events.c */
 void h2_events_set(nghttp2_session_callbacks *to);
