@@ -10,7 +10,8 @@
 
 #include "host/event/private.h"
 
-#define LINGER_NS 4000000 /* a moment for more events to come */
+#define LINGER_NS 4000000  /* a moment for more events to come */
+#define QUIET_NS 250000000 /* a moment without any: what they were in is given back */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
 {
@@ -69,14 +70,20 @@ void sink_report_losses(struct sink *sink)
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
     struct bus *bus = sink->bus;
+    bool quiet = wake_ns != 0;
     while (sink->count == 0 && !sink_ends(sink) && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
         if (sink->fresh_losses && !sink->off) {
             sink_report_losses(sink);
             continue;
         }
+        const uint64_t until = quiet ? wake_ns : bus_now_ns() + QUIET_NS;
         sink->sleeping = true;
-        sink_doze(sink, wake_ns);
+        sink_doze(sink, until);
         sink->sleeping = false;
+        if (!quiet && sink->count == 0 && bus_now_ns() >= until) {
+            slab_pool_trim(&bus->pool);
+            quiet = true;
+        }
     }
     if (sink->count > 0 && sink->count < BATCH && !sink_ends(sink) && !sink->reopen) {
         struct timespec moment = {0, LINGER_NS};

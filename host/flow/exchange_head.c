@@ -39,7 +39,7 @@ void exchange_drop_outgoing(struct exchange *ex)
     ex->spent = true;
     if (ex->named) /* who judges the response asks for them */
         return;
-    free(ex->again);
+    pack_free(ex->again);
     ex->again = NULL;
 }
 

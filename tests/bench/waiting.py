@@ -143,6 +143,11 @@ class Client(Peer):
 
 
 def client(options):
+    once = Client(options)  # what the program takes once, whoever comes: buffers of its log and the like
+    once.ask(options.streams)
+    once.settle(0.5)
+    once.sock.close()
+    time.sleep(0.5)
     peers = [Client(options) for _ in range(options.connections)]
     for peer in peers:
         peer.ask(1)
