@@ -10,6 +10,7 @@
 _Static_assert(NAMES_MOST <= EVENT_ATTRS_MOST, "what comes out has room for all of them");
 
 struct name {
+    uint64_t head;    /* the first eight bytes tell nearly always */
     const char *text; /* NUL-terminated, for good */
     uint32_t n;
 };
@@ -31,6 +32,24 @@ static char texts[
 static struct names names[SOTH_EV_COUNT];
 static pthread_once_t split_once = PTHREAD_ONCE_INIT;
 
+/* Eight bytes; zeroes behind what is shorter. */
+static inline uint64_t eight(const char *p, size_t n)
+{
+    uint64_t w = 0;
+    if (n >= 8) {
+        memcpy(&w, p, 8);
+    } else if (n >= 4) {
+        uint32_t a, b;
+        memcpy(&a, p, 4);
+        memcpy(&b, p + n - 4, 4);
+        w = a | (uint64_t)b << (8 * n - 32);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            w |= (uint64_t)(unsigned char)p[i] << 8 * i;
+    }
+    return w;
+}
+
 static int by_text(const void *a, const void *b)
 {
     return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
@@ -44,8 +63,8 @@ static void split(void)
         struct names *of = &names[kind];
         for (const char *list = lists[kind]; list && *list && of->count < NAMES_MOST;) {
             size_t n = strcspn(list, " ");
-            of->v[of->count++] = (struct name){at, (uint32_t)n};
             memcpy(at, list, n);
+            of->v[of->count++] = (struct name){eight(at, n), at, (uint32_t)n};
             at += n + 1;
             list += n + (list[n] == ' ');
         }
@@ -75,33 +94,21 @@ static bool is_hosts_own(uint32_t kind)
     }
 }
 
-static inline uint64_t eight(const char *p)
+static inline bool is(const struct name *name, const char *text, size_t n, uint64_t head)
 {
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-/* Of one length. Words of eight that overlap at the end; what is shorter is rare. */
-static inline bool is_same(const char *a, const char *b, size_t n)
-{
-    if (n < 8)
-        return memcmp(a, b, n) == 0;
-    uint64_t differs = eight(a + n - 8) ^ eight(b + n - 8);
-    for (size_t i = 0; i + 8 < n; i += 8)
-        differs |= eight(a + i) ^ eight(b + i);
-    return differs == 0;
+    return name->head == head && name->n == n && (n <= 8 || memcmp(name->text + 8, text + 8, n - 8) == 0);
 }
 
 /* Which of the names it is, from `from` on and then from the beginning; count: none. Emitters name attributes in order nearly always, so it
  * is one of the next ones. */
-static uint32_t find(const struct names *of, uint32_t from, const char *text, size_t n)
+static inline uint32_t find(const struct names *of, uint32_t from, const char *text, size_t n)
 {
+    const uint64_t head = eight(text, n);
     for (uint32_t i = from; i < of->count; i++)
-        if (of->v[i].n == n && is_same(of->v[i].text, text, n))
+        if (is(&of->v[i], text, n, head))
             return i;
     for (uint32_t i = 0; i < from; i++)
-        if (of->v[i].n == n && is_same(of->v[i].text, text, n))
+        if (is(&of->v[i], text, n, head))
             return i;
     return of->count;
 }

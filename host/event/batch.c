@@ -42,7 +42,7 @@ static void lose_rest(struct sink *sink, const struct batch *batch, uint32_t fro
 {
     pthread_mutex_lock(&sink->bus->lock);
     for (uint32_t i = from; i < batch->count; i++)
-        queue_lost(sink, &batch->queued[i]->event, i == from ? UINT64_MAX : 0);
+        queue_lost(sink, batch->queued[i], i == from ? UINT64_MAX : 0);
     if (sink->bus->stopping)
         sink->undelivered += batch->count - from;
     pthread_mutex_unlock(&sink->bus->lock);
@@ -79,12 +79,30 @@ static void give_up(struct sink *sink, const struct batch *batch, uint32_t from,
 
 /* ---- offering ---- */
 
+#define AHEAD 6u  /* events */
+#define LINE 64u  /* of the cache */
+
+/* What another core has written last is fetched while those before it are made. */
+static inline void fetch(const struct batch *batch, uint32_t i)
+{
+    if (i >= batch->count)
+        return;
+    const char *p = (const char *)batch->queued[i];
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + LINE);
+    __builtin_prefetch(p + 2 * LINE);
+}
+
 /* False when time was up before there was memory for it. */
 static bool look(struct sink *sink, struct batch *batch)
 {
     size_t size = 0;
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < AHEAD; i++)
+        fetch(batch, i);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        fetch(batch, i + AHEAD);
         size += view_size(batch->queued[i]);
+    }
     while (!views_reserve(&batch->views, size))
         if (!patience(sink, BACK_OFF_MOST_MS))
             return false;
@@ -144,7 +162,7 @@ void batch_release(struct sink *sink, const struct batch *batch, uint32_t taken)
         bytes += batch->queued[i]->bytes;
     pthread_mutex_lock(&sink->bus->lock);
     for (uint32_t i = 0; i < waiting; i++)
-        acks_taken(sink, batch->queued[i]->event.sequence_id, batch->queued[i]->bytes);
+        acks_taken(sink, batch->queued[i]->sequence_id, batch->queued[i]->bytes);
     sink->at_hand = sink->acks.at_hand = 0;
     sink->written += taken - waiting;
     sink->bytes -= bytes;

@@ -31,9 +31,9 @@ static size_t publish_run(struct bus *bus, struct queued *const *pending, size_t
     atomic_fetch_add_explicit(&slab->refs, most, memory_order_relaxed);
     for (size_t i = 0; i < run; i++) {
         struct queued *q = pending[i];
-        q->event.sequence_id = ++bus->sequence;
+        q->sequence_id = ++bus->sequence;
         for (size_t k = 0; k < bus->sink_count; k++)
-            if ((bus->sinks[k]->kinds >> q->event.kind) & 1)
+            if ((bus->sinks[k]->kinds >> q->kind) & 1)
                 used += queue_put(bus->sinks[k], q);
     }
     slab_put(slab, most - (unsigned)used);
@@ -269,6 +269,7 @@ void bus_free(struct bus *bus)
         sink_free(sink);
     }
     free(bus->sinks);
+    shapes_free(bus->shapes);
     slab_pool_fini(&bus->pool);
     pthread_mutex_destroy(&bus->lock);
     free(bus);

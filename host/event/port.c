@@ -42,20 +42,11 @@ static inline void *carve(struct bus_port *port, size_t n)
 
 /* ---- emitting ---- */
 
-#define FLAGGED (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)
-
-static int by_name(const struct soth_attr *a, const struct soth_attr *b)
-{
-    size_t n = a->name_len < b->name_len ? a->name_len : b->name_len;
-    int order = memcmp(a->name, b->name, n);
-    return order ? order : (int)a->name_len - (int)b->name_len;
-}
-
 /* The first letter tells nearly always. */
 static inline bool in_order(const struct soth_attr *a, const struct soth_attr *b)
 {
     unsigned char x = (unsigned char)a->name[0], y = (unsigned char)b->name[0];
-    return x != y ? x < y : by_name(a, b) <= 0;
+    return x != y ? x < y : !event_attr_is_before(b, a);
 }
 
 /* Addresses and names of hosts have 8 to 32 bytes nearly always: two moves that overlap instead of a call. */
@@ -82,20 +73,12 @@ static inline struct soth_span copy(char **at, struct soth_span text)
     return out;
 }
 
-/* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. Numbers have an empty text, not none. */
-static inline unsigned is_absent(const struct soth_attr *attr)
-{
-    _Static_assert(SOTH_ATTR_TEXT == 0 && SOTH_ATTR_U64 == 1 && SOTH_ATTR_BOOL == 2 && SOTH_ATTR_BYTES == 3, "which two are numbers");
-    uint64_t is_number = (attr->type + 1) & 2; /* no branch: this is asked of each attribute of each event */
-    return (unsigned)(attr->text.p == NULL) | (unsigned)((attr->text.n | is_number) == 0);
-}
-
 /* Is there a value that somebody wants? Of payload *text becomes as much as the sink gets that wants most. */
 static inline bool admit(const struct bus_port *port, unsigned kind, const struct soth_attr *attr, struct soth_span *text)
 {
-    if (is_absent(attr))
+    if (event_attr_is_absent(attr))
         return false;
-    return !(attr->type & FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
+    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
 }
 
 /* What attributes need: places, and bytes for their texts. Numbers have an empty text. */
@@ -136,15 +119,6 @@ static __attribute__((noinline)) uint32_t copy_attrs(const struct bus_port *port
     return count;
 }
 
-/* All are there and in order; most events have numbers only. */
-static inline void copy_plain(struct soth_attr *to, const struct soth_attr *attrs, size_t n, size_t text, char *at)
-{
-    memcpy(to, attrs, n * sizeof *attrs);
-    for (size_t i = 0; text && i < n; i++)
-        if (to[i].text.n > 0)
-            to[i].text = copy(&at, to[i].text);
-}
-
 static bool remember(struct bus_port_private *p, struct queued *q)
 {
     if (p->count == p->room) {
@@ -159,61 +133,130 @@ static bool remember(struct bus_port_private *p, struct queued *q)
     return true;
 }
 
-static inline void fill(struct queued *q, const struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind)
+static inline uint16_t name_size(struct soth_span name)
 {
-    struct soth_event *e = &q->event;
-    e->size = sizeof *e;
-    e->kind = (uint16_t)kind;
-    e->protocol = source->protocol;
-    e->flow_id = source->flow_id;
-    e->flow_sequence_id = flow_sequence_id;
-    e->parent_flow_id = source->parent_flow_id;
-    e->monotonic_ns = port->monotonic_ns;
-    e->unix_ms = port->unix_ms;
-    e->kind_name = event_kind_names[kind];
-    e->protocol_name = event_protocol_names[source->protocol];
-    e->run_id = (struct soth_span){port->bus->run_id, sizeof port->bus->run_id - 1};
-    e->server_port = source->server_port;
+    return name.p ? (uint16_t)(name.n < QUEUED_NAME_MOST ? name.n : QUEUED_NAME_MOST) : QUEUED_ABSENT;
+}
+
+static inline char *put_name(char *at, struct soth_span name, uint16_t n)
+{
+    if (n == QUEUED_ABSENT)
+        return at;
+    copy_bytes(at, name.p, n);
+    return at + n;
+}
+
+/* A place for an event with so many bytes of attributes in front and of text; what is left to fill is behind *text. NULL without memory. */
+static inline struct queued *begin(struct bus_port *port, const struct event_source *source, size_t attrs, size_t text, char **rest)
+{
+    struct bus_port_private *p = port->private;
+    uint16_t client_n = name_size(source->client_addr), host_n = name_size(source->server_host);
+    size_t size = sizeof(struct queued) + attrs + text + (client_n == QUEUED_ABSENT ? 0 : client_n) + (host_n == QUEUED_ABSENT ? 0 : host_n);
+    struct queued *q = carve(port, size);
+    if (!q || !remember(p, q))
+        return NULL;
+    q->slab = p->slab;
+    q->flow_id = source->flow_id;
+    q->parent_flow_id = source->parent_flow_id;
+    q->monotonic_ns = port->monotonic_ns;
+    q->unix_ms = port->unix_ms;
+    q->bytes = (uint32_t)size;
+    q->client_n = client_n;
+    q->host_n = host_n;
+    q->server_port = source->server_port;
+    q->protocol = (uint8_t)source->protocol;
+    char *at = put_name((char *)(q + 1) + attrs, source->client_addr, client_n);
+    *rest = put_name(at, source->server_host, host_n);
+    port->pending = true;
+    return q;
+}
+
+/* Any event, attribute by attribute: with payload, or of a shape that the port does not keep. */
+static __attribute__((noinline)) struct queued *emit_whole(struct bus_port *port, const struct event_source *source, unsigned kind,
+                                                           const struct soth_attr *attrs, size_t n)
+{
+    struct room room = room_for_some(port, kind, attrs, n);
+    char *at;
+    struct queued *q = begin(port, source, room.places * sizeof *attrs, room.text, &at);
+    if (!q)
+        return NULL;
+    q->shape = NULL;
+    q->flagged = false;
+    for (size_t i = 0; i < n; i++)
+        q->flagged |= (attrs[i].type & EVENT_FLAGGED) != 0;
+    q->attr_count = (uint16_t)copy_attrs(port, kind, (struct soth_attr *)(void *)(q + 1), attrs, n, at);
+    return q;
+}
+
+static inline bool is_of(const struct shape *shape, const struct soth_attr *attrs, size_t n, size_t *text)
+{
+    uint64_t differs = shape->given ^ n;
+    *text = 0;
+    for (size_t i = 0; differs == 0 && i < n; i++) {
+        struct shape_key key = shape_key(&attrs[i]);
+        differs = ((uintptr_t)key.name ^ (uintptr_t)shape->keys[i].name) | (key.type ^ shape->keys[i].type) | (key.absent ^ shape->keys[i].absent);
+        *text += attrs[i].text.n;
+    }
+    return differs == 0;
+}
+
+static __attribute__((noinline)) struct shape *another_shape(struct bus_port_private *p, struct shape **place, const struct soth_attr *attrs,
+                                                             size_t n)
+{
+    struct shape *shape = shape_new(attrs, n);
+    if (!shape)
+        return NULL;
+    shape->next = p->made;
+    p->made = shape;
+    *place = shape;
+    return shape;
+}
+
+/* NULL: it is to be emitted whole. *text: bytes that its texts take at most. Reports of losses are read in the queue. */
+static inline const struct shape *shape_for(struct bus_port_private *p, unsigned kind, const struct soth_attr *attrs, size_t n, size_t *text)
+{
+    struct shape **at = p->shapes[kind], **end = at + SHAPES_OF_KIND;
+    for (; at < end && *at; at++)
+        if (is_of(*at, attrs, n, text))
+            return *at;
+    if (at == end || kind == SOTH_EV_EVENTS_LOST)
+        return NULL;
+    struct shape *shape = another_shape(p, at, attrs, n);
+    return shape && is_of(shape, attrs, n, text) ? shape : NULL;
+}
+
+static inline void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs)
+{
+    for (unsigned i = 0; i < shape->count; i++) {
+        const struct soth_attr *a = &attrs[shape->from[i]];
+        bool is_text = event_type_is_text(a->type);
+        values[i] = is_text ? a->text.n : a->number;
+        if (is_text) {
+            copy_bytes(at, a->text.p, a->text.n);
+            at += a->text.n;
+        }
+    }
 }
 
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                      const struct soth_attr *attrs, size_t n)
 {
-    struct bus_port_private *p = port->private;
-    struct room room = {n, 0};
-    uint32_t flags = 0;
-    unsigned in_order = 1, absent = 0;
-    unsigned char before = 0;
-    for (const struct soth_attr *a = attrs; a < attrs + n; a++) {
-        unsigned char first = (unsigned char)a->name[0];
-        absent |= is_absent(a);
-        room.text += a->text.n;
-        flags |= a->type;
-        in_order &= first > before;
-        before = first;
+    size_t text;
+    char *at;
+    struct queued *q;
+    const struct shape *shape = shape_for(port->private, kind, attrs, n, &text);
+    if (!shape) {
+        q = emit_whole(port, source, kind, attrs, n);
+    } else if ((q = begin(port, source, shape->count * sizeof(uint64_t), text, &at))) {
+        q->shape = shape;
+        q->flagged = false;
+        q->attr_count = shape->count;
+        put_values(shape, (uint64_t *)(void *)(q + 1), at, attrs);
     }
-    bool flagged = (flags & FLAGGED) != 0, all = !absent && !flagged;
-    if (!all)
-        room = room_for_some(port, kind, attrs, n);
-    size_t size = sizeof(struct queued) + room.places * sizeof *attrs + room.text + source->client_addr.n + source->server_host.n;
-    struct queued *q = carve(port, size);
-    if (!q || !remember(p, q))
-        return;
-    struct soth_attr *to = (struct soth_attr *)(void *)(q + 1);
-    char *at = (char *)(to + room.places);
-    fill(q, port, source, flow_sequence_id, kind);
-    q->slab = p->slab;
-    q->bytes = (uint32_t)size;
-    q->flagged = flagged;
-    q->event.client_addr = copy(&at, source->client_addr);
-    q->event.server_host = copy(&at, source->server_host);
-    q->event.attrs = to;
-    q->event.attr_count = (uint32_t)n;
-    if (!all || !in_order)
-        q->event.attr_count = copy_attrs(port, kind, to, attrs, n, at);
-    else if (n > 0)
-        copy_plain(to, attrs, n, room.text, at);
-    port->pending = true;
+    if (q) {
+        q->flow_sequence_id = flow_sequence_id;
+        q->kind = (uint8_t)kind;
+    }
 }
 
 /* ---- publishing ---- */
@@ -281,6 +324,12 @@ void bus_port_free(struct bus_port *port)
             *at = port->private->next;
             break;
         }
+    while (port->private->made) { /* queues have events of them still */
+        struct shape *shape = port->private->made;
+        port->private->made = shape->next;
+        shape->next = bus->shapes;
+        bus->shapes = shape;
+    }
     pthread_mutex_unlock(&bus->lock);
     slab_put(port->private->slab, 1);
     free(port->private->pending);

@@ -40,12 +40,71 @@ struct slab *slab_get(struct slab_pool *pool, size_t size); /* with one referenc
 void slab_put(struct slab *slab, unsigned refs);
 void slab_pool_trim(struct slab_pool *pool); /* the system gets those back that are free */
 
+/*
+ * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then client, host and those texts.
+ * Without one: its attributes, client, host, the texts that they point to. Sinks get a view of it (view.c).
+ */
 struct queued {
     struct slab *slab;
+    const struct shape *shape;
+    uint64_t sequence_id, flow_id, flow_sequence_id, parent_flow_id, monotonic_ns, unix_ms;
     uint32_t bytes;
-    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL: sinks get a view of it (view.c) */
-    struct soth_event event;
+    uint16_t client_n, host_n; /* QUEUED_ABSENT: there is none */
+    uint16_t server_port, attr_count;
+    uint8_t kind, protocol;
+    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL */
 };
+#define QUEUED_ABSENT UINT16_MAX
+#define QUEUED_NAME_MOST (UINT16_MAX - 1) /* of a client and a host: what is longer is cut */
+
+/* Of one without a shape. */
+static inline const struct soth_attr *queued_attrs(const struct queued *q)
+{
+    return (const struct soth_attr *)(const void *)(q + 1);
+}
+
+/* ---- shape.c: what events have in common ---- */
+
+#define EVENT_FLAGGED (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)
+#define SHAPES_OF_KIND 4u /* that a port keeps */
+
+struct shape_key {
+    const char *name; /* static: the same pointer is the same name */
+    uint32_t type, absent;
+};
+
+/* Immutable; kept as long as the bus, since queues have events of it. */
+struct shape {
+    struct shape *next;
+    uint8_t given, count; /* attributes that the emitter gives; that are there */
+    uint8_t from[EVENT_ATTRS_MOST + 1]; /* which of those given each of those here is */
+    struct shape_key keys[EVENT_ATTRS_MOST + 1];
+    struct soth_attr attrs[]; /* in order of names, without values */
+};
+
+bool event_attr_is_before(const struct soth_attr *a, const struct soth_attr *b);
+
+static inline bool event_type_is_text(uint32_t type)
+{
+    return (type & 3) == SOTH_ATTR_TEXT || (type & 3) == SOTH_ATTR_BYTES;
+}
+
+/* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. Numbers have an empty text, not none. */
+static inline unsigned event_attr_is_absent(const struct soth_attr *attr)
+{
+    _Static_assert(SOTH_ATTR_TEXT == 0 && SOTH_ATTR_U64 == 1 && SOTH_ATTR_BOOL == 2 && SOTH_ATTR_BYTES == 3, "which two are numbers");
+    uint64_t is_number = (attr->type + 1) & 2; /* no branch: this is asked of each attribute of each event */
+    return (unsigned)(attr->text.p == NULL) | (unsigned)((attr->text.n | is_number) == 0);
+}
+
+static inline struct shape_key shape_key(const struct soth_attr *attr)
+{
+    return (struct shape_key){attr->name, attr->type, event_attr_is_absent(attr)};
+}
+
+/* NULL: there is no memory, or they have a payload that is there. */
+struct shape *shape_new(const struct soth_attr *attrs, size_t n);
+void shapes_free(struct shape *shapes);
 
 struct bus_port_private {
     struct slab *slab;    /* being filled, */
@@ -54,6 +113,8 @@ struct bus_port_private {
     size_t retired_bytes;
     struct queued **pending;
     size_t count, room;
+    struct shape *shapes[SOTH_EV_COUNT][SHAPES_OF_KIND];
+    struct shape *made; /* list of all of those */
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
@@ -109,6 +170,9 @@ struct sink {
     pthread_t thread;
     pthread_cond_t ready;
     unsigned failures; /* the thread's own: of write, in a row */
+    size_t waited;     /* the thread's own: of what is in the queue, so many have waited long enough, */
+    size_t cycle;      /* of so many that there were when it began to write them */
+    uint64_t served_ns; /* the thread's own: when it has last written all that had waited */
     /* (lock) change.c: a sink waits, is one of bus.sinks, then leaves */
     bool waiting, cancelled, leaving, gone;
     uint64_t number, leave_by_ns;
@@ -124,16 +188,16 @@ bool queue_put_special(struct sink *sink, struct queued *q);
 /* False: the event is lost, and counted. Nearly always there is nothing to think about. */
 static inline bool queue_put(struct sink *sink, struct queued *q)
 {
-    bool special = sink->off | (sink->losses.n == LOSSES) | (q->event.kind == SOTH_EV_EVENTS_LOST);
+    bool special = sink->off | (sink->losses.n == LOSSES) | (q->kind == SOTH_EV_EVENTS_LOST);
     if (special || sink->count >= sink->room || queue_over(sink, q))
         return queue_put_special(sink, q);
     sink->ring[(sink->head + sink->count++) & (sink->room - 1)] = q;
     sink->bytes += q->bytes;
-    sink->queued_last = q->event.sequence_id;
+    sink->queued_last = q->sequence_id;
     return true;
 }
 uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max);
-void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived); /* see losses_add */
+void queue_lost(struct sink *sink, const struct queued *q, uint64_t arrived); /* see losses_add */
 void queue_clear(struct sink *sink);    /* all of it is lost, and what is not acknowledged */
 void queue_relieved(struct sink *sink); /* after take: a pause_flow sink with room again lets the workers go on */
 /* An event was taken: it counts until it is acknowledged. Without memory it counts as such at once. */
@@ -141,9 +205,10 @@ void acks_taken(struct sink *sink, uint64_t sequence_id, uint32_t bytes);
 void acks_done(struct sink *sink, uint64_t upto); /* lets go of what has these numbers */
 void acks_lost(struct sink *sink);                /* lets go of all: it is not known that it arrived, so it is lost */
 
-/* ---- view.c: what a sink may see of events that carry payload ---- */
+/* ---- view.c: what a sink sees of an event ---- */
 
 struct views {
+    struct soth_span run_id;
     char *memory;
     size_t size, used;
 };
@@ -155,7 +220,7 @@ const struct soth_event *view_make(struct views *views, const struct queued *q, 
 
 /* ---- batch.c: a sink's events on their way to its module ---- */
 
-#define BATCH 512
+#define BATCH 128 /* so few that views of them are in the cache when the module reads them */
 struct batch {
     struct queued *queued[BATCH];
     const struct soth_event *events[BATCH];
@@ -205,6 +270,7 @@ struct bus {
     uint64_t stop_deadline_ns, stop_wait_ns; /* the end of all; until when sinks wait for each other */
     char run_id[33];
     struct slab_pool pool;
+    struct shape *shapes;    /* (lock) of ports that are gone */
     struct bus_port *ports;  /* (lock) */
     struct bus_port *system; /* (lock) for events of the process itself */
     struct event_source system_source;

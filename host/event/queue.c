@@ -9,22 +9,22 @@
 #include "host/event/private.h"
 
 /* Is this the report of this sink's own losses? Its attributes are count, first_sequence_id, last_sequence_id, sink. */
-static inline bool is_own_report(const struct sink *sink, const struct soth_event *event)
+static inline bool is_own_report(const struct sink *sink, const struct queued *q)
 {
-    return __builtin_expect(event->kind == SOTH_EV_EVENTS_LOST, 0) && event->attr_count == 4 && soth_span_is(event->attrs[3].text, sink->name);
+    return __builtin_expect(q->kind == SOTH_EV_EVENTS_LOST, 0) && q->attr_count == 4 && soth_span_is(queued_attrs(q)[3].text, sink->name);
 }
 
-void queue_lost(struct sink *sink, const struct soth_event *event, uint64_t arrived)
+void queue_lost(struct sink *sink, const struct queued *q, uint64_t arrived)
 {
-    const struct soth_attr *told = event->attrs;
-    if (is_own_report(sink, event)) { /* what it told will be told again */
+    if (is_own_report(sink, q)) { /* what it told will be told again */
+        const struct soth_attr *told = queued_attrs(q);
         losses_add(&sink->losses, (struct loss){told[1].number, told[2].number, told[0].number}, UINT64_MAX);
         sink->untold += sink->bus->stopping ? 0 : told[0].number;
     } else {
         sink->fresh_losses = true;
     }
     sink->untold += !sink->bus->stopping; /* later ones are counted where they are lost */
-    losses_add(&sink->losses, (struct loss){event->sequence_id, event->sequence_id, 1}, arrived);
+    losses_add(&sink->losses, (struct loss){q->sequence_id, q->sequence_id, 1}, arrived);
     sink->lost_since_write++;
     sink->lost++;
 }
@@ -62,7 +62,7 @@ static void lose_head(struct sink *sink)
     sink->head = (sink->head + 1) & (sink->room - 1);
     sink->count--;
     sink->bytes -= oldest->bytes;
-    queue_lost(sink, &oldest->event, 0); /* what was taken out before is told about already: since then all were lost */
+    queue_lost(sink, oldest, 0); /* what was taken out before is told about already: since then all were lost */
     slab_put(oldest->slab, 1);
 }
 
@@ -70,7 +70,7 @@ static void lose_head(struct sink *sink)
 static bool drop_oldest(struct sink *sink)
 {
     size_t reports = 0;
-    while (reports < sink->count && is_own_report(sink, &(*slot(sink, reports))->event))
+    while (reports < sink->count && is_own_report(sink, *slot(sink, reports)))
         reports++;
     if (reports == sink->count)
         return false;
@@ -93,7 +93,7 @@ static bool must_go_on_losing(const struct sink *sink)
 
 static bool make_room(struct sink *sink, const struct queued *q)
 {
-    if (!queue_over(sink, q) || is_own_report(sink, &q->event))
+    if (!queue_over(sink, q) || is_own_report(sink, q))
         return ring_room(sink);
     switch (sink->config.on_full) {
     case QUEUE_DROP_OLDEST:
@@ -115,13 +115,13 @@ static bool make_room(struct sink *sink, const struct queued *q)
 bool queue_put_special(struct sink *sink, struct queued *q)
 {
     if (sink->off || must_go_on_losing(sink) || !make_room(sink, q)) {
-        queue_lost(sink, &q->event, sink->queued_last);
+        queue_lost(sink, q, sink->queued_last);
         return false;
     }
     *slot(sink, sink->count++) = q;
     sink->bytes += q->bytes;
-    if (!is_own_report(sink, &q->event))
-        sink->queued_last = q->event.sequence_id;
+    if (!is_own_report(sink, q))
+        sink->queued_last = q->sequence_id;
     return true;
 }
 
@@ -137,7 +137,7 @@ uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max)
     sink->count -= n;
     sink->at_hand = n;
     sink->acks.at_hand = sink->config.acks ? n : 0;
-    sink->acks.offered = out[n - 1]->event.sequence_id;
+    sink->acks.offered = out[n - 1]->sequence_id;
     return n;
 }
 

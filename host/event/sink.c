@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A sink's thread: takes what its queue has, hands it to the module, deals with what the module answers. It sleeps until a worker has
- * published something, then waits a moment more, so that a busy proxy wakes it a few hundred times a second and not for every event.
+ * published something; then it waits for more: a moment after it has been at work, so that a busy proxy wakes it a few hundred times a second and
+ * not for every event; a small part of a millisecond when an event comes out of silence, which somebody may be looking for.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,11 @@
 
 #include "host/event/private.h"
 
-#define LINGER_NS 4000000  /* a moment for more events to come */
-#define QUIET_NS 250000000 /* a moment without any: what they were in is given back */
+#define LINGER_NS UINT64_C(4000000)    /* from writing to writing, */
+#define LINGER_LEAST_NS UINT64_C(200000) /* but that long at least, for the events that come with the first one: */
+#define MANY 512u                      /* if they are fewer */
+#define BUSY 32u                       /* so many in a moment: more will come */
+#define QUIET_NS UINT64_C(250000000)   /* a moment without any: what they were in is given back */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
 {
@@ -66,11 +70,43 @@ void sink_report_losses(struct sink *sink)
     }
 }
 
+/* (lock held) Nobody wakes it. */
+static void nap(struct sink *sink, uint64_t ns)
+{
+    struct timespec moment = {0, (long)ns};
+    pthread_mutex_unlock(&sink->bus->lock);
+    nanosleep(&moment, NULL);
+    pthread_mutex_lock(&sink->bus->lock);
+}
+
+/* (lock held) */
+static bool may_nap(const struct sink *sink)
+{
+    return sink->count < MANY && !sink_ends(sink) && !sink->reopen;
+}
+
+/* (lock held) All is written, and more will come in a moment: it looks again by itself then, which is cheaper for all than to be woken. */
+static void nap_between(struct sink *sink)
+{
+    if (sink->count == 0 && sink->cycle >= BUSY && may_nap(sink))
+        nap(sink, LINGER_NS);
+    else if (sink->count > 0 && sink->waited == 0 && may_nap(sink)) {
+        uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
+        nap(sink, until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS);
+    } else {
+        return;
+    }
+    sink->waited = sink->cycle = sink->count;
+}
+
 /* (lock held) Sleeps until there is something to do; wake_ns != 0: until then at the latest. */
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
     struct bus *bus = sink->bus;
     bool quiet = wake_ns != 0;
+    nap_between(sink);
+    if (sink->count > 0)
+        return;
     while (sink->count == 0 && !sink_ends(sink) && !sink->reopen && (wake_ns == 0 || bus_now_ns() < wake_ns)) {
         if (sink->fresh_losses && !sink->off) {
             sink_report_losses(sink);
@@ -85,18 +121,14 @@ static void wait_for_work(struct sink *sink, uint64_t wake_ns)
             quiet = true;
         }
     }
-    if (sink->count > 0 && sink->count < BATCH && !sink_ends(sink) && !sink->reopen) {
-        struct timespec moment = {0, LINGER_NS};
-        pthread_mutex_unlock(&bus->lock);
-        nanosleep(&moment, NULL);
-        pthread_mutex_lock(&bus->lock);
-    }
+    nap_between(sink);
 }
 
 /* (lock held) */
 static void take(struct sink *sink, struct batch *batch)
 {
     batch->count = queue_take(sink, batch->queued, BATCH);
+    sink->waited -= batch->count < sink->waited ? batch->count : sink->waited;
     batch->lost = sink->lost_since_write;
     sink->lost_since_write = 0;
     sink_report_losses(sink);
@@ -111,6 +143,8 @@ static uint64_t turn(struct sink *sink, struct batch *batch, bool reopen)
         sink_reopen(sink);
     uint32_t taken = sink->off ? 0 : batch_offer(sink, batch, &again_ms); /* only this thread switches it off */
     batch_release(sink, batch, taken);
+    if (sink->waited == 0)
+        sink->served_ns = bus_now_ns();
     return again_ms ? bus_now_ns() + again_ms * UINT64_C(1000000) : 0;
 }
 
@@ -164,8 +198,9 @@ static bool others_are_done(struct sink *sink)
 /* Until nothing more can come; lock held before and after. */
 static void serve(struct sink *sink)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch = {.views.run_id = {sink->bus->run_id, sizeof sink->bus->run_id - 1}};
     uint64_t wake_ns = 0;
+    sink->served_ns = bus_now_ns();
     for (;;) {
         wait_for_work(sink, wake_ns);
         bool reopen = sink->reopen;

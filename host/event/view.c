@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Events are shared by all sinks, payload included. A sink gets a copy of the struct and its attributes, made on its own thread, that
- * leaves out and cuts what it has not asked for; the bytes themselves stay where they are.
+ * Events are shared by all sinks, payload included. A sink gets a struct of each and its attributes, made on its own thread, that leave out
+ * and cut what it has not asked for; the bytes themselves stay where they are.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static size_t rounded(size_t n)
 
 size_t view_size(const struct queued *q)
 {
-    return q->flagged ? rounded(sizeof q->event + q->event.attr_count * sizeof *q->event.attrs) : 0;
+    return rounded(sizeof(struct soth_event) + (q->shape || q->flagged ? q->attr_count * sizeof(struct soth_attr) : 0));
 }
 
 bool views_reserve(struct views *views, size_t size)
@@ -53,29 +53,64 @@ bool views_reserve(struct views *views, size_t size)
 }
 
 /* Of a pair the second is for those who get everything. */
-static bool has_fuller_twin(const struct soth_event *event, uint32_t i)
+static bool has_fuller_twin(const struct queued *q, uint32_t i)
 {
-    const struct soth_attr *a = &event->attrs[i], *b = a + 1;
-    return i + 1 < event->attr_count && (b->type & SOTH_ATTR_FULL) && a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+    const struct soth_attr *a = &queued_attrs(q)[i], *b = a + 1;
+    return i + 1u < q->attr_count && (b->type & SOTH_ATTR_FULL) && a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+}
+
+static uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_attr *to)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < q->attr_count; i++) {
+        struct soth_attr attr = queued_attrs(q)[i];
+        if (!view_cut(&attr, payload, &attr.text) || (payload == BUS_PAYLOAD_FULL && has_fuller_twin(q, i)))
+            continue;
+        attr.type &= ~FLAGS;
+        to[count++] = attr;
+    }
+    return count;
+}
+
+static void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
+{
+    memcpy(to, shape->attrs, shape->count * sizeof *to);
+    for (unsigned i = 0; i < shape->count; i++) {
+        if (event_type_is_text(to[i].type)) {
+            to[i].text = (struct soth_span){texts, (size_t)values[i]};
+            texts += values[i];
+        } else {
+            to[i].number = values[i];
+        }
+    }
+}
+
+static struct soth_span take_name(const char **at, uint16_t n)
+{
+    struct soth_span name = {n == QUEUED_ABSENT ? NULL : *at, n == QUEUED_ABSENT ? 0 : n};
+    *at += name.n;
+    return name;
 }
 
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload)
 {
-    if (!q->flagged)
-        return &q->event;
     struct soth_event *view = (struct soth_event *)(void *)(views->memory + views->used);
     struct soth_attr *attrs = (struct soth_attr *)(void *)(view + 1);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < q->event.attr_count; i++) {
-        struct soth_attr attr = q->event.attrs[i];
-        if (!view_cut(&attr, payload, &attr.text) || (payload == BUS_PAYLOAD_FULL && has_fuller_twin(&q->event, i)))
-            continue;
-        attr.type &= ~FLAGS;
-        attrs[count++] = attr;
-    }
-    *view = q->event;
-    view->attrs = attrs;
-    view->attr_count = count;
+    const uint64_t *values = (const uint64_t *)(const void *)(q + 1);
+    const char *at = q->shape ? (const char *)(values + q->attr_count) : (const char *)(queued_attrs(q) + q->attr_count);
     views->used += view_size(q);
+    *view = (struct soth_event){
+        .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = q->flow_id,
+        .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = q->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
+        .kind_name = event_kind_names[q->kind], .protocol_name = event_protocol_names[q->protocol], .run_id = views->run_id,
+        .server_port = q->server_port, .attr_count = q->attr_count,
+    };
+    view->client_addr = take_name(&at, q->client_n);
+    view->server_host = take_name(&at, q->host_n);
+    view->attrs = q->shape || q->flagged ? attrs : queued_attrs(q);
+    if (q->shape)
+        fill_shape(q->shape, values, at, attrs);
+    else if (q->flagged)
+        view->attr_count = admitted(q, payload, attrs);
     return view;
 }

@@ -89,26 +89,44 @@ static inline char *put_number(char *at, uint64_t value)
 
 /* ---- strings ---- */
 
-/* Is a byte in here that JSON escapes (below 0x20, " and \) or that is not ASCII? Eight at once: the high bits of `found` tell. */
-static int is_plain(struct soth_span s)
+/* Of eight bytes: the high bits tell where one may be that JSON escapes (below 0x20, " and \) or that is not ASCII. */
+static inline uint64_t found_in(uint64_t w)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
-    size_t i = 0;
-    for (; i + 8 <= s.n; i += 8) {
-        uint64_t w, quote, slash;
-        memcpy(&w, s.p + i, 8);
-        quote = w ^ (ones * '"');
-        slash = w ^ (ones * '\\');
-        uint64_t found = w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
-        if (found & high)
-            return 0;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
+    return w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
+}
+
+static inline uint64_t eight(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+static inline uint64_t four(const char *p)
+{
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* Is none of those in here? The last eight are looked at whole, some of them a second time. */
+static inline int is_plain(struct soth_span s)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    uint64_t found = 0;
+    if (s.n >= 8) {
+        for (size_t i = 0; i + 8 < s.n; i += 8)
+            found |= found_in(eight(s.p + i));
+        found |= found_in(eight(s.p + s.n - 8));
+    } else if (s.n >= 4) {
+        found = found_in(four(s.p) | four(s.p + s.n - 4) << 32);
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            found |= found_in((unsigned char)s.p[i] | UINT64_C(0x2020202020202000));
     }
-    for (; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-            return 0;
-    }
-    return 1;
+    return (found & high) == 0;
 }
 
 /* Bytes of the UTF-8 sequence at p, 0 when it is none. */
@@ -317,6 +335,8 @@ int line_event(struct text *t, const struct soth_event *e, struct soth_span stre
 /* A tab or a line end in a stream key would be a column or a row. */
 static char *put_cell(char *at, struct soth_span s)
 {
+    if (is_plain(s))
+        return put_word(at, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
         *at++ = (unsigned char)s.p[i] < 0x20 ? '?' : s.p[i];
     return at;

@@ -56,6 +56,42 @@ static void keys_have_an_order(void **state)
                         "\"attributes\":{\"bytes_from_client\":\"12\",\"reason_code\":\"relay_eof\",\"x\":\"true\",\"y\":\"false\"}}");
 }
 
+static void numbers_of_every_length(void **state)
+{
+    (void)state;
+    uint64_t power = 1;
+    for (unsigned digits = 1; digits <= 20; digits++, power *= 10) {
+        const uint64_t values[] = {power - 1, power, power + 1, power / 10 * 37 + 9};
+        for (size_t i = 0; i < 4; i++) {
+            struct soth_event *e = FAKE_EVENT(SOTH_EV_WS_FRAME, 1, ATTR_NUMBER("sequence_no", values[i]), );
+            char want[128], key[SOTH_STREAM_KEY_MAX];
+            snprintf(want, sizeof want, "\"attributes\":{\"sequence_no\":\"%llu\"}}", (unsigned long long)values[i]);
+            assert_non_null(strstr(written(e, "k", 0), want));
+            snprintf(want, sizeof want, "sequence:%llu", (unsigned long long)values[i]);
+            assert_int_equal(event_stream_key(e, key), strlen(want));
+            assert_string_equal(key, want);
+        }
+    }
+}
+
+/* Words are copied and looked at eight bytes at a time: each length, with what has to be escaped at each place. */
+static void texts_of_every_length(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 40; n++)
+        for (size_t at = 0; at <= n; at++) {
+            char text[41], want[128], *to = want;
+            memset(text, 'x', n);
+            if (at < n)
+                text[at] = at % 2 ? '"' : '\n';
+            to += sprintf(to, ",\"attributes\":{\"t\":\"");
+            for (size_t i = 0; i < n; i++)
+                to += sprintf(to, "%s", text[i] == 'x' ? "x" : text[i] == '"' ? "\\\"" : "\\n");
+            sprintf(to, "\"}}");
+            assert_string_equal(text_of((struct soth_span){text, n}), want + strlen(",\"attributes\":"));
+        }
+}
+
 static void times_come_on_request(void **state)
 {
     (void)state;
@@ -208,6 +244,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_have_an_order),          cmocka_unit_test(times_come_on_request),
+        cmocka_unit_test(numbers_of_every_length),          cmocka_unit_test(times_come_on_request),
+        cmocka_unit_test(texts_of_every_length),          cmocka_unit_test(times_come_on_request),
         cmocka_unit_test(what_is_absent_is_absent),    cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(every_byte_at_every_place),   cmocka_unit_test(what_is_utf8_stays),
         cmocka_unit_test(what_is_not_is_base64),       cmocka_unit_test(the_envelope_is_utf8_always),
