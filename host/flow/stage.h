@@ -83,6 +83,8 @@ void chained_timer(struct flow *flow, struct effects *fx);
 void chained_go_on(struct flow *flow, struct effects *fx);
 void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* what came from that side can go on: the other has room */
 void chained_free(struct flow *flow, bool complete);
+/* Nobody gets the rest of the request any more. true: it was all here, and only waited to be sent on. */
+bool chained_gives_up(struct flow *flow);
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);
