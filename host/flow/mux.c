@@ -32,6 +32,17 @@ static void nobody(struct h2 *h2, const struct h2_event *event)
         h2_consume(h2, event->stream, event->data.n);
 }
 
+/* A request that was refused for its head: it was a stream, and ends as one, with its class. */
+static void stillborn(struct flow *flow, const struct h2_event *event)
+{
+    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_birth(flow, event->stream);
+    if (!child)
+        return;
+    flow->heard = flow->asked = true;
+    strand_event(child, SIDE_CLIENT, event);
+    family_call(child);
+}
+
 static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event *event)
 {
     struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_birth(flow, event->stream);
@@ -82,7 +93,9 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
         return;
     }
     struct flow *target = event->user;
-    if (!target) {
+    if (event->type == H2_CLOSED && event->unborn && side == SIDE_CLIENT) {
+        stillborn(flow, event);
+    } else if (!target) {
         nobody(h2, event);
     } else {
         strand_event(target, side, event);

@@ -90,6 +90,7 @@ struct h2_event {
     const char *fault; /* static */
     int32_t last_id;
     uint64_t number;
+    bool unborn;       /* H2_CLOSED: it was wrong in its head, of which nothing was told */
     bool unprocessed;  /* H2_CLOSED: refused_stream, or above a GOAWAY's last id: the request may be sent again elsewhere (RFC 9113 8.7) */
 };
 
