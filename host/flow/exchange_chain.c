@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 #define ROOM_BYTES 262144u /* of output in one step; then the peer takes it first */
 
@@ -35,8 +36,11 @@ static bool is_upgraded(const struct flow *flow)
 static void write_on(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n)
 {
     struct soth_span bytes = {p, n};
-    if (is_upgraded(flow))
-        leg_write(flow, fx, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT, p, n);
+    enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    if (is_upgraded(flow) && flow->strand[other])
+        strand_write(flow, other, bytes);
+    else if (is_upgraded(flow))
+        leg_write(flow, fx, other, p, n);
     else if (side == SIDE_CLIENT)
         exchange_request_write(flow, fx, bytes);
     else

@@ -3,14 +3,59 @@
  * The request half of an exchange: its body passes through in the framing it came in, towards the origin's connection that it gets here;
  * nothing is buffered but what one read brought.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
 
 /* ---- the origin's connection ---- */
+
+void exchange_names(const struct exchange *ex, struct soth_span parts[EXCHANGE_LINE_PARTS])
+{
+    struct soth_span names[PACK_NAMES]; /* method, target, host, authority */
+    pack_names(ex->again, names);
+    parts[0] = names[0];
+    parts[1] = parts[3] = names[1];
+    parts[2] = names[3].p ? names[3] : names[2];
+}
+
+/* Do the names in the head say what `line` does? */
+static bool says_line(const struct exchange *ex)
+{
+    struct soth_span parts[EXCHANGE_LINE_PARTS];
+    const uint8_t *at = buffer_data(&ex->line);
+    if (buffer_size(&ex->line) == 0)
+        return false;
+    exchange_names(ex, parts);
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
+        if (parts[i].n != ex->line_sizes[i] || (parts[i].n && memcmp(parts[i].p, at, parts[i].n) != 0))
+            return false;
+    return true;
+}
+
+/* The head has left over HTTP/2 and may have to be sent again. It may be long until the response: it waits in as few bytes as it can. */
+static void pack_outgoing(struct exchange *ex)
+{
+    if (!ex->again && !(ex->again = pack_make(ex->outgoing)))
+        return;
+    free(ex->outgoing);
+    ex->outgoing = NULL;
+    if (!ex->named && says_line(ex)) {
+        ex->named = true;
+        buffer_fini(&ex->line);
+    }
+}
+
+/* false: no memory. */
+static bool unpack_outgoing(struct exchange *ex)
+{
+    if (ex->again && !ex->outgoing && !ex->spent)
+        ex->outgoing = pack_open(ex->again);
+    return ex->outgoing || !ex->again || ex->spent;
+}
 
 /* false: it was given up. */
 static bool send_head(struct flow *flow, struct effects *fx)
@@ -24,6 +69,8 @@ static bool send_head(struct flow *flow, struct effects *fx)
         flow->env->counters->origin_reused++;
     else if (!leg->h2)
         exchange_drop_outgoing(ex); /* a fresh connection is not stale: no retry */
+    if (leg->h2)
+        pack_outgoing(ex);
     leg->used = leg->used || leg->h2;
     return true;
 }
@@ -49,21 +96,11 @@ static bool origin_codec(struct flow *flow)
                                .strict_responses = flow->env->settings->strict_header_mode};
     if (!flow->origin.open || flow->origin.h1 || flow->origin.h2)
         return true;
-    if (flow->origin_tls ? alpn_is_h2(flow->origin.tls) : flow->is_stream && stream_knows_h2(flow))
+    if (flow->origin_tls ? alpn_is_h2(flow->origin.tls) : flow->is_stream && !flow->h1_only && stream_knows_h2(flow))
         return mux_open(flow, SIDE_ORIGIN);
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
     return (flow->origin.h1 = h1_new_response(&limits)) != NULL;
-}
-
-/* Only HTTP/1 can be upgraded. */
-static void leave_h2(struct flow *flow, struct effects *fx)
-{
-    if (!flow->exchange.wants_upgrade || flow->h1_only || flow->is_stream)
-        return;
-    flow->h1_only = true;
-    if (flow->origin.h2 || (flow->origin.open && alpn_is_h2(flow->origin.tls)))
-        leg_reset_origin(flow, fx);
 }
 
 void exchange_connect(struct flow *flow, struct effects *fx)
@@ -71,11 +108,15 @@ void exchange_connect(struct flow *flow, struct effects *fx)
     struct refusal why;
     flow->exchange.request_sent = false;
     flow->tls_retry = false;
+    if (!unpack_outgoing(&flow->exchange)) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
     if (stream_shares(flow)) {
         stream_connect(flow, fx);
         return;
     }
-    leave_h2(flow, fx);
+    opening_choose(flow, fx);
     if (flow->origin.h2 && h2_is_leaving(flow->origin.h2))
         leg_reset_origin(flow, fx); /* it said goodbye meanwhile, or while it refused this request */
     if (flow->dialing)
@@ -99,7 +140,7 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
-    if (!exchange_waits(flow))
+    if (!opening_may_go(flow, fx) || !exchange_waits(flow))
         return;
     if (flow->origin.h2 && !h2_can_open(flow->origin.h2)) {
         stream_wait_for_room(flow);
@@ -121,6 +162,8 @@ bool exchange_takes_request(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     if (flow->go_on || chained_stuck(flow, SIDE_CLIENT))
         return false;
+    if (flow->stage == &stage_upgraded)
+        return true;
     if (!ex->active || ex->discard || ex->peek.need)
         return true;
     return ex->request == PART_BODY && !ex->peek.complete && (ex->request_sent || ex->request_framing == FRAMING_NONE);

@@ -9,42 +9,53 @@
 
 /* ---- who is called ---- */
 
-void family_call(struct flow *flow)
+void family_call_kin(struct flow_env *env, struct kin *kin)
 {
-    struct flow_env *env = flow->env;
-    if (flow->is_due)
+    if (kin->is_due)
         return;
-    flow->is_due = true;
-    flow->due_next = NULL;
-    flow->due_previous = env->due_last;
+    kin->is_due = true;
+    kin->due_next = NULL;
+    kin->due_previous = env->due_last;
     if (env->due_last)
-        env->due_last->due_next = flow;
+        env->due_last->due_next = kin;
     else
-        env->due_first = flow;
-    env->due_last = flow;
+        env->due_first = kin;
+    env->due_last = kin;
 }
 
-static void uncall(struct flow *flow)
+void family_call(struct flow *flow)
 {
-    struct flow_env *env = flow->env;
-    if (!flow->is_due)
+    family_call_kin(flow->env, &flow->kin);
+}
+
+static void uncall(struct flow_env *env, struct kin *kin)
+{
+    if (!kin->is_due)
         return;
-    flow->is_due = false;
-    if (flow->due_previous)
-        flow->due_previous->due_next = flow->due_next;
+    kin->is_due = false;
+    if (kin->due_previous)
+        kin->due_previous->due_next = kin->due_next;
     else
-        env->due_first = flow->due_next;
-    if (flow->due_next)
-        flow->due_next->due_previous = flow->due_previous;
+        env->due_first = kin->due_next;
+    if (kin->due_next)
+        kin->due_next->due_previous = kin->due_previous;
     else
-        env->due_last = flow->due_previous;
+        env->due_last = kin->due_previous;
+}
+
+struct flow *family_awake(struct kin *kin)
+{
+    return kin->rests ? NULL : (struct flow *)(void *)kin;
 }
 
 struct flow *flow_take_due(struct flow_env *env)
 {
-    struct flow *flow = env->due_first;
-    if (flow)
-        uncall(flow);
+    struct kin *kin;
+    struct flow *flow = NULL;
+    while (!flow && (kin = env->due_first)) {
+        uncall(env, kin);
+        flow = kin->rests ? rest_wake(kin) : family_awake(kin);
+    }
     return flow;
 }
 
@@ -55,22 +66,26 @@ void *flow_owner(const struct flow *flow)
 
 void flow_adopt(struct flow *flow, uint64_t id, void *owner)
 {
-    flow->source.flow_id = id;
+    flow->source.flow_id = flow->source.flow_id ? flow->source.flow_id : id;
     flow->hooks.owner = owner;
 }
 
 void family_call_waiting(struct flow *flow)
 {
-    for (struct flow *child = flow->children; child; child = child->elder)
-        if (child->waits_line)
+    for (struct kin *kin = flow->children; kin; kin = kin->elder) {
+        struct flow *child = family_awake(kin);
+        if (child && child->waits_line)
             family_call(child);
+    }
 }
 
 void family_call_jammed(struct flow *flow, enum side side)
 {
-    for (struct flow *child = flow->children; child; child = child->elder)
-        if (strand_waits(child, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT))
+    for (struct kin *kin = flow->children; kin; kin = kin->elder) {
+        struct flow *child = family_awake(kin);
+        if (child && strand_waits(child, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT))
             family_call(child);
+    }
 }
 
 /* ---- birth and death ---- */
@@ -93,7 +108,7 @@ static bool inherit(struct flow *child, const struct flow *parent)
     return (!parent->sni || (child->sni = strdup(parent->sni))) && (!parent->named || (child->named = strdup(parent->named)));
 }
 
-struct flow *family_birth(struct flow *parent, int32_t id)
+struct flow *family_make(struct flow *parent, int32_t id)
 {
     struct flow_origin_of what = {.client = parent->client_text, .client_addr = parent->client_addr, .listen = parent->listen};
     struct flow *child = flow_new(parent->env, &what);
@@ -102,51 +117,84 @@ struct flow *family_birth(struct flow *parent, int32_t id)
     child->is_stream = true;
     child->stream_id = id;
     child->client.open = false;
-    child->parent = parent;
-    child->elder = parent->children;
-    if (parent->children)
-        parent->children->younger = child;
-    parent->children = child;
-    if (inherit(child, parent) && strand_open(child, SIDE_CLIENT, parent, id))
+    if (inherit(child, parent))
         return child;
     flow_forget(child);
     return NULL;
 }
 
-static void unlink_child(struct flow *flow)
+void family_join(struct flow *parent, struct kin *kin)
 {
-    struct flow *parent = flow->parent;
-    if (flow->younger)
-        flow->younger->elder = flow->elder;
-    else
-        parent->children = flow->elder;
-    if (flow->elder)
-        flow->elder->younger = flow->younger;
-    flow->parent = flow->younger = flow->elder = NULL;
+    kin->parent = parent;
+    kin->elder = parent->children;
+    if (parent->children)
+        parent->children->younger = kin;
+    parent->children = kin;
+}
+
+/* Takes the other one's places. */
+void family_replace(struct kin *old, struct kin *kin)
+{
+    struct flow_env *env = old->parent->env;
+    kin->parent = old->parent;
+    kin->younger = old->younger;
+    kin->elder = old->elder;
+    *(kin->younger ? &kin->younger->elder : &kin->parent->children) = kin;
+    if (kin->elder)
+        kin->elder->younger = kin;
+    if (!old->is_due)
+        return;
+    kin->is_due = true;
+    kin->due_next = old->due_next;
+    kin->due_previous = old->due_previous;
+    *(kin->due_previous ? &kin->due_previous->due_next : &env->due_first) = kin;
+    *(kin->due_next ? &kin->due_next->due_previous : &env->due_last) = kin;
+}
+
+void family_part(struct kin *kin)
+{
+    struct flow *parent = kin->parent;
+    uncall(parent->env, kin);
+    *(kin->younger ? &kin->younger->elder : &parent->children) = kin->elder;
+    if (kin->elder)
+        kin->elder->younger = kin->younger;
+    kin->parent = NULL;
+    kin->younger = kin->elder = NULL;
+    if (!parent->children)
+        parent->rest_ns = 0;
     h2_stream_gone(parent);
 }
 
 void family_orphan(struct flow *flow)
 {
-    for (struct flow *child = flow->children; child; child = child->elder)
-        family_call(child);
+    for (struct kin *kin = flow->children; kin; kin = kin->elder)
+        family_call_kin(flow->env, kin);
+}
+
+/* It is freed before one of its streams, which has nobody to speak to any more. */
+static void abandon(struct flow *flow, struct flow *child)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+        if (child->strand[side] && child->strand[side]->line == flow) {
+            child->strand[side]->line = NULL;
+            child->strand[side]->id = 0;
+        }
+    flow->children = child->elder;
+    child->parent = NULL;
+    child->younger = child->elder = NULL;
+    if (flow->children)
+        flow->children->younger = NULL;
 }
 
 void family_leave(struct flow *flow)
 {
-    while (flow->children) { /* it is freed before them: they have nobody to speak to any more */
-        struct flow *child = flow->children;
-        for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
-            if (child->strand[side] && child->strand[side]->line == flow) {
-                child->strand[side]->line = NULL;
-                child->strand[side]->id = 0;
-            }
-        flow->children = child->elder;
-        child->parent = child->younger = child->elder = NULL;
-        if (flow->children)
-            flow->children->younger = NULL;
+    while (flow->children) {
+        if (flow->children->rests)
+            rest_end(flow->children, CLOSE_RELAY_EOF, NULL);
+        else
+            abandon(flow, family_awake(flow->children));
     }
+    uncall(flow->env, &flow->kin);
     if (flow->parent)
-        unlink_child(flow);
-    uncall(flow);
+        family_part(&flow->kin);
 }

@@ -72,6 +72,7 @@ void flow_forget(struct flow *flow)
     free(flow->pinned);
     free(flow->hello);
     free(flow->sni);
+    free(flow->priority);
     free(flow);
 }
 
@@ -246,8 +247,11 @@ static void called(struct flow *flow, struct effects *fx)
 {
     if (flow->is_stream && flow->stage == &stage_connect)
         stream_begin(flow);
-    if (flow->stage->called)
+    if (flow->late && flow->parent && !flow->parent->closing)
+        timed_out(flow, fx);
+    else if (flow->stage->called)
         flow->stage->called(flow, fx);
+    flow->late = false;
 }
 
 static void dispatch(struct flow *flow, const struct input *in, struct effects *fx)
@@ -314,7 +318,7 @@ static void exchange_bytes(struct flow *flow, struct effects *fx)
         strand_pump(flow, fx);
         mux_flush(flow, fx);
     } while (!flow->closing && strand_is_ready(flow));
-    if (!flow->closing && strands)
+    if (!flow->closing && strands && flow->stage == &stage_http)
         http_arm(flow);
 }
 
@@ -375,7 +379,9 @@ uint64_t flow_deadline(const struct flow *flow)
     if (flow->go_on && flow->gone_ns && flow->gone_ns < own)
         own = flow->gone_ns;
     if (windows && (windows < own || !own))
-        return windows;
+        own = windows;
+    if (flow->rest_ns && !flow->closing && (flow->rest_ns < own || !own))
+        own = flow->rest_ns;
     return chain && (chain < own || !own) ? chain : own;
 }
 

@@ -15,6 +15,7 @@
 #include "host/tls/session.h"
 
 struct flow;
+struct kin;
 
 enum close_code {
 #define CLOSE_CODE(NAME, text) CLOSE_##NAME,
@@ -54,7 +55,7 @@ struct flow_env {
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
-    struct flow *due_first, *due_last; /* of flow_take_due */
+    struct kin *due_first, *due_last; /* of flow_take_due */
 };
 
 /* What is known of a connection when it is accepted; strings are copied. */
@@ -99,7 +100,13 @@ bool flow_waits(const struct flow *flow);
  */
 struct flow *flow_take_due(struct flow_env *env);
 void *flow_owner(const struct flow *flow);
-void flow_adopt(struct flow *flow, uint64_t id, void *owner);
+void flow_adopt(struct flow *flow, uint64_t id, void *owner); /* id: of one that has none yet (flow_id); others keep theirs */
+/*
+ * A stream that waits for its origin, and for which there is nothing to do: true, and it has become a note of its connection's, the flow is gone,
+ * and its owner is to forget it. When something comes for it flow_take_due gives another flow, which has its number and no owner. The deadline
+ * of its connection counts for it.
+ */
+bool flow_rest(struct flow *flow);
 bool flow_is_stream(const struct flow *flow);
 void *flow_parent_owner(const struct flow *flow); /* NULL: it is no stream, or its connection has gone */
 /*

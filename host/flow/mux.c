@@ -17,6 +17,7 @@ bool mux_open(struct flow *flow, enum side side)
         .max_concurrent_streams = (uint32_t)s->http2_max_concurrent_streams,
         .zero_window_ns = side == SIDE_CLIENT ? s->stream_stage_timeout * UINT64_C(1000000) : 0,
         .strict_responses = s->strict_header_mode,
+        .connect_protocol = true, /* WebSockets (opening.c) */
     };
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
@@ -35,25 +36,47 @@ static void nobody(struct h2 *h2, const struct h2_event *event)
 /* A request that was refused for its head: it was a stream, and ends as one, with its class. */
 static void stillborn(struct flow *flow, const struct h2_event *event)
 {
-    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_birth(flow, event->stream);
+    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_make(flow, event->stream);
     if (!child)
         return;
+    if (!strand_open(child, SIDE_CLIENT, flow, event->stream)) {
+        flow_forget(child);
+        return;
+    }
     flow->heard = flow->asked = true;
+    family_join(flow, &child->kin);
     strand_event(child, SIDE_CLIENT, event);
     family_call(child);
 }
 
 static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event *event)
 {
-    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_birth(flow, event->stream);
+    struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event->stream, event->message);
     flow->heard = flow->asked = true;
     if (!child) {
         h2_reset(h2, event->stream, H2_REFUSED_STREAM);
         return;
     }
     h2_set_user(h2, event->stream, child);
-    strand_event(child, SIDE_CLIENT, event);
-    family_call(child);
+    family_call_kin(flow->env, child);
+}
+
+/* false: there is nobody any more. */
+static bool tell(struct flow *flow, enum side side, const struct h2_event *event)
+{
+    struct kin *kin = event->user;
+    struct flow *target = kin ? family_awake(kin) : NULL;
+    if (kin && kin->rests) {
+        if (rest_hears(kin, side, event))
+            return true;
+        target = rest_wake(kin);
+    }
+    if (!target)
+        return false;
+    strand_event(target, side, event);
+    if (target != flow)
+        family_call(target);
+    return true;
 }
 
 static void goaway(struct flow *flow, enum side side)
@@ -74,6 +97,8 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
     case H2_SETTINGS:
         if (side == SIDE_ORIGIN && flow->mux)
             family_call_waiting(flow);
+        else if (side == SIDE_ORIGIN && exchange_waits(flow))
+            family_call(flow);
         return;
     case H2_GOAWAY:
         goaway(flow, side);
@@ -92,16 +117,10 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
         open_stream(flow, h2, event);
         return;
     }
-    struct flow *target = event->user;
-    if (event->type == H2_CLOSED && event->unborn && side == SIDE_CLIENT) {
+    if (event->type == H2_CLOSED && event->unborn && side == SIDE_CLIENT)
         stillborn(flow, event);
-    } else if (!target) {
+    else if (!tell(flow, side, event))
         nobody(h2, event);
-    } else {
-        strand_event(target, side, event);
-        if (target != flow)
-            family_call(target);
-    }
     if (event->type == H2_CLOSED && side == SIDE_ORIGIN && flow->mux)
         family_call_waiting(flow); /* there may be room for one more */
 }
@@ -122,6 +141,8 @@ static void broken(struct flow *flow, struct effects *fx, enum side side)
     } else if (flow->mux) {
         leg_finish(flow, fx, SIDE_ORIGIN);
         h2_origin_gone(flow, fx);
+    } else if (exchange_waits(flow)) { /* for its settings */
+        exchange_origin_broken(flow, fx, "http_protocol_error", fault);
     }
 }
 
@@ -181,11 +202,7 @@ void mux_lost(struct flow *flow, enum side side)
         return;
     h2_lost(h2);
     while (h2_take(h2, (const uint8_t *)"", 0, flow->env->bus->monotonic_ns, &event) >= 0 && event.type != H2_NONE) {
-        struct flow *target = event.user;
-        if (event.type != H2_CLOSED || !target)
-            continue;
-        strand_event(target, side, &event);
-        if (target != flow)
-            family_call(target);
+        if (event.type == H2_CLOSED)
+            tell(flow, side, &event);
     }
 }

@@ -6,11 +6,14 @@
 #ifndef HOST_FLOW_PARTS_H
 #define HOST_FLOW_PARTS_H
 
+#include <stddef.h>
+
 #include "host/chain/chain.h"
 #include "host/flow/flow.h"
 #include "host/http/edit.h"
 #include "host/http/h1.h"
 #include "host/http/h2.h"
+#include "host/http/pack.h"
 #include "host/http/rewrite.h"
 #include "host/tls/hello.h"
 
@@ -71,7 +74,8 @@ struct peek {
 /* One request and its response. */
 #define EXCHANGE_LINE_PARTS 4
 struct exchange {
-    enum part request, response;
+    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
+    uint8_t request, response; /* enum part */
     bool active;           /* a request head was read and the exchange is not over */
     bool discard;          /* the request's body is read and dropped: it was answered by us */
     bool ends_early;       /* answered before its end: the rest of the request is not wanted */
@@ -80,18 +84,23 @@ struct exchange {
     bool told;             /* the request's arrival was reported */
     bool remapped;         /* a module sends it elsewhere than its connection */
     bool reframe;          /* a decoder may change the request's body: its length is not known */
+    bool spent;            /* `again` is kept only for the names in it: it may not be sent again */
+    bool named;            /* they stand for `line` */
     uint8_t client_minor;
-    const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
+    bool websocket;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
-    enum decision judged;  /* what its last finished step said */
-    enum framing request_framing;
+    uint8_t judged;        /* enum decision: what its last finished step said */
+    uint8_t request_framing; /* enum framing */
+#define EXCHANGE_MARKS offsetof(struct exchange, plan) /* what is above is kept at rest (rest.c) */
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
     struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
+    char *accept;          /* the Sec-WebSocket-Accept of its key, where one of the peers speaks HTTP/2; NULL = not needed */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
+    struct pack *again;    /* the same of a stream of HTTP/2 that has been sent, where it waits; NULL = none */
     struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
     uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
@@ -116,6 +125,7 @@ struct strand {
     struct buffer body;         /* then this, */
     struct message *trailers;   /* this, */
     bool end;                   /* this, */
+    bool heard;                 /* which was taken */
     bool closed;                /* and this: why */
     bool unprocessed;
     enum h2_cause cause;
@@ -145,7 +155,24 @@ struct mux {
 
 struct stage; /* see stage.h */
 
+/* A flow's place among its relatives, and among those who have something to do; a stream has it at rest, too (rest.c). */
+#define KIN                                                                                                                          \
+    struct flow *parent;                     /* of a stream: its connection; NULL = this is a connection, or it has gone */          \
+    struct kin *younger, *elder;             /* streams of the same connection, the newest first */                                  \
+    struct kin *due_next, *due_previous;     /* family.c */                                                                          \
+    int32_t stream_id;                       /* of the client's stream; 0 = this is a connection */                                  \
+    bool is_due, rests;                      /* rests: it is a struct rest, else a struct flow */
+struct kin {
+    KIN
+};
+
 struct flow {
+    union {
+        struct kin kin;
+        struct {
+            KIN
+        };
+    };
     struct flow_env *env;
     const struct settings_listen *listen;
     struct leaf *fixed_leaf;
@@ -164,14 +191,13 @@ struct flow {
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;
-    struct flow *parent;       /* of a stream: its connection; NULL = this is a connection, or it has gone */
-    struct flow *children, *younger, *elder; /* streams, the newest first */
-    struct flow *due_next, *due_previous;    /* family.c */
+    struct kin *children;      /* streams, the newest first */
+    uint64_t rest_ns;          /* none of those at rest has a deadline before this; 0 = they have none */
     struct mux *mux;           /* of a connection of HTTP/2 */
     struct strand *strand[2];  /* peers that are streams of HTTP/2; NULL = HTTP/1 */
-    int32_t stream_id;         /* of the client's stream; 0 = this is a connection */
     uint8_t congested;         /* bit per side: its socket takes no more at the moment */
-    bool is_due, is_stream;
+    bool is_stream;
+    bool late;                 /* a stream that was woken because its deadline has come */
     bool own_origin;           /* a stream that does not share its connection's origin */
     bool waits_line;           /* a stream whose request waits for its connection's origin */
     bool expects_preface;      /* cleartext, and its first bytes are too few to tell HTTP/1 from HTTP/2 */
@@ -186,6 +212,7 @@ struct flow {
     uint32_t exchange_no;
     struct verdict verdict;
     struct refusal refusal;
+    char *priority;            /* of a stream: what its client's last PRIORITY_UPDATE said, while no origin has it; NULL = none */
     uint64_t started_ns, deadline_ns;
     struct soth_addr client_addr;
     char *sni;                 /* server name of the client's hello, NULL = none */

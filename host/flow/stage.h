@@ -156,7 +156,11 @@ void stream_begin(struct flow *flow); /* a stream's exchange, whose head waits i
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_cleartext(struct flow *flow, struct effects *fx);   /* the first bytes are held: HTTP/1, or HTTP/2 with prior knowledge */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
+void stream_orphaned(struct flow *flow, struct effects *fx); /* its connection ends, and it with it */
 void upgraded_begin(struct flow *flow, struct effects *fx);
+/* Of a peer that is a stream: what it says, and that it was reset. */
+void upgraded_event(struct flow *flow, struct effects *fx, enum side side, const struct h1_event *event);
+void upgraded_lost(struct flow *flow, struct effects *fx, const struct strand *strand);
 void upgraded_finish(struct flow *flow, struct effects *fx, enum side side); /* everything of that side has been relayed */
 /* exchange_*.c: one exchange, client to origin and back */
 bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */
@@ -180,6 +184,7 @@ void exchange_of_response(const struct flow *flow, struct soth_message *out, str
 void exchange_peek_ended(struct flow *flow, struct effects *fx); /* a response that ends with its connection, peeked at, is complete */
 void exchange_drop_head(struct exchange *ex); /* what was kept of the head at hand */
 void exchange_drop_outgoing(struct exchange *ex); /* no retry any more */
+void exchange_names(const struct exchange *ex, struct soth_span parts[EXCHANGE_LINE_PARTS]); /* exchange.line, out of `again` */
 void exchange_fini(struct exchange *ex);
 /* Answers the request in hand without an origin. The connection goes on when its framing allows, else it is closed with `code`. */
 void exchange_answer(struct flow *flow, struct effects *fx, const struct refusal *why);

@@ -145,8 +145,9 @@ static void h2_ended(struct flow *flow, struct effects *fx, enum side side, int 
 static void no_origin(struct flow *flow, const struct refusal *why)
 {
     arm_idle(flow);
-    for (struct flow *child = flow->children; child; child = child->elder) {
-        if (!child->waits_line)
+    for (struct kin *kin = flow->children; kin; kin = kin->elder) {
+        struct flow *child = family_awake(kin);
+        if (!child || !child->waits_line)
             continue;
         child->waits_line = false;
         child->refusal = *why;
@@ -233,6 +234,7 @@ static void h2_timer(struct flow *flow, struct effects *fx)
         mux_take(flow, fx, SIDE_CLIENT, (const uint8_t *)"", 0);
         return;
     }
+    rest_timer(flow);
     if (flow->deadline_ns > flow->env->bus->monotonic_ns)
         return;
     if (flow->phase == PHASE_DIAL) {

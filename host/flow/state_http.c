@@ -25,7 +25,7 @@ static enum phase phase_now(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     if (!ex->active)
         return between_exchanges(flow) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
-    if (exchange_waits(flow) && (flow->dialing || flow->waits_line || flow->waits_room))
+    if (exchange_waits(flow) && (flow->dialing || flow->waits_line || flow->waits_room || flow->origin.h2)) /* whose settings are waited for */
         return PHASE_DIAL;
     if (exchange_waits(flow) && flow->origin.tls && !flow->origin.secure)
         return PHASE_TLS_ORIGIN;
@@ -86,6 +86,11 @@ void http_begin(struct flow *flow, struct effects *fx)
     /* an origin of HTTP/2 speaks before it is asked */
     bool origin_is_h2 = flow->origin.open && flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls);
     if (!flow->client.h1 || (origin_is_h2 && !mux_open(flow, SIDE_ORIGIN))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    /* an origin of HTTP/2 speaks without being asked: of its settings */
+    if (flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls) && !mux_open(flow, SIDE_ORIGIN)) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
@@ -207,6 +212,8 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         if (flow->waits_room) {
             flow->waits_room = false;
             exchange_connect(flow, fx);
+        } else if (exchange_waits(flow)) {
+            exchange_origin_broken(flow, fx, "connection_terminated", "origin_eof");
         }
         return;
     }
@@ -310,12 +317,13 @@ static void http_tls_failed(struct flow *flow, struct effects *fx, enum side sid
 
 /* ---- deadlines and drain ---- */
 
-/* Its connection ends, and it with it, for the same reason unless that is its client's. */
-static void stream_orphaned(struct flow *flow, struct effects *fx)
+/* For the same reason, unless that is its client's. */
+void stream_orphaned(struct flow *flow, struct effects *fx)
 {
     const struct flow *line = flow->parent;
     enum close_code code = line ? line->close_code : CLOSE_SHUTDOWN_DRAIN;
-    flow->phase = phase_now(flow);
+    if (flow->stage == &stage_http)
+        flow->phase = phase_now(flow);
     if (code == CLOSE_CLIENT_ABORTED || code == CLOSE_MITM_HTTP_COMPLETED)
         flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
     else
@@ -389,6 +397,8 @@ static void http_called(struct flow *flow, struct effects *fx)
         exchange_answer(flow, fx, &why);
     } else if (flow->waits_line) {
         exchange_connect(flow, fx);
+    } else if (exchange_waits(flow) && flow->origin.h2) { /* which has told its settings */
+        exchange_origin_ready(flow, fx);
     }
 }
 

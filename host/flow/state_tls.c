@@ -264,9 +264,9 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
         h2_begin(flow, fx);
         return;
     }
-    if (buffer_size(&flow->held_origin) > 0)
-        leg_reset_origin(flow, fx);
     http_begin(flow, fx);
+    if (!flow->closing)
+        flow_deliver_held(flow, fx);
 }
 
 void tls_client_failed(struct flow *flow, struct effects *fx)

@@ -12,13 +12,28 @@
 struct session;
 
 /* ---- family.c: a connection, its streams, and who is to be stepped next ---- */
-struct flow *family_birth(struct flow *parent, int32_t id); /* NULL without memory */
+struct flow *family_make(struct flow *parent, int32_t id); /* a stream that has not joined yet; NULL without memory */
+void family_join(struct flow *parent, struct kin *kin);
+void family_replace(struct kin *old, struct kin *kin); /* the same stream, awake or at rest */
+void family_part(struct kin *kin);
+struct flow *family_awake(struct kin *kin); /* NULL: it is at rest */
 void family_leave(struct flow *flow);  /* a flow is freed */
 void family_orphan(struct flow *flow); /* the connection ends: its streams end with it */
 void family_call(struct flow *flow);   /* it has something to do */
+void family_call_kin(struct flow_env *env, struct kin *kin);
 void family_call_waiting(struct flow *flow); /* the streams that wait for the connection's origin */
 void family_call_jammed(struct flow *flow, enum side side); /* those that wait for that side's socket */
 static inline struct flow *family_connection(struct flow *flow) { return flow->parent ? flow->parent : flow; }
+
+/* ---- rest.c: streams for which there is nothing to do ---- */
+/* A stream begins, with its head. NULL without memory. */
+struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head);
+/* true: it is kept, or is not worth waking anybody; else wake it, and tell it again. */
+bool rest_hears(struct kin *kin, enum side side, const struct h2_event *event);
+/* The flow in its place. NULL without memory: then it has ended. */
+struct flow *rest_wake(struct kin *kin);
+void rest_end(struct kin *kin, enum close_code code, const char *detail);
+void rest_timer(struct flow *line); /* those whose deadline has come are called */
 
 /* ---- mux.c: the codec of a connection and its streams ---- */
 bool mux_open(struct flow *flow, enum side side); /* HTTP/2 begins on that leg; false: no memory */
@@ -41,6 +56,9 @@ void strand_pump(struct flow *flow, struct effects *fx);
 void strand_pump_side(struct flow *flow, struct effects *fx, enum side side);
 struct h2 *strand_codec(const struct flow *flow, enum side side); /* NULL: it is closed */
 struct buffer *strand_frames(const struct flow *flow, enum side side);
+
+/* The client's wish for its response: goes on to an origin that has the request, else it is kept until then. */
+void strand_priority(struct flow *flow, struct soth_span value);
 
 /* ---- stream_origin.c: the origin of a stream ---- */
 /* An exchange is over: may another stream use its connection to the origin? */

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/stream.h"
+#include "host/http/websocket.h"
 
 static bool same_target(const struct target *a, const struct target *b)
 {
@@ -58,6 +59,8 @@ void stream_connect(struct flow *flow, struct effects *fx)
         exchange_connect(flow, fx);
         return;
     }
+    if (!opening_may_share(flow, fx))
+        return;
     if (line->origin.h2 && h2_can_open(line->origin.h2)) {
         exchange_origin_ready(flow, fx);
         return;
@@ -76,18 +79,23 @@ bool stream_request(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
     struct flow *line = stream_shares(flow) ? flow->parent : flow;
-    const struct message *msg = ex->outgoing;
+    struct message *connect = ex->websocket ? websocket_to_connect(ex->outgoing) : NULL;
+    const struct message *msg = connect ? connect : ex->outgoing;
     struct h2_request how = {
         .scheme = soth_span(flow->origin_tls ? "https" : "http"),
         .authority = msg->host,
         .target = msg->target,
+        .protocol = soth_span(ex->websocket ? "websocket" : NULL),
         .reframe = ex->reframe,
-        .end = ex->request_framing == FRAMING_NONE,
+        .end = ex->request_framing == FRAMING_NONE && !ex->websocket,
     };
-    int32_t id = h2_request(line->origin.h2, msg, &how, NULL);
+    int32_t id = ex->websocket && !connect ? -SOTH_ENOMEM : h2_request(line->origin.h2, msg, &how, NULL);
+    free(connect);
     if (id > 0 && strand_open(flow, SIDE_ORIGIN, line, id)) {
         h2_set_user(line->origin.h2, id, flow); /* not before: without memory the stream may outlive us */
         flow->strand[SIDE_ORIGIN]->ended = how.end;
+        if (flow->priority)
+            h2_priority(line->origin.h2, id, soth_span(flow->priority));
         if (line != flow)
             family_call(line);
         return true;

@@ -125,6 +125,8 @@ int h2_set_user(struct h2 *h2, int32_t id, void *user)
     stream->user = user;
     if (h2->end_of == id)
         h2->end_user = user;
+    if (h2->event.stream == id)
+        h2->event.user = user;
     return SOTH_OK;
 }
 

@@ -95,6 +95,18 @@ static void dial(struct conn *conn)
     conn->dial = dial_open(conn->env->dialer, target.host, target.addr, target.port, dialed, conn);
 }
 
+/* A stream that only waits for its origin: its connection keeps a note of it, and its time. */
+static bool put_to_rest(struct conn *conn)
+{
+    struct conn *parent = flow_parent_owner(conn->flow);
+    if (!parent || conn->dial || conn->link[SIDE_ORIGIN].fd >= 0 || !flow_rest(conn->flow))
+        return false;
+    conn->flow = NULL;
+    conn_forget(conn);
+    timer_adjust(parent);
+    return true;
+}
+
 /* Runs what a step asked for. Returns false when the connection has closed; *broken is set to the input that an effect met. */
 static bool run(struct conn *conn, struct effects *fx, struct input *broken)
 {
@@ -162,6 +174,8 @@ static void step_one(struct conn *conn, struct input input)
         }
         if (broken.error == 0 && wants_room(conn, &input))
             continue;
+        if (broken.error == 0 && put_to_rest(conn))
+            return;
         if (broken.error == 0)
             break;
         if (broken.type == INPUT_EOF && broken.side == SIDE_ORIGIN && flow_wants(conn->flow, SIDE_ORIGIN)) {
@@ -201,7 +215,7 @@ static uint64_t next_id(struct worker_io *io)
 static struct conn *adopt(struct worker_io *io, struct worker_env *env, struct flow *flow)
 {
     struct conn *conn = calloc(1, sizeof *conn);
-    flow_adopt(flow, next_id(io), conn);
+    flow_adopt(flow, flow_id(flow) ? 0 : next_id(io), conn);
     if (!conn) {
         flow_free(flow);
         return NULL;

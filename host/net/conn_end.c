@@ -20,16 +20,9 @@ static void release_slot(struct conn *conn)
     conn->holds_slot = false;
 }
 
-void conn_free(struct conn *conn)
+void conn_forget(struct conn *conn)
 {
     struct worker_io *io = conn->io;
-    if (conn->dial)
-        dial_cancel(conn->dial);
-    spare_free_all(conn);
-    flow_free(conn->flow);
-    release_slot(conn);
-    link_close(&conn->link[SIDE_CLIENT]);
-    link_close(&conn->link[SIDE_ORIGIN]);
     event_del(&conn->timer);
     if (conn->previous)
         conn->previous->next = conn->next;
@@ -40,6 +33,19 @@ void conn_free(struct conn *conn)
     conn->env->conns--;
     free(conn);
     io->conn_count--;
+}
+
+void conn_free(struct conn *conn)
+{
+    struct worker_io *io = conn->io;
+    if (conn->dial)
+        dial_cancel(conn->dial);
+    spare_free_all(conn);
+    flow_free(conn->flow);
+    release_slot(conn);
+    link_close(&conn->link[SIDE_CLIENT]);
+    link_close(&conn->link[SIDE_ORIGIN]);
+    conn_forget(conn);
     worker_conn_gone(io);
 }
 

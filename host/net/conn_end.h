@@ -27,6 +27,7 @@ struct conn {
 };
 
 void conn_timer(struct conn *conn, uint64_t ms);
+void conn_forget(struct conn *conn); /* it has no flow and no socket: a stream at rest */
 /* Everything, at once; a flow that is left is freed. */
 void conn_free(struct conn *conn);
 /* The flow asked for it (fx->close): frees it. The connection goes when its last bytes have. */

@@ -161,6 +161,7 @@ static void end_fini(struct driver_end *end)
 }
 
 static void take_events(struct driver *d);
+static void free_kin(struct driver *d, unsigned which);
 
 static void free_flow(struct driver *d)
 {
@@ -169,6 +170,9 @@ static void free_flow(struct driver *d)
     take_events(d);
     for (unsigned i = 0; i < d->kin_count; i++)
         promise(d, !d->kin[i].flow, "a connection is freed before its streams");
+    for (unsigned i = 0; i < d->kin_count; i++)
+        if (d->kin[i].rests)
+            free_kin(d, i);
     watch_end(&d->watch);
     promise(d, !d->watch.fault[0], "%s", d->watch.fault);
     promise(d, d->counters.active == 0, "the flow is still counted");
@@ -178,9 +182,10 @@ static void free_flow(struct driver *d)
 static void free_kin(struct driver *d, unsigned which)
 {
     struct driver_kin *kin = &d->kin[which];
-    if (kin->flow) {
+    if (kin->flow || kin->rests) {
         flow_free(kin->flow);
         kin->flow = NULL;
+        kin->rests = false; /* its end was told by its connection */
         take_events(d);
         watch_end(&kin->watch);
         promise(d, !kin->watch.fault[0], "%s", kin->watch.fault);
@@ -195,12 +200,13 @@ void driver_fini(struct driver *d)
         end_fini(&d->spares[i].end);
     }
     d->spare_count = 0;
-    for (unsigned i = 0; i < d->kin_count; i++) {
-        free_kin(d, i);
-        buffer_fini(&d->kin[i].told);
-    }
+    for (unsigned i = 0; i < d->kin_count; i++)
+        if (!d->kin[i].rests)
+            free_kin(d, i);
     if (d->flow)
         free_flow(d);
+    for (unsigned i = 0; i < d->kin_count; i++)
+        buffer_fini(&d->kin[i].told);
     end_fini(&d->end[SIDE_CLIENT]);
     end_fini(&d->end[SIDE_ORIGIN]);
     buffer_fini(&d->env.staged[SIDE_CLIENT]);
@@ -355,6 +361,14 @@ static void peer_turn(struct driver *d, enum side side);
 
 static void adopt(struct driver *d, struct flow *flow)
 {
+    if (flow_id(flow)) { /* it was at rest */
+        struct driver_kin *same = &d->kin[flow_id(flow) - 2];
+        promise(d, !same->flow && same->rests, "a stream wakes that was not at rest");
+        same->flow = flow;
+        same->rests = false;
+        flow_adopt(flow, 0, same);
+        return;
+    }
     promise(d, d->kin_count < DRIVER_KIN, "more streams than there is room for");
     struct driver_kin *kin = &d->kin[d->kin_count++];
     kin->flow = flow;
@@ -398,6 +412,9 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
         keep_sent(&kin->told, fx, SIDE_ORIGIN);
         d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
     }
+    promise(d, !fx->shut[SIDE_CLIENT], "a stream ended its client's socket");
+    promise(d, !fx->shut[SIDE_ORIGIN] || (end->open && !end->shut), "an end for an origin that has none to get");
+    end->shut = end->shut || fx->shut[SIDE_ORIGIN];
     if (fx->spare_origin)
         keep_spare(d, kin->flow, end);
     kin->closed = kin->closed || fx->close;
@@ -408,6 +425,14 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
         kin->dialing = true;
         d->dials++;
     }
+}
+
+/* Its connection has a note of it, and its time. */
+static void rest_kin(struct driver *d, struct driver_kin *kin)
+{
+    kin->flow = NULL;
+    kin->rests = true;
+    promise(d, flow_deadline(d->flow) != 0, "a connection without a deadline, with a stream at rest");
 }
 
 static bool step_kin(struct driver *d, unsigned which, struct input input)
@@ -431,6 +456,8 @@ static bool step_kin(struct driver *d, unsigned which, struct input input)
     promise(d, kin->closed || flow_deadline(kin->flow) != 0, "a stream without a deadline");
     if (kin->closed)
         free_kin(d, which);
+    else if (!kin->dialing && !kin->origin.open && flow_rest(kin->flow))
+        rest_kin(d, kin);
     return true;
 }
 

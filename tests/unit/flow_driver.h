@@ -34,9 +34,9 @@ struct driver_policy {
 /* A stream of HTTP/2: a flow that has no client of its own, and an origin only when it does not share its connection's. */
 #define DRIVER_KIN 64u
 struct driver_kin {
-    struct flow *flow; /* NULL after it closed */
+    struct flow *flow; /* NULL after it closed, and at rest */
     struct driver_end origin;
-    bool dialing, closed, reused;
+    bool dialing, closed, reused, rests;
     struct watch watch;
     struct buffer told; /* everything its own origins were sent without TLS */
 };
