@@ -109,7 +109,6 @@ WRONG_STREAMS = {
     "twice": (lambda c: c.head(3, [(":method", "GET"), (":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", c.authority)], 5), PROTOCOL_ERROR, "malformed_head"),
     "authority with userinfo": (pseudo(authority="me@origin.test"), PROTOCOL_ERROR, "invalid_host"),
     "connect with path": (pseudo(method="CONNECT"), PROTOCOL_ERROR, "malformed_head"),
-    "protocol unannounced": (pseudo(method="CONNECT", protocol="websocket"), PROTOCOL_ERROR, "malformed_head"),
     "too large": (large, CALM, "header_too_large"),
     "many fields": (with_fields(*[(f"x{i}", "") for i in range(1200)]), CALM, "header_too_large"),
     "hpack bomb": (bomb, CALM, "header_too_large"),
