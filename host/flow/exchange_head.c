@@ -68,7 +68,7 @@ static void finish_answer(struct flow *flow, struct effects *fx, const struct re
     struct exchange *ex = &flow->exchange;
     ex->response = PART_DONE;
     exchange_drop_outgoing(ex);
-    if (ex->peek.complete)
+    if (ex->peek.complete || chained_gives_up(flow))
         ex->request = PART_DONE;
     ex->peek.need = 0;
     if (close) {

@@ -386,7 +386,7 @@ static bool may_send_again(const struct exchange *ex, const struct strand *stran
 void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct strand *strand)
 {
     struct exchange *ex = &flow->exchange;
-    const bool by_peer = strand->cause == H2_BY_PEER, by_fault = strand->cause == H2_BY_FAULT;
+    const bool by_peer = strand->cause == H2_BY_PEER;
     const uint32_t code = strand->code;
     char detail[64];
     if (!ex->active || strand->cause == H2_BY_END)
@@ -407,13 +407,14 @@ void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct 
         return;
     }
     snprintf(detail, sizeof detail, "%s%s", by_peer ? "origin_reset:" : "",
-             by_peer ? h2_code_name(code) : by_fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
-    if (by_peer && flow->is_stream) { /* its client knows best what that means */
-        flow->strand[SIDE_CLIENT]->reset_with = code == H2_NO_ERROR ? H2_INTERNAL_ERROR : code;
+             by_peer ? h2_code_name(code) : *strand->fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
+    if (by_peer && flow->is_stream) { /* its client knows best what that means; but nobody has refused what was begun */
+        bool means_more = code == H2_NO_ERROR || (code == H2_REFUSED_STREAM && ex->response_begun);
+        flow->strand[SIDE_CLIENT]->reset_with = means_more ? H2_INTERNAL_ERROR : code;
         flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, detail);
         return;
     }
-    exchange_origin_broken(flow, fx, by_fault ? "http_protocol_error" : "connection_terminated", detail);
+    exchange_origin_broken(flow, fx, *strand->fault ? "http_protocol_error" : "connection_terminated", detail);
 }
 
 void exchange_client_gone(struct flow *flow, struct effects *fx, const struct strand *strand)

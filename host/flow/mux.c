@@ -39,6 +39,22 @@ static void nobody(struct h2 *h2, const struct h2_event *event)
         h2_consume(h2, event->stream, event->data.n);
 }
 
+/* A request that was refused for its head: it was a stream, and ends as one, with its class. */
+static void stillborn(struct flow *flow, const struct h2_event *event)
+{
+    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_make(flow, event->stream);
+    if (!child)
+        return;
+    if (!strand_open(child, SIDE_CLIENT, flow, event->stream)) {
+        flow_forget(child);
+        return;
+    }
+    flow->heard = flow->asked = true;
+    family_join(flow, &child->kin);
+    strand_event(child, SIDE_CLIENT, event);
+    family_call(child);
+}
+
 static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event *event)
 {
     struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event);
@@ -107,7 +123,9 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
         open_stream(flow, h2, event);
         return;
     }
-    if (!tell(flow, side, event))
+    if (event->type == H2_CLOSED && event->unborn && side == SIDE_CLIENT)
+        stillborn(flow, event);
+    else if (!tell(flow, side, event))
         nobody(h2, event);
     if (event->type == H2_CLOSED && side == SIDE_ORIGIN && flow->mux)
         family_call_waiting(flow); /* there may be room for one more */

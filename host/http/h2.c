@@ -234,7 +234,8 @@ static void tell_due(struct h2 *h2, struct h2_event *event)
         event->type = H2_CLOSED;
         event->cause = stream->cause;
         event->code = stream->code;
-        event->fault = stream->cause == H2_BY_FAULT ? h2_fault_text(stream->fault) : NULL;
+        event->fault = stream->cause == H2_BY_FAULT ? h2_fault_text(stream->fault) : stream->cause == H2_BY_LOSS ? h2->fault : NULL;
+        event->unborn = !stream->announced;
         event->unprocessed = stream->cause == H2_BY_PEER && stream->code == NGHTTP2_REFUSED_STREAM;
         h2_stream_free(h2, stream);
         return;

@@ -88,9 +88,10 @@ struct h2_event {
     struct soth_span data;         /* until the input goes; H2_PRIORITY: until the next h2_take */
     enum h2_cause cause;
     uint32_t code;
-    const char *fault; /* static */
+    const char *fault; /* static. H2_BY_FAULT: the class; H2_BY_LOSS: the connection's, NULL or "" when it only ended */
     int32_t last_id;
     uint64_t number;
+    bool unborn;       /* H2_CLOSED: it was wrong in its head, of which nothing was told */
     bool unprocessed;  /* H2_CLOSED: refused_stream, or above a GOAWAY's last id: the request may be sent again elsewhere (RFC 9113 8.7) */
 };
 

@@ -104,6 +104,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         end_of_stream(h2, frame);
         break;
     case NGHTTP2_DATA:
+        if (frame->hd.flags & NGHTTP2_FLAG_PADDED)
+            h2_flood_data(h2, frame->hd.flags, frame->hd.length - frame->data.padlen);
         end_of_stream(h2, frame);
         break;
     case NGHTTP2_WINDOW_UPDATE:

@@ -159,6 +159,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 /* h2_flood.c */
 void h2_flood_init(struct h2 *h2);
 int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length); /* 0, or the failure of the connection */
+int h2_flood_data(struct h2 *h2, uint8_t flags, size_t bytes); /* the same of a body's frame, when it is known what of it is padding */
 int h2_flood_count(struct h2 *h2, enum h2_flood kind);
 void h2_flood_earn(struct h2 *h2);           /* a frame that did work */
 void h2_dwell(struct h2 *h2, bool moved);    /* streams or windows have changed, or body bytes left (moved) */

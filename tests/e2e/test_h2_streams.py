@@ -234,6 +234,7 @@ def test_the_origin_leaves_between_requests(proxy, h2_origin):
 
 
 def test_the_origin_leaves_between_requests_of_http1(proxy, h2_origin):
+    """A request that crosses its goaway is refused, and sent again elsewhere."""
     p, origin = proxy(upstream_http2="always"), h2_origin()
 
     def served():  # what it refuses as it leaves is sent again

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MPL-2.0
 """Who may keep whom waiting: a client that pauses one stream among many, one that lets nothing through, an origin that takes no streams."""
+import signal
 import threading
 import time
 
 import pytest
 
 from harness.h2 import H2Origin, flow_of, h2_client
-from harness.h2_raw import REFUSED_STREAM, Peer, rst, settings
+from harness.h2_raw import REFUSED_STREAM, Peer, goaway, rst, settings
+from harness.modules import build_module
 from harness.timing import SCALE
 
 NAMES = ("origin.test", "*.origin.test")
@@ -136,3 +138,61 @@ def test_an_origin_that_never_takes_any_of_http1(proxy, origin, authority):
         answer = client.ask("GET", "/a", f"origin.test:{one.port}")
         assert answer.status == 504 and answer.head.get("Proxy-Status") == "soth-mitm; error=connection_timeout"
     p.closed_as("upstream_connect_failed", "h2_no_stream")
+
+
+# ---- the last bytes of a request that wait for a window when its answer is settled otherwise
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("modules")
+    for source in ("transform.c", "pausing.c"):
+        found = build_module(folder, source)
+    return found
+
+
+class Narrow:
+    """Takes a window of each body and no more; what it does then with each request is `answer`'s."""
+
+    def __init__(self, origin, authority, answer):
+        self.answer = answer
+        self.server = origin(self._serve, tls=authority.server(*NAMES, alpn=("h2",)))
+        self.port = self.server.port
+
+    def _serve(self, wire):
+        peer = Peer(wire)
+        peer.grants = False
+        seen = 0
+        while peer.turn() is not None:
+            for stream in list(peer.heads)[seen:]:
+                if peer.heads[stream][0][":method"] == "GET" or len(peer.bodies.get(stream, b"")) == 65535:
+                    seen += 1
+                    self.answer(peer, stream)
+
+
+ENDINGS = {
+    "blocked": (lambda peer, stream: peer.respond(stream, body=b"answer\n"), 403),
+    "reset": (lambda peer, stream: peer.send(rst(stream, 2)), 502),
+    "malformed": (lambda peer, stream: peer.send(peer.head(stream, [(":status", "200"), ("Bad", "x")], 5)), 502),
+    "goaway": (lambda peer, stream: peer.send(goaway(stream), rst(stream, 2)), 502),
+}
+
+
+@pytest.mark.parametrize("ending", list(ENDINGS))
+def test_an_answer_while_the_last_bytes_wait(proxy, origin, authority, modules, ending):
+    """What a transform gives out at the body's end finds no window; then there is an answer of ours. The client's next request is served."""
+    answer, status = ENDINGS[ending]
+    one = Narrow(origin, authority, answer)
+    extra = [{"module": "transform", "config": {"responses": False}}]
+    if ending == "blocked":
+        extra.append({"module": "pausing", "config": {"mode": "unused", "on": ["response"], "action": "block"}})
+    p = proxy(upstream_http2="always", modules_dir=modules, extra_modules=extra)
+    with p.https("origin.test", one.port) as client:
+        for _ in range(3 if ending == "blocked" else 1):  # a fault of the origin ends the client's connection, a block does not
+            assert client.ask("POST", "/a", f"origin.test:{one.port}", body=b"x" * 65535 + b"ca").status == status
+            if ending == "blocked":
+                assert client.ask("GET", "/b", f"origin.test:{one.port}").status == 403
+        if ending == "blocked":
+            assert client.ask("POST", "/a", f"origin.test:{one.port}", body=b"x" * 65535 + b"ca").status == status
+            p.signal(signal.SIGTERM)  # nothing is left of it: the connection is idle, and ends at once
+            assert p.wait_exit(3) == 0
+    p.closed_as("mitm_http_completed" if ending == "blocked" else "mitm_http_error", ...)
