@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from harness.h2 import H2Origin, h2_client
 from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebSocket, WebSocketOrigin, frame
 from harness.modules import build_module, module_metric
-from harness.timing import scaled
+from harness.timing import scaled, until
 from harness.tools import clean_env, go_program, need, node_modules, run
 from test_chromium import trust
 from test_websocket import Server
@@ -659,4 +659,5 @@ def test_a_drain_waits_for_the_end_of_a_message(watching, serving):
         client.send(ws.stream, whole[12:])
         client.until(lambda: ws.one.over)
     assert p.wait_exit() == 0
+    until(lambda: len(got) == 2, 10, lambda: f"what the server got: {got}")
     assert got == ["a message in two halves", 1001]
