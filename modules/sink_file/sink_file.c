@@ -14,6 +14,7 @@
 #include "segment.h"
 
 #define BUFFER_BYTES 131072
+#define BUFFER_KEPT 16384 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
@@ -311,6 +312,15 @@ static int is_full(const struct sink *self)
     return self->lines.n >= BUFFER_BYTES || self->buffered >= (uint64_t)self->flush_every;
 }
 
+/* What a burst has made large is not needed for what trickles. */
+static void shrink(struct text *text)
+{
+    if (text->n > 0 || text->room <= BUFFER_KEPT)
+        return;
+    free(text->p);
+    *text = (struct text){NULL, 0, 0};
+}
+
 /* When to come again although nothing arrives, in ms: for the buffer, else for the disk; 0 = no need. */
 static uint32_t next_wake(const struct sink *self, uint64_t now)
 {
@@ -343,8 +353,13 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
             return SOTH_RETRY;
     }
     uint64_t now = self->host->monotonic_ns();
-    if (self->buffered > 0 && (is_full(self) || (now - self->flushed_ns) / 1000000u >= self->flush_interval) && write_out(self) < 0)
+    int full = is_full(self), late = self->buffered > 0 && (now - self->flushed_ns) / 1000000u >= self->flush_interval;
+    if ((full || late) && write_out(self) < 0)
         return SOTH_RETRY;
+    if (late && !full) {
+        shrink(&self->lines);
+        shrink(&self->rows);
+    }
     if (sync_when_due(self, now) < 0)
         return SOTH_RETRY;
     *retry_ms = next_wake(self, now);
