@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bodies.h"
@@ -14,7 +15,7 @@
 #include "segment.h"
 
 #define BUFFER_BYTES 131072
-#define BUFFER_KEPT 16384 /* of each, when little comes */
+#define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
@@ -312,13 +313,13 @@ static int is_full(const struct sink *self)
     return self->lines.n >= BUFFER_BYTES || self->buffered >= (uint64_t)self->flush_every;
 }
 
-/* What a burst has made large is not needed for what trickles. */
+/* What a burst has filled is not needed for what trickles: behind its first pages the system has the memory back, until it is written to again. */
 static void shrink(struct text *text)
 {
-    if (text->n > 0 || text->room <= BUFFER_KEPT)
-        return;
-    free(text->p);
-    *text = (struct text){NULL, 0, 0};
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1, from = ((uintptr_t)text->p + text->n + BUFFER_KEPT + page) & ~page;
+    const uintptr_t to = ((uintptr_t)text->p + text->room) & ~page;
+    if (text->p && from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 /* When to come again although nothing arrives, in ms: for the buffer, else for the disk; 0 = no need. */
