@@ -83,6 +83,7 @@ void chained_timer(struct flow *flow, struct effects *fx);
 void chained_go_on(struct flow *flow, struct effects *fx);
 void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* what came from that side can go on: the other has room */
 void chained_free(struct flow *flow, bool complete);
+void chained_leave(struct flow *flow, struct effects *fx); /* the proxy ends: both peers are told, where their protocol has words for it */
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);
