@@ -11,7 +11,7 @@
 #include "host/net/generation.h"
 
 /* Streams of one connection that stay flows while they wait: to put them to rest and wake them costs 3 % of a short request. */
-#define STREAMS_AWAKE 16u
+#define STREAMS_AWAKE 12u
 
 /* Of HTTP/2 bodies, in the whole process: windows get smaller long before that. */
 #define BODY_BYTES_MOST (64u << 20)

@@ -154,10 +154,9 @@ def client(options):
         peer.settle(0.1)
     print("ready", flush=True)
     sys.stdin.readline()
-    for peer in peers:
+    for peer in peers:  # one after the other: ten clients at one moment would be a larger burst than the one before
         peer.ask(options.streams - 1)
-    for peer in peers:
-        peer.settle(0.5 / len(peers))
+        peer.settle(0.3)
     fault = next((peer.fault for peer in peers if peer.fault), "")
     answered = sum(len(peer.seen) for peer in peers)
     print(json.dumps({"streams": len(peers) * (options.streams - 1), "answered": answered, "fault": fault}), flush=True)
