@@ -94,9 +94,14 @@ static bool is_hosts_own(uint32_t kind)
     }
 }
 
+/* Names have 9 to 16 bytes nearly always: two words that overlap instead of a call. */
 static inline bool is(const struct name *name, const char *text, size_t n, uint64_t head)
 {
-    return name->head == head && name->n == n && (n <= 8 || memcmp(name->text + 8, text + 8, n - 8) == 0);
+    if (name->head != head || name->n != n)
+        return false;
+    if (n <= 8)
+        return true;
+    return n <= 16 ? eight(name->text + n - 8, 8) == eight(text + n - 8, 8) : memcmp(name->text + 8, text + 8, n - 8) == 0;
 }
 
 /* Which of the names it is, from `from` on and then from the beginning; count: none. Emitters name attributes in order nearly always, so it

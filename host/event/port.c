@@ -119,52 +119,66 @@ static __attribute__((noinline)) uint32_t copy_attrs(const struct bus_port *port
     return count;
 }
 
-static bool remember(struct bus_port_private *p, struct queued *q)
+static __attribute__((noinline)) bool more_room(struct bus_port_private *p)
 {
-    if (p->count == p->room) {
-        size_t room = p->room ? p->room * 2 : 64;
-        struct queued **bigger = realloc(p->pending, room * sizeof *bigger);
-        if (!bigger)
-            return false;
-        p->pending = bigger;
-        p->room = room;
-    }
+    size_t room = p->room ? p->room * 2 : 64;
+    struct queued **bigger = realloc(p->pending, room * sizeof *bigger);
+    if (!bigger)
+        return false;
+    p->pending = bigger;
+    p->room = room;
+    return true;
+}
+
+static inline bool remember(struct bus_port_private *p, struct queued *q)
+{
+    if (p->count == p->room && !more_room(p))
+        return false;
     p->pending[p->count++] = q;
     return true;
 }
 
-static inline uint16_t name_size(struct soth_span name)
+static inline size_t name_size(struct soth_span name)
 {
-    return name.p ? (uint16_t)(name.n < QUEUED_NAME_MOST ? name.n : QUEUED_NAME_MOST) : QUEUED_ABSENT;
+    size_t n = name.n < QUEUED_NAME_MOST ? name.n : QUEUED_NAME_MOST;
+    return name.p ? n : 0;
 }
 
-static inline char *put_name(char *at, struct soth_span name, uint16_t n)
+static inline uint16_t name_mark(struct soth_span name, size_t n)
 {
-    if (n == QUEUED_ABSENT)
-        return at;
-    copy_bytes(at, name.p, n);
+    return name.p ? (uint16_t)n : QUEUED_ABSENT;
+}
+
+static inline char *put_name(char *at, struct soth_span name, size_t n)
+{
+    if (n > 0)
+        copy_bytes(at, name.p, n);
     return at + n;
 }
 
 /* A place for an event with so many bytes of attributes in front and of text; what is left to fill is behind *text. NULL without memory. */
-static inline struct queued *begin(struct bus_port *port, const struct event_source *source, size_t attrs, size_t text, char **rest)
+static inline __attribute__((always_inline)) struct queued *begin(struct bus_port *port, const struct event_source *source,
+                                                                  uint64_t flow_sequence_id, unsigned kind, size_t attrs, size_t text, char **rest)
 {
     struct bus_port_private *p = port->private;
-    uint16_t client_n = name_size(source->client_addr), host_n = name_size(source->server_host);
-    size_t size = sizeof(struct queued) + attrs + text + (client_n == QUEUED_ABSENT ? 0 : client_n) + (host_n == QUEUED_ABSENT ? 0 : host_n);
+    const size_t client_n = name_size(source->client_addr), host_n = name_size(source->server_host);
+    const size_t size = sizeof(struct queued) + attrs + text + client_n + host_n;
     struct queued *q = carve(port, size);
     if (!q || !remember(p, q))
         return NULL;
     q->slab = p->slab;
     q->flow_id = source->flow_id;
+    q->flow_sequence_id = flow_sequence_id;
     q->parent_flow_id = source->parent_flow_id;
     q->monotonic_ns = port->monotonic_ns;
     q->unix_ms = port->unix_ms;
     q->bytes = (uint32_t)size;
-    q->client_n = client_n;
-    q->host_n = host_n;
+    q->client_n = name_mark(source->client_addr, client_n);
+    q->host_n = name_mark(source->server_host, host_n);
     q->server_port = source->server_port;
+    q->kind = (uint8_t)kind;
     q->protocol = (uint8_t)source->protocol;
+    q->flagged = false;
     char *at = put_name((char *)(q + 1) + attrs, source->client_addr, client_n);
     *rest = put_name(at, source->server_host, host_n);
     port->pending = true;
@@ -172,31 +186,33 @@ static inline struct queued *begin(struct bus_port *port, const struct event_sou
 }
 
 /* Any event, attribute by attribute: with payload, or of a shape that the port does not keep. */
-static __attribute__((noinline)) struct queued *emit_whole(struct bus_port *port, const struct event_source *source, unsigned kind,
-                                                           const struct soth_attr *attrs, size_t n)
+static __attribute__((noinline)) void emit_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                                                 const struct soth_attr *attrs, size_t n)
 {
     struct room room = room_for_some(port, kind, attrs, n);
     char *at;
-    struct queued *q = begin(port, source, room.places * sizeof *attrs, room.text, &at);
+    struct queued *q = begin(port, source, flow_sequence_id, kind, room.places * sizeof *attrs, room.text, &at);
     if (!q)
-        return NULL;
+        return;
     q->shape = NULL;
-    q->flagged = false;
     for (size_t i = 0; i < n; i++)
         q->flagged |= (attrs[i].type & EVENT_FLAGGED) != 0;
     q->attr_count = (uint16_t)copy_attrs(port, kind, (struct soth_attr *)(void *)(q + 1), attrs, n, at);
-    return q;
 }
 
 static inline bool is_of(const struct shape *shape, const struct soth_attr *attrs, size_t n, size_t *text)
 {
-    uint64_t differs = shape->given ^ n;
-    *text = 0;
-    for (size_t i = 0; differs == 0 && i < n; i++) {
-        struct shape_key key = shape_key(&attrs[i]);
-        differs = ((uintptr_t)key.name ^ (uintptr_t)shape->keys[i].name) | (key.type ^ shape->keys[i].type) | (key.absent ^ shape->keys[i].absent);
-        *text += attrs[i].text.n;
+    const struct shape_key *key = shape->keys;
+    uint64_t differs = 0;
+    size_t bytes = 0;
+    if (shape->given != n)
+        return false;
+    for (const struct soth_attr *a = attrs, *end = attrs + n; a < end; a++, key++) { /* no branch: it is the right one mostly */
+        uint32_t absent = (uint32_t)(a->text.p == NULL) | (uint32_t)((a->text.n | key->number) == 0); /* event_attr_is_absent, if of that type */
+        differs |= ((uintptr_t)a->name ^ (uintptr_t)key->name) | (a->type ^ key->type) | (absent ^ key->absent);
+        bytes += a->text.n;
     }
+    *text = bytes;
     return differs == 0;
 }
 
@@ -227,11 +243,12 @@ static inline const struct shape *shape_for(struct bus_port_private *p, unsigned
 
 static inline void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs)
 {
-    for (unsigned i = 0; i < shape->count; i++) {
-        const struct soth_attr *a = &attrs[shape->from[i]];
-        bool is_text = event_type_is_text(a->type);
-        values[i] = is_text ? a->text.n : a->number;
-        if (is_text) {
+    const uint8_t *from = shape->from;
+    for (uint64_t *end = values + shape->count; values < end; values++) {
+        const struct soth_attr *a = &attrs[*from++];
+        *values = a->number;
+        if (event_type_is_text(a->type)) {
+            *values = a->text.n;
             copy_bytes(at, a->text.p, a->text.n);
             at += a->text.n;
         }
@@ -243,20 +260,17 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
 {
     size_t text;
     char *at;
-    struct queued *q;
     const struct shape *shape = shape_for(port->private, kind, attrs, n, &text);
     if (!shape) {
-        q = emit_whole(port, source, kind, attrs, n);
-    } else if ((q = begin(port, source, shape->count * sizeof(uint64_t), text, &at))) {
-        q->shape = shape;
-        q->flagged = false;
-        q->attr_count = shape->count;
-        put_values(shape, (uint64_t *)(void *)(q + 1), at, attrs);
+        emit_whole(port, source, flow_sequence_id, kind, attrs, n);
+        return;
     }
-    if (q) {
-        q->flow_sequence_id = flow_sequence_id;
-        q->kind = (uint8_t)kind;
-    }
+    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), text, &at);
+    if (!q)
+        return;
+    q->shape = shape;
+    q->attr_count = shape->count;
+    put_values(shape, (uint64_t *)(void *)(q + 1), at, attrs);
 }
 
 /* ---- publishing ---- */

@@ -70,6 +70,7 @@ static inline const struct soth_attr *queued_attrs(const struct queued *q)
 
 struct shape_key {
     const char *name; /* static: the same pointer is the same name */
+    uint64_t number;  /* not 0: it is one */
     uint32_t type, absent;
 };
 
@@ -84,22 +85,17 @@ struct shape {
 
 bool event_attr_is_before(const struct soth_attr *a, const struct soth_attr *b);
 
+/* No branch in these two: they are asked of each attribute of each event. */
 static inline bool event_type_is_text(uint32_t type)
 {
-    return (type & 3) == SOTH_ATTR_TEXT || (type & 3) == SOTH_ATTR_BYTES;
+    _Static_assert(SOTH_ATTR_TEXT == 0 && SOTH_ATTR_U64 == 1 && SOTH_ATTR_BOOL == 2 && SOTH_ATTR_BYTES == 3, "which two are numbers");
+    return ((type + 1) & 2) == 0;
 }
 
 /* Nothing is a value that is absent, and so is text of no bytes: a field that a peer left empty. Numbers have an empty text, not none. */
 static inline unsigned event_attr_is_absent(const struct soth_attr *attr)
 {
-    _Static_assert(SOTH_ATTR_TEXT == 0 && SOTH_ATTR_U64 == 1 && SOTH_ATTR_BOOL == 2 && SOTH_ATTR_BYTES == 3, "which two are numbers");
-    uint64_t is_number = (attr->type + 1) & 2; /* no branch: this is asked of each attribute of each event */
-    return (unsigned)(attr->text.p == NULL) | (unsigned)((attr->text.n | is_number) == 0);
-}
-
-static inline struct shape_key shape_key(const struct soth_attr *attr)
-{
-    return (struct shape_key){attr->name, attr->type, event_attr_is_absent(attr)};
+    return (unsigned)(attr->text.p == NULL) | (unsigned)((attr->text.n | ((attr->type + 1) & 2)) == 0);
 }
 
 /* NULL: there is no memory, or they have a payload that is there. */

@@ -37,7 +37,7 @@ struct shape *shape_new(const struct soth_attr *attrs, size_t n)
         return NULL;
     shape->given = (uint8_t)n;
     for (size_t i = 0; i < n; i++) {
-        shape->keys[i] = shape_key(&attrs[i]);
+        shape->keys[i] = (struct shape_key){attrs[i].name, !event_type_is_text(attrs[i].type), attrs[i].type, event_attr_is_absent(&attrs[i])};
         if (!event_attr_is_absent(&attrs[i]))
             insert(shape, &attrs[i], (uint8_t)i);
     }

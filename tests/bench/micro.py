@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass, replace
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = {name: os.path.join("tests", "bench", "micro", name) for name in ("modules", "exchange", "handshake", "parsers")}
+PROGRAMS = {name: os.path.join("tests", "bench", "micro", name) for name in ("modules", "exchange", "handshake", "parsers", "ws_events")}
 FEW, MANY = 2000, 42000  # the difference is free of what start and end cost
 
 
@@ -22,6 +22,7 @@ class Part:
     only: str = ""  # count inside this function alone
     less: str = ""  # the part that is taken off: with one module less
     program: str = "modules"
+    thread: int = 1
 
 
 # A part here is a part of its program. The thread that counts is the flow's; sinks have threads of their own.
@@ -36,6 +37,8 @@ PARTS = [
 BESIDE = [
     Part("alone", "a whole exchange without a policy", 0, program="exchange"),
     Part("asked", "what a policy adds to it that is asked about requests", 0, less="alone", program="exchange"),
+    Part("echo", "the six events of a WebSocket's echo, worker", 0, program="ws_events"),
+    Part("echo", "the same, views and lines on the sink's thread", 0, program="ws_events", thread=2),
 ]
 STORM_RATE = 1_000_000
 
@@ -55,7 +58,7 @@ def build(bench):
 
 
 def instructions(bench, program, part, n):
-    """Of the first thread."""
+    """Of one thread."""
     out = os.path.join(bench.dir, "callgrind.out")
     words = ["valgrind", "--tool=callgrind", "--separate-threads=yes", "--fair-sched=yes", f"--callgrind-out-file={out}"]
     if part.only:
@@ -64,7 +67,7 @@ def instructions(bench, program, part, n):
         if name.startswith("callgrind.out"):
             os.remove(os.path.join(bench.dir, name))
     subprocess.run([*words, program, part.name, str(n)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with open(f"{out}-01") as file:
+    with open(f"{out}-{part.thread:02}") as file:
         return int(re.findall(r"^(?:totals|summary): (\d+)", file.read(), re.M)[-1])
 
 
@@ -92,8 +95,9 @@ def run(bench):
             counts[part.name] = got = a_call(bench, programs, part)
             goals.append(verdict(got <= part.goal, f"{part.title}: {got:.0f} instructions, wanted at most {part.goal:g}"))
         for part in BESIDE:
-            counts[part.name] = a_call(bench, programs, part)
-            print(f"         {part.title}: {counts[part.name]:.0f} instructions")
+            name = part.name if part.thread == 1 else f"{part.name}-{part.thread}"
+            counts[name] = a_call(bench, programs, part)
+            print(f"         {part.title}: {counts[name]:.0f} instructions")
     else:
         bench.skip("callgrind", "valgrind is not installed: no instructions are counted")
     seconds = max(1, round(bench.seconds))
