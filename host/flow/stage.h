@@ -85,6 +85,7 @@ void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* wh
 void chained_free(struct flow *flow, bool complete);
 /* Nobody gets the rest of the request any more. true: it was all here, and only waited to be sent on. */
 bool chained_gives_up(struct flow *flow);
+void chained_leave(struct flow *flow, struct effects *fx); /* the proxy ends: both peers are told, where their protocol has words for it */
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);

@@ -236,13 +236,7 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
         return;
     }
     if (ex->response_begun && error == 0 && h1_eof(flow->origin.h1, &event) == 1) {
-        if (flow->is_stream) { /* which can go on until its client has taken everything */
-            exchange_origin_event(flow, fx, &event);
-            return;
-        }
-        ex->response = PART_DONE;
-        leg_reset_origin(flow, fx);
-        exchange_over(flow, fx);
+        exchange_origin_event(flow, fx, &event);
         return;
     }
     exchange_origin_broken(flow, fx, "connection_terminated", ex->response_begun ? "origin_truncated" : "origin_eof");

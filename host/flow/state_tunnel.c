@@ -230,6 +230,8 @@ const struct stage stage_tunnel = {
 
 /* ---- after 101 ---- */
 
+static void upgraded_drain(struct flow *flow, struct effects *fx);
+
 void upgraded_begin(struct flow *flow, struct effects *fx)
 {
     struct buffer held = flow->held;
@@ -242,6 +244,8 @@ void upgraded_begin(struct flow *flow, struct effects *fx)
     if (buffer_size(&held) > 0)
         leg_deliver(flow, fx, SIDE_CLIENT, buffer_data(&held), buffer_size(&held));
     buffer_fini(&held);
+    if (flow->draining && !flow->closing)
+        upgraded_drain(flow, fx);
 }
 
 static void upgraded_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
@@ -302,6 +306,11 @@ void upgraded_lost(struct flow *flow, struct effects *fx, const struct strand *s
     flow_cut(flow, fx, CLOSE_RELAY_ERROR, detail);
 }
 
+static void upgraded_drain(struct flow *flow, struct effects *fx)
+{
+    chained_leave(flow, fx);
+}
+
 static void upgraded_called(struct flow *flow, struct effects *fx)
 {
     if (flow->is_stream && (!flow->parent || flow->parent->closing))
@@ -312,5 +321,6 @@ const struct stage stage_upgraded = {
     .phase = PHASE_TUNNEL,
     .data = upgraded_data,
     .ended = upgraded_ended,
+    .drain = upgraded_drain,
     .called = upgraded_called,
 };

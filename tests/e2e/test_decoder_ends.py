@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Where decoders end: those that fail or give up, frames that are blocked or kept waiting, clients that leave, and what that does to the rest."""
+import gzip
 import threading
 import time
 
@@ -109,6 +110,29 @@ def test_an_origin_that_ends_while_a_transform_waits(decoding, origin, framing, 
         with p.client().connect(f"{HOST}:{server.port}") as client:
             assert client.ask("GET", "/end", HOST).body == body
     assert all(e.at("reason_code") == "mitm_http_completed" for e in p.wait_closed(3))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_body_that_ends_with_its_connection_has_an_end_for_decoders(proxy, origin, tls):
+    """What waits for more bytes hears that none come: a transform lets go of what it held, a record without line end is one, a coding was cut."""
+    held, records, cut = b")]}'", b'{"a":1}\n{"b":2}', gzip.compress(b"data: a\n\n")[:-4]
+    routes = {"/held": ("application/json", "", held), "/records": ("application/x-ndjson", "", records), "/cut": ("text/event-stream", "gzip", cut)}
+
+    def route(content_type, coding, body):
+        def send(wire, _request):
+            fields = f"Content-Type: {content_type}\r\n" + (f"Content-Encoding: {coding}\r\n" if coding else "")
+            wire.send(f"HTTP/1.1 200 OK\r\n{fields}\r\n".encode() + body)
+            return False
+        return send
+
+    server = origin(tls=tls, routes={path: route(*what) for path, what in routes.items()})
+    p = proxy(extra_modules=[{"module": "content_decode"}, {"module": "sse"}, {"module": "ndjson"}, {"module": "antihijack", "config": {"rewrite": True}}])
+    for path, (_, _, body) in routes.items():
+        with p.https(HOST, server.port) if tls else p.client().connect(f"{HOST}:{server.port}") as client:
+            assert client.ask("GET", path, HOST).body == body
+    assert [e.at("reason_code") for e in p.wait_closed(3)] == ["mitm_http_completed"] * 3
+    assert [e.at("record_len") for e in p.log.find("stream_record")] == ["7", "7"]
+    assert [(e.at("module"), e.at("failure_code")) for e in p.log.find("decoder_stage_failed")] == [("content_decode", "truncated")]
 
 
 # ---- TAP

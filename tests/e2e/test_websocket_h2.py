@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 import json
+import signal
 import struct
 import zlib
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.asyncio.client import connect as async_connect
 from websockets.sync.client import connect
 
 from harness.h2 import H2Origin, h2_client
-from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebSocket, WebSocketOrigin
-from harness.modules import build_module
+from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebSocket, WebSocketOrigin, frame
+from harness.modules import build_module, module_metric
 from harness.timing import scaled
 from harness.tools import clean_env, need, node_modules, run
 from test_websocket import Server
@@ -62,17 +64,12 @@ def told(p, *kinds):
 
 
 def handler(peer):
-    """As node/h2_websocket.js does it."""
-    _, name, *_ = peer.request.path.split("/")
-    if name == "leave":
-        peer.close(4001, "enough")
-    else:
-        for message in peer:
-            peer.send(message)
+    for message in peer:
+        peer.send(message)
 
 
 class Talk:
-    """One client of either kind: say and hear whole messages."""
+    """One client of either kind: say and hear whole messages. In one thread: Python's TLS does not like two at once."""
 
     def __init__(self, p, kind, port, path, **fields):
         self.kind = kind
@@ -82,34 +79,45 @@ class Talk:
             assert self.ws.open() == 200
             assert self.ws.one.field("sec-websocket-accept") is None and self.ws.one.field("upgrade") is None
         else:
-            self.ws = connect(f"wss://origin.test:{port}{path}", proxy=p.url, open_timeout=scaled(15), close_timeout=scaled(10),
-                              ssl=p.trust(alpn=None), compression=None, max_size=None, subprotocols=["chat.v1"])
+            self.loop = asyncio.new_event_loop()
+            self.ws = self.wait(self.open(f"wss://origin.test:{port}{path}", proxy=p.url, ssl=p.trust(alpn=None)))
             assert self.ws.subprotocol == "chat.v1"
+
+    @staticmethod
+    async def open(url, **kwargs):
+        return await async_connect(url, open_timeout=scaled(15), close_timeout=scaled(10), compression=None, max_size=None,
+                                   subprotocols=["chat.v1"], **kwargs)
+
+    def wait(self, what):
+        return self.loop.run_until_complete(asyncio.wait_for(what, scaled(20)))
 
     def say(self, message):
         if self.kind == "h2":
             self.ws.send(TEXT if isinstance(message, str) else BINARY, message)
         else:
-            self.ws.send(message)
+            self.wait(self.ws.send(message))
 
     def hear(self):
         if self.kind != "h2":
-            return self.ws.recv(timeout=scaled(20))
+            return self.wait(self.ws.recv())
         first, payload = self.ws.receive()
         assert first in (0x80 | TEXT, 0x80 | BINARY)
         return payload.decode() if first & 15 == TEXT else payload
 
     def close(self):
-        self.ws.close()
         if self.kind == "h2":
+            self.ws.close()
             self.h2.close()
+        else:
+            self.wait(self.ws.close())
+            self.loop.close()
 
 
 class Pairing:
-    def __init__(self, name, watching, origins, serving):
+    def __init__(self, name, watching, origins, **kwargs):
         self.client, self.server = name.split("-")
-        self.origin = origins() if self.server == "h2" else serving(handler, subprotocols=["chat.v1"], max_size=None, compression=None)
-        self.proxy = watching(upstream_http2="always" if name == "h1-h2" else "mirror")
+        self.origin = origins(http2=self.server == "h2")
+        self.proxy = watching(upstream_http2="always" if name == "h1-h2" else "mirror", **kwargs)
 
     def talk(self, path):
         return Talk(self.proxy, self.client, self.origin.port, path)
@@ -123,8 +131,13 @@ class Pairing:
 
 
 @pytest.fixture(params=["h2-h2", "h2-h1", "h1-h2", "h1-h1"])
-def pairing(request, watching, origins, serving):
-    return Pairing(request.param, watching, origins, serving)
+def pairing(request, watching, origins):
+    return Pairing(request.param, watching, origins)
+
+
+@pytest.fixture(params=["h2-h2", "h2-h1", "h1-h2", "h1-h1"])
+def pairing_of(request, watching, origins):
+    return lambda **kwargs: Pairing(request.param, watching, origins, **kwargs)
 
 
 def test_echo(pairing):
@@ -196,7 +209,6 @@ def over_h2(p, port, path):
 
 
 async def over_h1(p, port, path):
-    """In one thread: Python's TLS does not like two at once."""
     async with async_connect(f"wss://origin.test:{port}{path}", proxy=p.url, ssl=p.trust(alpn=None), compression=None, max_size=None,
                              open_timeout=scaled(15)) as ws:
         async def say():
@@ -213,10 +225,9 @@ async def over_h1(p, port, path):
         return digest.hexdigest(), json.loads(await asyncio.wait_for(ws.recv(), scaled(20)))
 
 
-def test_both_ways_at_once(pairing, origins):
-    port = (pairing.origin if pairing.server == "h2" else origins(http2=False)).port
-    there, back = over_h2(pairing.proxy, port, f"/both/{BULK}") if pairing.client == "h2" else \
-        asyncio.run(over_h1(pairing.proxy, port, f"/both/{BULK}"))
+def test_both_ways_at_once(pairing):
+    over = pairing.proxy, pairing.origin.port, f"/both/{BULK}"
+    there, back = over_h2(*over) if pairing.client == "h2" else asyncio.run(over_h1(*over))
     assert there == WHOLE and back == {"sha256": WHOLE}
     events = pairing.ended()
     assert events[-1].at("reason_code") == "websocket_completed"
@@ -376,7 +387,7 @@ def test_a_blocked_message_closes_both_sides(watching, origins, serving, built, 
     assert {(e.at("reason_code"), e.at("reason_detail")) for e in told(p, "stream_closed") if e["protocol"] == "ws"} == \
         {("blocked", "bad-frame"), ("websocket_completed", None)}
     if server_kind == "h2":
-        assert server.wait("ended", "/chat")["code"] in (1008, 1006)
+        assert server.wait("ended", "/chat")["code"] == 1008
 
 
 # ---- aborts
@@ -453,3 +464,99 @@ def test_node(watching, origins):
     p.wait_closed(2)
     assert "websocket_completed" in [e.at("reason_code") for e in told(p, "stream_closed")]
     assert [e.at("opcode_label") for e in told(p, "ws_message")] == ["text"] * 8
+
+
+# ---- messages that a module adds, where nobody judges frames
+
+@pytest.fixture(scope="module")
+def asides(tmp_path_factory):
+    return build_module(tmp_path_factory.mktemp("modules"), "aside.c")
+
+
+@pytest.mark.parametrize("order", [40, 60])  # in front of `ws`, behind it
+@pytest.mark.parametrize("client", ["h1", "h2"])
+def test_messages_are_added_between_messages(watching, origins, asides, client, order):
+    """Every few milliseconds one in each direction, while large messages pass: each is whole and where messages may be."""
+    server, p = origins(http2=False), watching(modules=[{"module": "aside", "order": order, "config": {"every": "5ms"}}], modules_dir=asides)
+    talk = Talk(p, client, server.port, "/chat")
+    added = 0
+    for n in range(20):
+        message = bytes([n]) * 400_000
+        talk.say(message)
+        while (heard := talk.hear()) != message:
+            assert heard == "by the way"
+            added += 1
+    assert added > 0
+    if client == "h2":  # what was added is echoed, too, until the close has passed
+        talk.ws.send(CLOSE, struct.pack(">H", 1000))
+        while (heard := talk.ws.receive())[0] != 0x88:
+            assert heard == (0x81, b"by the way")
+        talk.ws.end()
+        talk.h2.until(lambda: talk.ws.one.over)
+        talk.h2.close()
+    else:
+        talk.close()
+    p.wait_closed(2 if client == "h2" else 1)
+    end = told(p, "ws_closed")[0]
+    assert (end.at("close_code"), end.at("violation")) == ("1000", None)
+    assert module_metric(p, "soth_aside_said_total") > 0
+
+
+def test_a_message_for_each_piece(watching, serving, asides):
+    server, p = serving(handler, compression=None), watching(modules=[{"module": "aside", "config": {"pieces": True}}], modules_dir=asides)
+    with connect(f"wss://origin.test:{server.port}/chat", proxy=p.url, ssl=p.trust(alpn=None), compression=None, open_timeout=scaled(15)) as ws:
+        ws.send("one")
+        heard = [ws.recv(timeout=scaled(10)) for _ in range(4)]
+    assert heard[0] == "by the way" and "one" in heard
+
+
+# ---- drain
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_open_websockets_are_told_of_the_end(pairing_of, built, judged):
+    pairing = pairing_of(modules=[{"module": "frames", "config": {}}] if judged else [], modules_dir=built)
+    p, talk = pairing.proxy, pairing.talk("/chat")
+    talk.say("hello")
+    assert talk.hear() == "hello"
+    p.signal(signal.SIGTERM)
+    if pairing.client == "h2":
+        assert talk.ws.receive() == (0x88, struct.pack(">H", 1001) + b"going away")
+        talk.h2.until(lambda: talk.ws.one.over)
+        talk.h2.close()
+    else:
+        with pytest.raises(ConnectionClosed) as closed:
+            talk.hear()
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "going away")
+        talk.close()
+    assert p.wait_exit() == 0
+    end = [e for e in p.events() if e.kind == "ws_closed"][0]
+    assert (end.at("close_code"), end.at("initiated_by"), end.at("violation")) == ("1001", "proxy", None)
+    assert [e.at("reason_code") for e in p.events() if e.kind == "stream_closed" and e["protocol"] == "ws"] == ["shutdown_drain"]
+    ended = pairing.origin.wait("ended", "/chat")
+    assert (ended["code"], ended["reason"]) == (1001, "going away")
+
+
+def test_a_drain_waits_for_the_end_of_a_message(watching, serving):
+    got = []
+
+    def keep(peer):
+        try:
+            while True:
+                got.append(peer.recv())
+        except ConnectionClosed as closed:
+            got.append(closed.rcvd.code)
+
+    server, p = serving(keep, compression=None), watching()
+    with h2_client(p, "origin.test", server.port) as client:
+        ws = H2WebSocket(client, "/chat")
+        assert ws.open() == 200
+        whole = frame(TEXT, b"a message in two halves")
+        client.send(ws.stream, whole[:12])
+        assert client.get("/not-there").status == 426  # what was sent before that has passed
+        p.signal(signal.SIGTERM)
+        assert ws.receive() == (0x88, struct.pack(">H", 1001) + b"going away")
+        assert ws.one.ended is False
+        client.send(ws.stream, whole[12:])
+        client.until(lambda: ws.one.over)
+    assert p.wait_exit() == 0
+    assert got == ["a message in two halves", 1001]
