@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Who may keep whom waiting: a client that pauses one stream among many, one that lets nothing through, an origin that takes no streams."""
+"""Who may keep whom waiting: a client that pauses one stream among many, one that lets nothing through, an origin that takes no streams; and
+how long streams are waited for when the proxy ends."""
 import signal
 import threading
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from harness.h2 import H2Origin, flow_of, h2_client
-from harness.h2_raw import REFUSED_STREAM, Peer, goaway, rst, settings
+from harness.h2_raw import DATA, REFUSED_STREAM, Peer, frame, goaway, rst, settings
 from harness.modules import build_module
 from harness.timing import SCALE
 
@@ -196,3 +197,40 @@ def test_an_answer_while_the_last_bytes_wait(proxy, origin, authority, modules, 
             p.signal(signal.SIGTERM)  # nothing is left of it: the connection is idle, and ends at once
             assert p.wait_exit(3) == 0
     p.closed_as("mitm_http_completed" if ending == "blocked" else "mitm_http_error", ...)
+
+
+# ---- the drain
+
+def test_a_drain_in_two_steps(proxy, h2_origin):
+    """First a notice: what crosses it is still taken. Then, a round trip later, the last stream's number."""
+    p = proxy(drain_timeout="20s")
+    with p.https("origin.test", h2_origin.port, alpn=("h2",)) as wire:
+        port = wire.port
+        c = Peer(wire, client=True)
+        c.send(c.request(1, "/echo", "POST", end=False, authority=f"origin.test:{h2_origin.port}"), frame(DATA, 0, 1, b"one"))
+        assert c.until(lambda: c.bodies.get(1) == b"one")
+        p.signal(signal.SIGTERM)
+        assert c.until(lambda: c.goaways) and c.goaways == [(0, 0x7fffffff)]
+        c.send(c.request(3, "/hello", authority=f"origin.test:{h2_origin.port}"))
+        assert c.until(lambda: c.over(3) and len(c.goaways) == 2) and c.status(3) == 200 and c.goaways[1] == (0, 3)
+        c.send(c.request(5, "/hello", authority=f"origin.test:{h2_origin.port}"), frame(DATA, 1, 1, b"two"))
+        assert c.until(lambda: c.over(1)) and c.bodies[1] == b"onetwo"
+        c.drain()
+        assert c.status(5) is None
+    assert p.wait_exit() == 0
+    parent, streams = flow_of(p, port)
+    assert {f[-1].at("reason_code") for f in (parent, *streams.values())} == {"mitm_http_completed"} and set(streams) == {1, 3}
+
+
+def test_a_drain_that_comes_to_its_end(proxy, h2_origin):
+    p = proxy(drain_timeout="500ms", exit=26)
+    with h2_client(p, "origin.test", h2_origin.port) as client:
+        port = client.sock.getsockname()[1]
+        held, echo = client.ask("GET", "/hold"), client.ask("POST", "/echo", body=b"one", end=False)
+        client.until(lambda: client.streams[echo].body == b"one")
+        p.signal(signal.SIGTERM)
+        client.drain()
+        assert client.streams[echo].reset is not None or not client.streams[echo].ended
+    assert p.wait_exit() == 26
+    parent, streams = flow_of(p, port)
+    assert {f[-1].at("reason_code") for f in (parent, *streams.values())} == {"shutdown_drain"} and set(streams) == {held, echo}
