@@ -484,3 +484,24 @@ def test_broken_rules_are_told_and_every_byte_passes(watching, judging, origin, 
     p.closed_as("websocket_error", "reserved_bits")
     violations = [e.at("violation") for e in told(p, "ws_frame")]
     assert violations == [name for name, _ in STRANGE] + ["masked_server_frame"]
+
+
+@pytest.mark.parametrize("before,broken", [(b"", "length_too_big"), (frame(0xb1, b"a", b"abcd"), "reserved_bits")])
+def test_a_length_that_cannot_be_followed(watching, origin, before, broken):
+    """The module looks away; that a rule was broken is said where the flow ends, too."""
+    over = threading.Event()
+
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert wire.exactly(len(said)) == said
+        over.wait(30)
+        return False
+
+    said = before + b"\x82\xff\x80" + bytes(7) + b"abcd" + b"behind"
+    server, p = origin(routes={"/talk": upgrade}), watching()
+    with p.client().connect(f"origin.test:{server.port}") as raw:
+        assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+        raw.send(said)
+        assert p.wait_event("decoder_stage_failed").at("failure_code") == "length_too_big"
+        over.set()
+    p.closed_as("websocket_error", broken)
