@@ -398,6 +398,10 @@ struct soth_cursor {
 #define SOTH_FAIL_CLOSE 1u /* do not let the rest pass unseen, whatever on_error says (on_overflow: close) */
 
 /* `self` names the instance in every call. All functions may be called from any thread unless said otherwise. */
+struct soth_redaction { /* how far a text has come; zeros at its beginning */
+    uint64_t opaque[12];
+};
+
 struct soth_host {
     uint32_t size;
     uint32_t abi_minor;
@@ -472,6 +476,8 @@ struct soth_host {
      * frame->direction, behind what has been allowed so far. -SOTH_EUNSUPPORTED: nothing here can be added to; -SOTH_EPERM: it has ended;
      * -SOTH_ELIMIT: more than 64 KiB in one call of the host. */
     int (*inject)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+    /* Sinks: the values of redact_keys of soth-mitm.yaml in the next n bytes of a text become asterisks, for content that a sink has decoded by itself. */
+    void (*redact)(void *self, struct soth_redaction *redaction, char *p, size_t n);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */
