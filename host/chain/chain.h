@@ -84,9 +84,13 @@ struct chain_end {
 };
 const struct chain_end *chain_end(const struct chain *chain); /* NULL: memory was short when the chain was to be made */
 
-/* What modules have added to a direction since the last call (soth_host.inject): relays it, behind what was relayed so far. After every call of
- * the functions above, for both directions. */
+/* What modules have added to a direction (soth_host.inject): relays it when what was relayed so far ends where it may follow. After every call of
+ * the functions above, for both directions, when there is something. */
+bool chain_has_added(const struct chain *chain);
 void chain_added(struct chain *chain, unsigned direction, struct relay *relay);
+/* The host ends: both peers get their decoder's last words in the same way, and nothing after them. false: nobody has any to say. */
+bool chain_leave(struct chain *chain);
+bool chain_has_left(const struct chain *chain); /* both have them */
 /* A policy has blocked a frame: relays what the frame's decoder has to tell the peer at the end of this direction before it ends; false: nothing. */
 bool chain_farewell(struct chain *chain, unsigned direction, struct relay *relay);
 
@@ -100,6 +104,7 @@ size_t cursor_drop(struct soth_cursor *cursor, size_t n);
 size_t cursor_put(struct soth_cursor *cursor, struct soth_span bytes);
 int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *frame);
 int chain_inject(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+void chain_between(struct soth_cursor *cursor, size_t n);
 int chain_set_timer(void *self, struct soth_flow *flow, uint32_t ms);
 int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
 /* Does a policy judge the frames of the decoder whose hook runs? */

@@ -29,6 +29,7 @@ struct lane {
     struct buffer kept;  /* input not taken yet: a TRANSFORM's window, what a waiting decoder has still to see */
     struct buffer made;  /* scratch: what one call makes, when it is not a part of its input */
     uint64_t in, out;    /* bytes taken, and passed or put */
+    uint64_t between;    /* of `in`: where something may be added (soth_host.between) */
     unsigned idle;       /* calls in a row that took nothing */
     bool todo;           /* there is something to do without new input */
     bool again;          /* the decoder is due to be called, even without input */
@@ -77,12 +78,14 @@ struct way {
     struct place **line;
     unsigned count, transforms;
     unsigned seen;    /* the first of the line whose output nobody looks at: the last one that is still there */
-    uint64_t relayed; /* bytes that came out of the TRANSFORMs, when the gate is on */
+    uint64_t relayed; /* bytes that came out of the TRANSFORMs */
     bool end;         /* was given */
     bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
     bool waiting;
     bool due;         /* somebody has left while nobody was looking: it can go on */
     struct gate gate;
+    bool adds;        /* `added` has something, or `left`: the bytes do not simply pass */
+    bool leaving, left; /* the last of `added` are our last words; they are out, and nothing follows them */
     struct buffer added; /* by modules, to be relayed */
 };
 
@@ -147,6 +150,9 @@ enum chain_result gate_relay(struct run *run, const uint8_t *p, size_t n, bool e
 /* The TAPs have got as far as they can; `result` is theirs. Releases what may go. */
 enum chain_result gate_settle(struct run *run, enum chain_result result);
 void relay_put(struct run *run, const uint8_t *p, size_t n);
+
+/* inject.c: the same with what is added, at its place. */
+void inject_put(struct run *run, const uint8_t *p, size_t n);
 
 /* frame.c */
 /* A verdict that was waited for. GO: allowed or none is due; WAIT; BROKEN: blocked. */

@@ -7,7 +7,7 @@
 void relay_put(struct run *run, const uint8_t *p, size_t n)
 {
     struct relay *relay = run->relay;
-    if (n == 0 || !relay->put)
+    if (n == 0 || !relay->put || run->way->left)
         return;
     relay->put(relay->arg, p, n);
     relay->room -= n < relay->room ? n : relay->room;
@@ -19,8 +19,11 @@ static enum chain_result relayed(struct run *run, const uint8_t *p, size_t n, bo
     if (way->gate.on)
         return gate_relay(run, p, n, end);
     enum chain_result result = tap_feed(run, way->transforms, p, n, end);
-    if (result != CHAIN_BROKEN)
+    if (result != CHAIN_BROKEN && way->adds)
+        inject_put(run, p, n);
+    else if (result != CHAIN_BROKEN)
         relay_put(run, p, n);
+    way->relayed += n;
     return result;
 }
 
@@ -76,8 +79,11 @@ enum chain_result chain_data(struct chain *chain, unsigned direction, const void
         return feed(&run, p, n, end);
     assert(!way->end);
     enum chain_result result = tap_feed(&run, 0, p, n, false); /* the common case: nobody delays anything */
-    if (result == CHAIN_GO && n > 0 && relay->put)
+    if (result == CHAIN_GO && way->adds)
+        inject_put(&run, p, n);
+    else if (result == CHAIN_GO && n > 0 && relay->put)
         relay->put(relay->arg, p, n);
+    way->relayed += n;
     return result;
 }
 

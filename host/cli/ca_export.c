@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * `soth-mitm ca export`: the CA certificate as PEM, DER or PKCS#12 to standard output or a file; as PEM, what else clients should trust around a
+ * `soth-mitm ca export`: the CA certificate as PEM, DER or PKCS#12, or its revocation list (DER), to standard output or a file; as PEM, what else clients should trust around a
  * rotation follows it. The key leaves only with --with-key, into a file only its owner can read.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "host/cli/ca.h"
 #include "host/log.h"
 #include "host/status.h"
 
-enum format { PEM, DER, P12 };
+enum format { PEM, DER, P12, CRL };
 
 struct order {
     const char *out, *format_name, *password_file;
@@ -41,7 +42,7 @@ static int read_password(struct order *order)
 
 static int parse(const struct cli *cli, struct order *order)
 {
-    static const char *const names[] = {"pem", "der", "p12"};
+    static const char *const names[] = {"pem", "der", "p12", "crl"};
     *order = (struct order){.format_name = "pem"};
     const struct cli_option options[] = {
         {"--out", &order->out, NULL},
@@ -53,13 +54,13 @@ static int parse(const struct cli *cli, struct order *order)
     if (cli_words(cli, 1, options, NULL, 0) < 0)
         return EXIT_USAGE;
     unsigned i = 0;
-    while (i < 3 && strcmp(names[i], order->format_name) != 0)
+    while (i < 4 && strcmp(names[i], order->format_name) != 0)
         i++;
-    if (i == 3)
-        return cli_wrong(cli, "--format %s: expected is pem, der or p12", order->format_name);
+    if (i == 4)
+        return cli_wrong(cli, "--format %s: expected is pem, der, p12 or crl", order->format_name);
     order->format = (enum format)i;
-    if (order->format == DER && order->with_key)
-        return cli_wrong(cli, "der holds the certificate alone; --with-key goes with pem and p12");
+    if ((order->format == DER || order->format == CRL) && order->with_key)
+        return cli_wrong(cli, "%s holds no key; --with-key goes with pem and p12", order->format_name);
     if (order->password_file && order->format != P12)
         return cli_wrong(cli, "--password-file goes with --format p12");
     return order->password_file ? read_password(order) : 0;
@@ -84,7 +85,7 @@ static bool make_pem(const struct ca *ca, const struct order *order, struct prod
 static bool make(const struct ca *ca, const struct order *order, struct product *out)
 {
     const struct ca_certificate *current = &ca->certificates.v[0];
-    uint8_t *p12 = NULL;
+    uint8_t *p12 = NULL, *der = NULL;
     switch (order->format) {
     case PEM:
         return make_pem(ca, order, out);
@@ -93,6 +94,11 @@ static bool make(const struct ca *ca, const struct order *order, struct product 
         if (out->p)
             memcpy(out->p, current->der, out->n = current->size);
         return out->p != NULL;
+    case CRL:
+        if (authority_crl(ca->authority, (struct soth_span){"", 0}, time(NULL), &der, &out->n) < 0)
+            return false;
+        out->p = der;
+        return true;
     default:
         if (authority_p12(ca->authority, order->with_key, order->password, &p12, &out->n) < 0)
             return false;
@@ -125,7 +131,9 @@ int ca_export(const struct cli *cli)
             r = deliver(&order, &product);
         } else {
             log_at(SOTH_LOG_ERROR, "cannot export: %s",
-                   order.format == P12 ? "the password may have up to 128 printable ASCII characters" : "out of memory");
+                   order.format == P12   ? "the password may have up to 128 printable ASCII characters"
+                   : order.format == CRL ? "the CA's certificate does not let it sign revocation lists (keyUsage cRLSign)"
+                                         : "out of memory");
             r = exit_code(EXIT_CLASS_HOST_INIT_FAILED);
         }
     }

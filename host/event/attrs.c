@@ -6,7 +6,7 @@
 
 #include "host/event/bus.h"
 
-#define NAMES_MOST 48 /* of a kind */
+#define NAMES_MOST 48 /* of a kind, of 64: a set of them is a word */
 _Static_assert(NAMES_MOST <= EVENT_ATTRS_MOST, "what comes out has room for all of them");
 
 struct name {
@@ -31,7 +31,12 @@ static char texts[
 static struct names names[SOTH_EV_COUNT];
 static pthread_once_t split_once = PTHREAD_ONCE_INIT;
 
-/* Once a process: the lists, cut into words. */
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+}
+
+/* Once a process: the lists, cut into words, in the order in which events have them. */
 static void split(void)
 {
     char *at = texts;
@@ -44,6 +49,7 @@ static void split(void)
             at += n + 1;
             list += n + (list[n] == ' ');
         }
+        qsort(of->v, of->count, sizeof *of->v, by_text);
     }
 }
 
@@ -69,13 +75,35 @@ static bool is_hosts_own(uint32_t kind)
     }
 }
 
-static const struct name *find(uint32_t kind, const char *text, size_t n)
+static inline uint64_t eight(const char *p)
 {
-    const struct names *of = &names[kind];
-    for (uint32_t i = 0; i < of->count; i++)
-        if (of->v[i].n == n && memcmp(of->v[i].text, text, n) == 0)
-            return &of->v[i];
-    return NULL;
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* Of one length. Words of eight that overlap at the end; what is shorter is rare. */
+static inline bool is_same(const char *a, const char *b, size_t n)
+{
+    if (n < 8)
+        return memcmp(a, b, n) == 0;
+    uint64_t differs = eight(a + n - 8) ^ eight(b + n - 8);
+    for (size_t i = 0; i + 8 < n; i += 8)
+        differs |= eight(a + i) ^ eight(b + i);
+    return differs == 0;
+}
+
+/* Which of the names it is, from `from` on and then from the beginning; count: none. Emitters name attributes in order nearly always, so it
+ * is one of the next ones. */
+static uint32_t find(const struct names *of, uint32_t from, const char *text, size_t n)
+{
+    for (uint32_t i = from; i < of->count; i++)
+        if (of->v[i].n == n && is_same(of->v[i].text, text, n))
+            return i;
+    for (uint32_t i = 0; i < from; i++)
+        if (of->v[i].n == n && is_same(of->v[i].text, text, n))
+            return i;
+    return of->count;
 }
 
 static bool is_text(uint32_t type)
@@ -88,14 +116,6 @@ static bool is_absent(const struct soth_attr *attr)
     return attr->text.p == NULL || (attr->text.n == 0 && is_text(attr->type));
 }
 
-static bool given(const struct soth_attr *out, int count, const struct name *name)
-{
-    for (int i = 0; i < count; i++)
-        if (out[i].name == name->text)
-            return true;
-    return false;
-}
-
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out)
 {
     const uint32_t known = 3u | SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL;
@@ -105,20 +125,26 @@ int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, st
     if (is_hosts_own(kind))
         return -SOTH_EPERM;
     pthread_once(&split_once, split);
+    const struct names *of = &names[kind];
+    uint64_t given = 0;
+    uint32_t next = 0;
     for (size_t i = 0; i < n; i++) {
         const char *text = attrs[i].name;
-        const struct name *name = text ? find(kind, text, attrs[i].name_len ? attrs[i].name_len : strlen(text)) : NULL;
-        if (name && is_absent(&attrs[i]))
+        uint32_t at = text ? find(of, next, text, attrs[i].name_len ? attrs[i].name_len : strlen(text)) : of->count;
+        bool is_known = at < of->count;
+        next = is_known ? at + 1 : next;
+        if (is_known && is_absent(&attrs[i]))
             continue;
-        if (!name || (attrs[i].type & ~known) || given(out, count, name)) {
+        if (!is_known || (attrs[i].type & ~known) || (given >> at & 1)) {
             ++*left_out;
             continue;
         }
+        given |= UINT64_C(1) << at;
         out[count] = attrs[i];
-        out[count].name = name->text;
+        out[count].name = of->v[at].text;
         if (!is_text(attrs[i].type))
             out[count].text = (struct soth_span){"", 0};
-        out[count++].name_len = name->n;
+        out[count++].name_len = of->v[at].n;
     }
     return count;
 }

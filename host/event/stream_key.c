@@ -9,10 +9,7 @@ struct parts {
     const struct soth_attr *stream, *turn, *sequence, *path, *grpc;
 };
 
-static bool is(const struct soth_attr *attr, const char *name)
-{
-    return memcmp(attr->name, name, attr->name_len) == 0;
-}
+#define IS(attr, literal) (memcmp((attr)->name, literal, sizeof(literal) - 1) == 0) /* of that length; no call */
 
 static void find(const struct soth_event *event, struct parts *parts)
 {
@@ -20,17 +17,17 @@ static void find(const struct soth_event *event, struct parts *parts)
         const struct soth_attr *a = &event->attrs[i];
         switch (a->name_len) {
         case sizeof "turn_id" - 1:
-            parts->turn = is(a, "turn_id") ? a : parts->turn;
+            parts->turn = IS(a, "turn_id") ? a : parts->turn;
             break;
         case sizeof "sequence_no" - 1: /* as long as "grpc_method" */
-            parts->sequence = is(a, "sequence_no") ? a : parts->sequence;
-            parts->path = is(a, "grpc_method") ? a : parts->path;
+            parts->sequence = IS(a, "sequence_no") ? a : parts->sequence;
+            parts->path = IS(a, "grpc_method") ? a : parts->path;
             break;
         case sizeof "http2_stream_id" - 1:
-            parts->stream = is(a, "http2_stream_id") ? a : parts->stream;
+            parts->stream = IS(a, "http2_stream_id") ? a : parts->stream;
             break;
         case sizeof "grpc_event_sequence" - 1:
-            parts->grpc = is(a, "grpc_event_sequence") ? a : parts->grpc;
+            parts->grpc = IS(a, "grpc_event_sequence") ? a : parts->grpc;
             break;
         default:
             break;

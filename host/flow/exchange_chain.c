@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 #define ROOM_BYTES 262144u /* of output in one step; then the peer takes it first */
 
@@ -35,8 +36,11 @@ static bool is_upgraded(const struct flow *flow)
 static void write_on(struct flow *flow, struct effects *fx, enum side side, const void *p, size_t n)
 {
     struct soth_span bytes = {p, n};
-    if (is_upgraded(flow))
-        leg_write(flow, fx, side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT, p, n);
+    enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
+    if (is_upgraded(flow) && flow->strand[other])
+        strand_write(flow, other, bytes);
+    else if (is_upgraded(flow))
+        leg_write(flow, fx, other, p, n);
     else if (side == SIDE_CLIENT)
         exchange_request_write(flow, fx, bytes);
     else
@@ -84,6 +88,16 @@ static void describe_end(const struct chain_end *end, struct refusal *why)
                 "decoder_stage_failed");
 }
 
+/* Nothing of either side is relayed any more: streams end with what they were told. */
+static void end_both(struct flow *flow, struct effects *fx, enum close_code code, const char *detail)
+{
+    for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
+        if (flow->strand[side] && buffer_size(&flow->strand[side]->out) == 0)
+            strand_end(flow, side, NULL);
+    fx->linger = true;
+    flow_close(flow, fx, code, detail);
+}
+
 /* Both peers are told in their own protocol that a policy has ended it. */
 static bool say_farewell(struct flow *flow, struct effects *fx)
 {
@@ -102,8 +116,7 @@ static void broken(struct flow *flow, struct effects *fx)
     struct refusal why;
     describe_end(chain_end(ex->chain), &why);
     if (is_upgraded(flow) && say_farewell(flow, fx)) {
-        fx->linger = true;
-        flow_close(flow, fx, why.code, why.detail);
+        end_both(flow, fx, why.code, why.detail);
         return;
     }
     if (is_upgraded(flow) || ex->response != PART_HEAD) {
@@ -115,7 +128,7 @@ static void broken(struct flow *flow, struct effects *fx)
     exchange_answer(flow, fx, &why);
 }
 
-/* What a policy has added, to either side. */
+/* What modules have added, to either side. */
 static void put_added(struct flow *flow, struct effects *fx)
 {
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
@@ -123,6 +136,14 @@ static void put_added(struct flow *flow, struct effects *fx)
         struct relay relay = relay_to(&out);
         chain_added(flow->exchange.chain, direction(side), &relay);
     }
+    if (chain_has_left(flow->exchange.chain))
+        end_both(flow, fx, CLOSE_SHUTDOWN_DRAIN, NULL);
+}
+
+void chained_leave(struct flow *flow, struct effects *fx)
+{
+    if (flow->exchange.chain && chain_leave(flow->exchange.chain))
+        put_added(flow, fx);
 }
 
 /* true: the direction goes on. */
@@ -133,11 +154,11 @@ static bool settle(struct flow *flow, struct effects *fx, enum side side, enum c
     ex->full[side] = result == CHAIN_FULL;
     if (ex->stuck[side] && !flow->strand[side])
         flow_read(flow, side, false);
-    if (flow->env->chains->gated && ex->chain)
+    if (ex->chain && chain_has_added(ex->chain))
         put_added(flow, fx);
     if (result == CHAIN_BROKEN)
         broken(flow, fx);
-    return result == CHAIN_GO;
+    return result == CHAIN_GO && !flow->closing;
 }
 
 /* ---- into the chain ---- */

@@ -10,8 +10,9 @@
 
 #include "host/flow/exchange.h"
 #include "host/flow/onboarding.h"
-#include "host/flow/stream.h"
+#include "host/flow/opening.h"
 #include "host/http/grpc.h"
+#include "host/http/websocket.h"
 
 /* "host", "[v6]:8443": how a target is written in a Host field. */
 struct soth_span exchange_authority_text(const struct target *target, uint16_t default_port, char *text, size_t size)
@@ -52,6 +53,8 @@ void exchange_fini(struct exchange *ex)
     free(ex->masks);
     ex->masks = NULL;
     ex->named = false;
+    free(ex->accept);
+    ex->accept = NULL;
     exchange_drop_outgoing(ex);
     buffer_fini(&ex->target);
     buffer_fini(&ex->line);
@@ -129,6 +132,7 @@ static void begin(struct flow *flow, const struct message *msg)
     ex->head_method = soth_span_is(msg->method, "HEAD");
     ex->grpc_type = grpc_answer_type(msg);
     ex->wants_upgrade = msg->wants_upgrade;
+    ex->websocket = websocket_is_asked(msg);
     ex->expects = msg->expect_continue;
     ex->request = PART_BODY;
     ex->safe = msg->framing == FRAMING_NONE && (ex->head_method || soth_span_is(msg->method, "GET") || soth_span_is(msg->method, "OPTIONS"));
@@ -343,10 +347,16 @@ static bool names_differ(const struct message *msg)
 
 void exchange_request_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
+    struct message *opening = NULL;
     begin(flow, msg);
-    if (names_differ(msg)) {
-        exchange_bad_request(flow, fx, 400, "host_is_not_authority");
-        return;
+    if (msg->protocol.p) {
+        if (!(opening = opening_of(flow, fx, msg)))
+            return;
+        begin(flow, msg = opening);
     }
-    exchange_request_judge(flow, fx, msg);
+    if (names_differ(msg))
+        exchange_bad_request(flow, fx, 400, "host_is_not_authority");
+    else
+        exchange_request_judge(flow, fx, msg);
+    free(opening);
 }

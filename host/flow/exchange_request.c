@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
 
@@ -96,21 +96,11 @@ static bool origin_codec(struct flow *flow)
                                .strict_responses = flow->env->settings->strict_header_mode};
     if (!flow->origin.open || flow->origin.h1 || flow->origin.h2)
         return true;
-    if (flow->origin_tls ? alpn_is_h2(flow->origin.tls) : flow->is_stream && stream_knows_h2(flow))
+    if (flow->origin_tls ? alpn_is_h2(flow->origin.tls) : flow->is_stream && !flow->h1_only && stream_knows_h2(flow))
         return mux_open(flow, SIDE_ORIGIN);
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
     return (flow->origin.h1 = h1_new_response(&limits)) != NULL;
-}
-
-/* Only HTTP/1 can be upgraded. */
-static void leave_h2(struct flow *flow, struct effects *fx)
-{
-    if (!flow->exchange.wants_upgrade || flow->h1_only || flow->is_stream)
-        return;
-    flow->h1_only = true;
-    if (flow->origin.h2 || (flow->origin.open && alpn_is_h2(flow->origin.tls)))
-        leg_reset_origin(flow, fx);
 }
 
 void exchange_connect(struct flow *flow, struct effects *fx)
@@ -126,7 +116,7 @@ void exchange_connect(struct flow *flow, struct effects *fx)
         stream_connect(flow, fx);
         return;
     }
-    leave_h2(flow, fx);
+    opening_choose(flow, fx);
     if (flow->origin.h2 && h2_is_leaving(flow->origin.h2))
         leg_reset_origin(flow, fx); /* it said goodbye meanwhile, or while it refused this request */
     if (flow->dialing)
@@ -150,7 +140,14 @@ void exchange_origin_ready(struct flow *flow, struct effects *fx)
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
-    if (!exchange_waits(flow) || !send_head(flow, fx))
+    if (!opening_may_go(flow, fx) || !exchange_waits(flow))
+        return;
+    if (flow->origin.h2 && !h2_can_open(flow->origin.h2)) {
+        stream_wait_for_room(flow);
+        return;
+    }
+    flow->waits_room = false;
+    if (!send_head(flow, fx))
         return;
     if (flow->exchange.peek.complete || buffer_size(&flow->exchange.peek.bytes) > 0)
         send_peeked(flow, fx);
@@ -165,6 +162,8 @@ bool exchange_takes_request(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     if (flow->go_on || chained_stuck(flow, SIDE_CLIENT))
         return false;
+    if (flow->stage == &stage_upgraded)
+        return true;
     if (!ex->active || ex->discard || ex->peek.need)
         return true;
     return ex->request == PART_BODY && !ex->peek.complete && (ex->request_sent || ex->request_framing == FRAMING_NONE);

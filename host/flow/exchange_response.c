@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "host/flow/exchange.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
+#include "host/http/websocket.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -31,12 +33,27 @@ static void switching(struct flow *flow, struct effects *fx, const struct messag
         exchange_origin_broken(flow, fx, "http_protocol_error", "unrequested_upgrade");
         return;
     }
+    if (ex->accept && !websocket_is_answer(msg, ex->accept)) {
+        exchange_origin_broken(flow, fx, "http_protocol_error", "websocket_accept");
+        return;
+    }
     ex->response_begun = true;
     ex->upgraded = true;
     emit_response_headers(flow, msg, false);
     if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
         return;
     talk_switching(flow, fx, msg);
+}
+
+/* The same of an origin that speaks HTTP/2. */
+static void connected(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct message *as = websocket_from_ok(msg, flow->exchange.accept);
+    if (as)
+        switching(flow, fx, as);
+    else
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    free(as);
 }
 
 static void interim(struct flow *flow, struct effects *fx, const struct message *msg)
@@ -84,6 +101,16 @@ static bool ends_early(const struct exchange *ex, const struct message *msg)
     return ex->request != PART_DONE && (msg->status >= 400 || !ex->origin_keeps || not_begun);
 }
 
+/* HTTP/2 tells with the head that there is no body; HTTP/1 has to be told, or its client waits for one. */
+static void end_unframed(const struct message *msg, struct rewrite_response *plan)
+{
+    if (!msg->http2 || msg->framing != FRAMING_NONE || msg->has_declared_length || plan->no_body || msg->status == 204 || msg->status == 304)
+        return;
+    plan->reframe = true;
+    plan->framing = plan->client_minor == 0 ? REWRITE_UNTIL_CLOSE : REWRITE_CHUNKED;
+    plan->close = plan->close || plan->framing == REWRITE_UNTIL_CLOSE;
+}
+
 static void final_go(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
@@ -103,6 +130,8 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
     ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method &&
                        (chained_changes(flow, SIDE_ORIGIN) || (msg->http2 && msg->framing == FRAMING_CHUNKED));
     rewrite_plan_response(msg, &ex->plan);
+    if (!flow->is_stream)
+        end_unframed(msg, &ex->plan);
     ex->response_begun = true;
     talk_response_head(flow, fx, msg);
     ex->response = PART_BODY;
@@ -174,6 +203,8 @@ static void response_head(struct flow *flow, struct effects *fx, const struct me
         switching(flow, fx, msg);
     else if (msg->status < 200)
         interim(flow, fx, msg);
+    else if (flow->exchange.websocket && msg->http2 && msg->status < 300)
+        connected(flow, fx, msg);
     else
         final_head(flow, fx, msg);
 }
@@ -371,6 +402,8 @@ void exchange_origin(struct flow *flow, struct effects *fx, const uint8_t *p, si
 bool exchange_takes_response(const struct flow *flow)
 {
     const struct exchange *ex = &flow->exchange;
+    if (flow->stage == &stage_upgraded)
+        return !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN);
     return !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN) && ex->active && ex->request_sent && ex->response != PART_DONE;
 }
 
@@ -390,6 +423,10 @@ void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct 
     char detail[64];
     if (!ex->active || strand->cause == H2_BY_END)
         return;
+    if (flow->stage == &stage_upgraded) {
+        upgraded_lost(flow, fx, strand);
+        return;
+    }
     if (ex->response == PART_DONE) { /* it does not want the rest of the request */
         exchange_over(flow, fx);
         return;

@@ -313,11 +313,12 @@ static void dispatch(struct flow *flow, const struct input *in, struct effects *
 /* Streams of HTTP/2: what has come is taken, what is due is sent, for as long as one brings the other. */
 static void exchange_bytes(struct flow *flow, struct effects *fx)
 {
+    bool strands = flow->strand[SIDE_CLIENT] || flow->strand[SIDE_ORIGIN];
     do {
         strand_pump(flow, fx);
         mux_flush(flow, fx);
     } while (!flow->closing && strand_is_ready(flow));
-    if (!flow->closing && flow->strand[SIDE_CLIENT])
+    if (!flow->closing && strands && flow->stage == &stage_http)
         http_arm(flow);
 }
 

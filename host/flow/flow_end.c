@@ -10,7 +10,7 @@ static void leave_streams(struct flow *flow, enum close_code code)
     const struct strand *client = flow->strand[SIDE_CLIENT];
     bool gone = code == CLOSE_CLIENT_ABORTED || code == CLOSE_IDLE_WATCHDOG_TIMEOUT || code == CLOSE_SHUTDOWN_DRAIN;
     if (client)
-        strand_drop(flow, SIDE_CLIENT, client->ended ? H2_NO_ERROR : gone ? H2_CANCEL : H2_INTERNAL_ERROR);
+        strand_drop(flow, SIDE_CLIENT, client->ended ? H2_NO_ERROR : gone || flow->exchange.upgraded ? H2_CANCEL : H2_INTERNAL_ERROR);
     strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
     family_orphan(flow);
 }
@@ -25,6 +25,17 @@ static void say_goodbye(struct flow *flow, struct effects *fx, enum close_code c
     h2_output(h2, &flow->client.frames);
     leg_write(flow, fx, SIDE_CLIENT, buffer_data(&flow->client.frames), buffer_size(&flow->client.frames));
     buffer_clear(&flow->client.frames);
+}
+
+/* What is due to an origin of HTTP/2 that is its own: the end of a stream was said, but not sent. */
+static void flush_own_origin(struct flow *flow, struct effects *fx)
+{
+    struct leg *leg = &flow->origin;
+    if (!leg->h2 || flow->mux || !leg->open)
+        return;
+    h2_output(leg->h2, &leg->frames);
+    leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&leg->frames), buffer_size(&leg->frames));
+    buffer_clear(&leg->frames);
 }
 
 /* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
@@ -76,6 +87,7 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
     if (flow->closing)
         return;
     say_goodbye(flow, fx, code);
+    flush_own_origin(flow, fx);
     fx->flush_origin = flow->exchange.request == PART_DONE;
     fx->spare_origin = code == CLOSE_MITM_HTTP_COMPLETED && stream_leaves_origin(flow);
     if (!fx->spare_origin)

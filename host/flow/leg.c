@@ -186,7 +186,7 @@ void leg_reset_origin(struct flow *flow, struct effects *fx)
 {
     const struct strand *strand = flow->strand[SIDE_ORIGIN];
     bool shared = strand && strand->line != flow && !flow->origin.open;
-    flow->waits_line = false;
+    flow->waits_line = flow->waits_room = false;
     strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
     if (!shared)
         leg_forget_origin(flow, fx);

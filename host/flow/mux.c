@@ -17,6 +17,7 @@ bool mux_open(struct flow *flow, enum side side)
         .max_concurrent_streams = (uint32_t)s->http2_max_concurrent_streams,
         .zero_window_ns = side == SIDE_CLIENT ? s->stream_stage_timeout * UINT64_C(1000000) : 0,
         .strict_responses = s->strict_header_mode,
+        .connect_protocol = true, /* WebSockets (opening.c) */
     };
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
@@ -80,6 +81,8 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
     case H2_SETTINGS:
         if (side == SIDE_ORIGIN && flow->mux)
             family_call_waiting(flow);
+        else if (side == SIDE_ORIGIN && exchange_waits(flow))
+            family_call(flow);
         return;
     case H2_GOAWAY:
         goaway(flow, side);
@@ -120,6 +123,8 @@ static void broken(struct flow *flow, struct effects *fx, enum side side)
     } else if (flow->mux) {
         leg_finish(flow, fx, SIDE_ORIGIN);
         h2_origin_gone(flow, fx);
+    } else if (exchange_waits(flow)) { /* for its settings */
+        exchange_origin_broken(flow, fx, "http_protocol_error", fault);
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See onboarding.h: a path comes in, a page, a certificate or a 404 goes out. Never anything of a key. */
+/* See onboarding.h: a path comes in, a page, a certificate, a revocation list or a 404 goes out. Never anything of a key. */
 #include "host/flow/onboarding.h"
 
 #include <stdio.h>
@@ -44,6 +44,26 @@ static bool make_p12(struct buffer *out, const struct ca_certificates *list)
     return made;
 }
 
+/* ca.crl and crl/NAME.crl, which leaves name (cert.h). A list of revoked certificates; 404 where there is none of that CA. */
+static int find_crl(struct flow *flow, struct soth_span path, struct buffer *out)
+{
+    static const char prefix[] = "/crl/", suffix[] = ".crl";
+    const size_t before = sizeof prefix - 1, behind = sizeof suffix - 1;
+    struct soth_span name = {"", 0};
+    uint8_t *der = NULL;
+    size_t n = 0;
+    if (!soth_span_is(path, "/ca.crl")) {
+        if (path.n <= before + behind || memcmp(path.p, prefix, before) != 0 || memcmp(path.p + path.n - behind, suffix, behind) != 0)
+            return -SOTH_ENOENT;
+        name = (struct soth_span){path.p + before, path.n - before - behind};
+    }
+    int r = authority_crl(flow->env->authority, name, (int64_t)(flow->env->bus->unix_ms / 1000), &der, &n);
+    if (r == 0)
+        r = buffer_append(out, der, n);
+    free(der);
+    return r;
+}
+
 #define CERTIFICATE "application/x-x509-ca-cert"
 #define NAMED(name) "X-Content-Type-Options: nosniff\r\nContent-Disposition: inline; filename=\"soth-mitm-ca." name "\"\r\n"
 
@@ -61,14 +81,30 @@ static const struct item {
     {"/cert.p12", "application/x-pkcs12", NAMED("p12"), make_p12},
 };
 
-static const struct item *find(struct soth_span origin_form)
+static const struct item crl = {NULL, "application/pkix-crl", "X-Content-Type-Options: nosniff\r\n", NULL};
+
+static const struct item *find(struct soth_span path)
 {
-    const char *query = memchr(origin_form.p, '?', origin_form.n);
-    size_t n = query ? (size_t)(query - origin_form.p) : origin_form.n;
     for (size_t i = 0; i < sizeof items / sizeof *items; i++)
-        if (strlen(items[i].path) == n && memcmp(items[i].path, origin_form.p, n) == 0)
+        if (soth_span_is(path, items[i].path))
             return &items[i];
     return NULL;
+}
+
+/* 0 with what there is at that path, -SOTH_ENOENT, or another error. */
+static int make(struct flow *flow, struct soth_span path, const struct item **item, struct buffer *body)
+{
+    struct ca_certificates list = {0};
+    *item = find(path);
+    if (!*item) {
+        *item = &crl;
+        return find_crl(flow, path, body);
+    }
+    int r = authority_trusted(flow->env->authority, (int64_t)(flow->env->bus->unix_ms / 1000), &list);
+    if (r == 0)
+        r = list.n > 0 && (*item)->make(body, &list) ? SOTH_OK : -SOTH_ENOMEM;
+    ca_certificates_free(&list);
+    return r;
 }
 
 /* ---- the answer ---- */
@@ -102,16 +138,17 @@ static void tell(struct flow *flow, const struct reply *reply)
 
 void onboarding_answer(struct flow *flow, struct effects *fx, const struct message *msg, struct soth_span origin_form)
 {
-    const struct item *item = find(origin_form);
-    struct ca_certificates list = {0};
+    const char *query = memchr(origin_form.p, '?', origin_form.n);
+    const struct soth_span path = {origin_form.p, query ? (size_t)(query - origin_form.p) : origin_form.n};
+    const struct item *item;
     struct buffer body = {0};
     struct reply reply;
+    int made;
     if (!soth_span_is(msg->method, "GET") && !soth_span_is(msg->method, "HEAD")) {
         text_reply(&reply, 405, "soth-mitm: there is nothing here but to GET\n", "Allow: GET, HEAD\r\n");
-    } else if (!item) {
+    } else if ((made = make(flow, path, &item, &body)) == -SOTH_ENOENT) {
         text_reply(&reply, 404, "soth-mitm: not here; http://" ONBOARDING_HOST "/ has the certificate\n", NULL);
-    } else if (authority_trusted(flow->env->authority, (int64_t)(flow->env->bus->unix_ms / 1000), &list) < 0 || list.n == 0 ||
-               !item->make(&body, &list)) {
+    } else if (made < 0) {
         text_reply(&reply, 500, "soth-mitm: out of memory\n", NULL);
     } else {
         reply = (struct reply){.status = 200, .content_type = item->content_type, .extra = item->extra,
@@ -119,6 +156,5 @@ void onboarding_answer(struct flow *flow, struct effects *fx, const struct messa
     }
     tell(flow, &reply);
     exchange_reply(flow, fx, &reply);
-    ca_certificates_free(&list);
     buffer_fini(&body);
 }

@@ -15,7 +15,9 @@ static const char head[] =
     "<p>You see this page because your traffic goes through <b>soth-mitm</b>. Whoever trusts the authority below lets this proxy read what it sends "
     "and receives over TLS. Trust it only when you know who runs the proxy, and compare the fingerprint with what he tells you: this page "
     "itself can be forged by anybody on the way.</p>\n"
-    "<p class=\"files\"><a href=\"/cert.pem\">cert.pem</a><a href=\"/cert.crt\">cert.crt (DER)</a><a href=\"/cert.p12\">cert.p12 (no key)</a></p>\n";
+    "<p class=\"files\"><a href=\"/cert.pem\">cert.pem</a><a href=\"/cert.crt\">cert.crt (DER)</a><a href=\"/cert.p12\">cert.p12 (no key)</a>"
+    "<a href=\"/ca.crl\">ca.crl</a></p>\n"
+    "<p>The certificates that it issues name a list of those that were revoked, <code>ca.crl</code>, for clients that insist on one. Nobody is on it.</p>\n";
 
 static const char instructions[] =
     "<h2>How clients come to trust it</h2>\n<dl>\n"

@@ -87,6 +87,7 @@ struct exchange {
     bool spent;            /* `again` is kept only for the names in it: it may not be sent again */
     bool named;            /* they stand for `line` */
     uint8_t client_minor;
+    bool websocket;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     uint8_t judged;        /* enum decision: what its last finished step said */
     uint8_t request_framing; /* enum framing */
@@ -95,6 +96,7 @@ struct exchange {
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
     struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
+    char *accept;          /* the Sec-WebSocket-Accept of its key, where one of the peers speaks HTTP/2; NULL = not needed */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
@@ -123,6 +125,7 @@ struct strand {
     struct buffer body;         /* then this, */
     struct message *trailers;   /* this, */
     bool end;                   /* this, */
+    bool heard;                 /* which was taken */
     bool closed;                /* and this: why */
     bool unprocessed;
     enum h2_cause cause;
@@ -198,6 +201,8 @@ struct flow {
     bool own_origin;           /* a stream that does not share its connection's origin */
     bool waits_line;           /* a stream whose request waits for its connection's origin */
     bool expects_preface;      /* cleartext, and its first bytes are too few to tell HTTP/1 from HTTP/2 */
+    bool waits_room;           /* it has a connection to its origin, which takes no more streams at the moment */
+    bool moved;                /* a stream: something of it has come or gone since its deadline was set */
     bool h1_only;              /* its origin is not to speak HTTP/2: an upgrade is wanted */
     struct target target;      /* CONNECT target, absolute-form target, or reverse upstream */
     struct hello *hello;       /* while it is needed: from peek to the client's handshake */

@@ -102,7 +102,7 @@ static bool waits_for_response(const struct exchange *ex)
 /* Nobody has a hand in it: no decoder, no module that changed or held something, nothing that is kept for later. */
 static bool is_plain(const struct exchange *ex)
 {
-    bool held = ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1] || buffer_size(&ex->line);
+    bool held = ex->accept || ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1] || buffer_size(&ex->line);
     bool peeked = ex->peek.need || ex->peek.complete || buffer_size(&ex->peek.bytes);
     return !held && !peeked && !ex->remapped && !ex->request_chunk && !ex->response_chunk && !ex->response_offset;
 }

@@ -83,6 +83,7 @@ void chained_timer(struct flow *flow, struct effects *fx);
 void chained_go_on(struct flow *flow, struct effects *fx);
 void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* what came from that side can go on: the other has room */
 void chained_free(struct flow *flow, bool complete);
+void chained_leave(struct flow *flow, struct effects *fx); /* the proxy ends: both peers are told, where their protocol has words for it */
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);
@@ -154,7 +155,11 @@ void stream_begin(struct flow *flow); /* a stream's exchange, whose head waits i
 void http_no_more_requests(struct flow *flow, struct effects *fx); /* the client has ended, no exchange is left */
 void http_cleartext(struct flow *flow, struct effects *fx);   /* the first bytes are held: HTTP/1, or HTTP/2 with prior knowledge */
 void http_first_bytes(struct flow *flow, struct effects *fx); /* takes flow->held */
+void stream_orphaned(struct flow *flow, struct effects *fx); /* its connection ends, and it with it */
 void upgraded_begin(struct flow *flow, struct effects *fx);
+/* Of a peer that is a stream: what it says, and that it was reset. */
+void upgraded_event(struct flow *flow, struct effects *fx, enum side side, const struct h1_event *event);
+void upgraded_lost(struct flow *flow, struct effects *fx, const struct strand *strand);
 void upgraded_finish(struct flow *flow, struct effects *fx, enum side side); /* everything of that side has been relayed */
 /* exchange_*.c: one exchange, client to origin and back */
 bool exchange_waits(const struct flow *flow);   /* is there a request that no origin has got yet, nor was it answered? */

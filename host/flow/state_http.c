@@ -25,13 +25,20 @@ static enum phase phase_now(const struct flow *flow)
     const struct exchange *ex = &flow->exchange;
     if (!ex->active)
         return between_exchanges(flow) ? PHASE_IDLE : PHASE_REQUEST_HEAD;
-    if (exchange_waits(flow) && (flow->dialing || flow->waits_line))
+    if (exchange_waits(flow) && (flow->dialing || flow->waits_line || flow->waits_room || flow->origin.h2)) /* whose settings are waited for */
         return PHASE_DIAL;
     if (exchange_waits(flow) && flow->origin.tls && !flow->origin.secure)
         return PHASE_TLS_ORIGIN;
     if (ex->request == PART_BODY)
         return PHASE_REQUEST_BODY;
     return ex->response == PART_HEAD ? PHASE_RESPONSE_HEAD : PHASE_RESPONSE_BODY;
+}
+
+static uint64_t dial_timeout(const struct flow *flow)
+{
+    if (flow->waits_room)
+        return stream_room_timeout(flow);
+    return flow->waits_line ? flow->env->settings->idle_timeout : flow_dial_timeout(flow); /* the connection has a deadline of its own */
 }
 
 /* Deadlines by phase: heads have one from their first byte, waiting for a response from the end of the request, the rest is idle time. */
@@ -55,12 +62,14 @@ void http_arm(struct flow *flow)
         break;
     case PHASE_DIAL:
         if (before != now)
-            flow_arm(flow, flow->waits_line ? s->idle_timeout : flow_dial_timeout(flow)); /* the connection has a deadline of its own */
+            flow_arm(flow, dial_timeout(flow));
         break;
     case PHASE_TLS_ORIGIN:
         break; /* armed when the handshake began */
-    default:
-        flow_arm(flow, s->idle_timeout);
+    default: /* a stream is stepped for its siblings' sake, too */
+        if (before != now || flow->moved || !flow->is_stream)
+            flow_arm(flow, s->idle_timeout);
+        flow->moved = false;
         break;
     }
 }
@@ -74,7 +83,14 @@ void http_begin(struct flow *flow, struct effects *fx)
     flow->asked = flow->heard = false;
     if (!flow->client.h1)
         flow->client.h1 = h1_new_request(&l);
-    if (!flow->client.h1) {
+    /* an origin of HTTP/2 speaks before it is asked */
+    bool origin_is_h2 = flow->origin.open && flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls);
+    if (!flow->client.h1 || (origin_is_h2 && !mux_open(flow, SIDE_ORIGIN))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return;
+    }
+    /* an origin of HTTP/2 speaks without being asked: of its settings */
+    if (flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls) && !mux_open(flow, SIDE_ORIGIN)) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }
@@ -132,6 +148,7 @@ static void first_data(struct flow *flow, struct effects *fx, const uint8_t *p, 
 static void http_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
     flow->heard = flow->heard || side == SIDE_CLIENT;
+    flow->moved = true;
     if (side == SIDE_CLIENT && flow->expects_preface)
         first_data(flow, fx, p, n);
     else if (leg_of(flow, side)->h2)
@@ -140,6 +157,8 @@ static void http_data(struct flow *flow, struct effects *fx, enum side side, con
         exchange_client(flow, fx, p, n);
     else
         exchange_origin(flow, fx, p, n);
+    if (!flow->closing && flow->waits_room) /* there may be room now, or the origin has said goodbye */
+        exchange_connect(flow, fx);
     if (!flow->closing && flow->stage == &stage_http)
         http_arm(flow);
 }
@@ -190,6 +209,12 @@ static void origin_ended(struct flow *flow, struct effects *fx, int error)
     struct h1_event event;
     if (flow->origin.h2) { /* what has come of its stream is still taken */
         leg_forget_origin(flow, fx);
+        if (flow->waits_room) {
+            flow->waits_room = false;
+            exchange_connect(flow, fx);
+        } else if (exchange_waits(flow)) {
+            exchange_origin_broken(flow, fx, "connection_terminated", "origin_eof");
+        }
         return;
     }
     if (!ex->active || ex->response == PART_DONE) {
@@ -241,6 +266,15 @@ static void http_dialed(struct flow *flow, struct effects *fx)
         http_arm(flow);
 }
 
+/* Its origin has let no stream through all the time. */
+static void no_room(struct flow *flow, struct effects *fx)
+{
+    struct refusal why;
+    refusal_set(&why, 504, "connection_timeout", "the origin took no further stream in time", CLOSE_UPSTREAM_CONNECT_FAILED, "h2_no_stream");
+    leg_reset_origin(flow, fx);
+    exchange_answer(flow, fx, &why);
+}
+
 static void http_dial_failed(struct flow *flow, struct effects *fx, const struct input *input)
 {
     struct refusal why;
@@ -277,12 +311,13 @@ static void http_tls_failed(struct flow *flow, struct effects *fx, enum side sid
 
 /* ---- deadlines and drain ---- */
 
-/* Its connection ends, and it with it, for the same reason unless that is its client's. */
-static void stream_orphaned(struct flow *flow, struct effects *fx)
+/* For the same reason, unless that is its client's. */
+void stream_orphaned(struct flow *flow, struct effects *fx)
 {
     const struct flow *line = flow->parent;
     enum close_code code = line ? line->close_code : CLOSE_SHUTDOWN_DRAIN;
-    flow->phase = phase_now(flow);
+    if (flow->stage == &stage_http)
+        flow->phase = phase_now(flow);
     if (code == CLOSE_CLIENT_ABORTED || code == CLOSE_MITM_HTTP_COMPLETED)
         flow_cut(flow, fx, CLOSE_CLIENT_ABORTED, phase_name(flow->phase));
     else
@@ -322,6 +357,10 @@ static void http_timer(struct flow *flow, struct effects *fx)
         response_too_late(flow, fx);
         break;
     case PHASE_DIAL: {
+        if (flow->waits_room) {
+            no_room(flow, fx);
+            break;
+        }
         struct input late = {.failure = DIAL_FAILURE_TIMEOUT, .detail = "ETIMEDOUT"};
         leg_reset_origin(flow, fx);
         http_dial_failed(flow, fx, &late);
@@ -352,6 +391,8 @@ static void http_called(struct flow *flow, struct effects *fx)
         exchange_answer(flow, fx, &why);
     } else if (flow->waits_line) {
         exchange_connect(flow, fx);
+    } else if (exchange_waits(flow) && flow->origin.h2) { /* which has told its settings */
+        exchange_origin_ready(flow, fx);
     }
 }
 

@@ -4,6 +4,7 @@
  * late it comes, HTTP to cleartext interception, anything else falls under not_tls. After 300 ms of silence the origin is dialled and
  * both are watched. The decision becomes final here and is reported before anything else happens.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,11 +202,26 @@ static void peek_data(struct flow *flow, struct effects *fx, enum side side, con
         look(flow, fx);
 }
 
+/* It began like TLS and ended there. That says nothing of our certificate, which it has not seen. */
+static void hello_cut(struct flow *flow, struct effects *fx, int error)
+{
+    struct tls_failure failure = {.reason = TLS_REASON_EOF_OR_RESET,
+                                  .facts = {.alert_rx = -1, .alert_tx = -1, .eof = 1, .sys_errno = error, .is_server = 1}};
+    snprintf(failure.raw, sizeof failure.raw, "%s after %zu bytes of a ClientHello", error ? "reset" : "end", buffer_size(&flow->held));
+    snprintf(failure.detail, sizeof failure.detail, "the client hung up before its ClientHello was whole");
+    if (flow->decision_due)
+        emit_connect_decision(flow);
+    emit_tls_started(flow, SIDE_CLIENT);
+    emit_tls_failed(flow, SIDE_CLIENT, &failure);
+    flow_close(flow, fx, CLOSE_TLS_HANDSHAKE_FAILED, "downstream:eof_or_reset");
+}
+
 static void peek_ended(struct flow *flow, struct effects *fx, enum side side, int error)
 {
-    (void)error;
     if (side == SIDE_ORIGIN)
         leg_reset_origin(flow, fx);
+    else if (flow->hello && flow->hello->bytes == 0)
+        hello_cut(flow, fx, error);
     else
         flow_close_phase(flow, fx, CLOSE_CLIENT_ABORTED);
 }

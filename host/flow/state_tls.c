@@ -221,7 +221,6 @@ static void join_records(struct buffer *bytes, size_t hello_size)
 
 void tls_client_begin(struct flow *flow, struct effects *fx)
 {
-    static const uint8_t handshake_failure[] = {0x15, 3, 3, 0, 2, 2, 40};
     stage_enter(flow, &stage_tls_client, flow->env->settings->tls_handshake_timeout);
     flow->cache_hit = -1;
     struct leaf *leaf = pick_leaf(flow);
@@ -244,11 +243,8 @@ void tls_client_begin(struct flow *flow, struct effects *fx)
     flow->held = (struct buffer){0};
     if (flow->hello && flow->hello->records > 1) /* the library reads a hello from one record only */
         join_records(&hello, flow->hello->bytes);
-    size_t before = buffer_size(fx->out[SIDE_CLIENT]);
     leg_receive(flow, fx, SIDE_CLIENT, buffer_data(&hello), buffer_size(&hello));
     buffer_fini(&hello);
-    if (flow->closing && buffer_size(fx->out[SIDE_CLIENT]) == before) /* the library gave up without a word */
-        buffer_append(fx->out[SIDE_CLIENT], handshake_failure, sizeof handshake_failure);
 }
 
 static void client_secured(struct flow *flow, struct effects *fx, enum side side)
@@ -264,16 +260,21 @@ static void client_secured(struct flow *flow, struct effects *fx, enum side side
         h2_begin(flow, fx);
         return;
     }
-    if (buffer_size(&flow->held_origin) > 0)
-        leg_reset_origin(flow, fx);
     http_begin(flow, fx);
+    if (!flow->closing)
+        flow_deliver_held(flow, fx);
 }
 
 void tls_client_failed(struct flow *flow, struct effects *fx)
 {
+    static const uint8_t handshake_failure[] = {0x15, 3, 3, 0, 2, 2, 40};
     struct tls_failure failure;
     char detail[64];
     session_failure(flow->client.tls, &failure);
+    if (!failure.facts.eof && !failure.facts.timeout && session_is_silent(flow->client.tls)) { /* the library gave up without a word */
+        buffer_append(fx->out[SIDE_CLIENT], handshake_failure, sizeof handshake_failure);
+        failure.facts.alert_tx = handshake_failure[6];
+    }
     emit_tls_failed(flow, SIDE_CLIENT, &failure);
     snprintf(detail, sizeof detail, "downstream:%s", tls_reason_name(failure.reason));
     fx->linger = true;

@@ -4,10 +4,12 @@
  * somebody else is a mismatch, and a blocked name stays blocked. A half-close is relayed. The same relay serves an upgraded
  * connection (101), there through the TLS of both legs.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/flow/exchange.h"
+#include "host/flow/stream.h"
 
 static const char *errno_word(int error)
 {
@@ -188,6 +190,12 @@ static void tunnel_data(struct flow *flow, struct effects *fx, enum side side, c
     flow_arm(flow, flow->env->settings->idle_timeout);
 }
 
+static bool has_ended(const struct flow *flow, enum side side)
+{
+    const struct strand *strand = flow->strand[side];
+    return strand ? strand->heard : (side == SIDE_CLIENT ? &flow->client : &flow->origin)->ended;
+}
+
 static void relay_ended(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     enum side other = side == SIDE_CLIENT ? SIDE_ORIGIN : SIDE_CLIENT;
@@ -200,10 +208,14 @@ static void relay_ended(struct flow *flow, struct effects *fx, enum side side, i
         return;
     }
     flow_read(flow, side, false);
-    if (leg_of(flow, other)->ended) {
+    if (flow->strand[other])
+        strand_end(flow, other, NULL);
+    if (has_ended(flow, other)) {
         flow_close(flow, fx, CLOSE_RELAY_EOF, NULL);
         return;
     }
+    if (flow->strand[other])
+        return;
     if (error == 0) /* an end that TLS did not tell is handed on untold */
         leg_finish(flow, fx, other);
     leg_of(flow, other)->shut = true;
@@ -218,6 +230,8 @@ const struct stage stage_tunnel = {
 
 /* ---- after 101 ---- */
 
+static void upgraded_drain(struct flow *flow, struct effects *fx);
+
 void upgraded_begin(struct flow *flow, struct effects *fx)
 {
     struct buffer held = flow->held;
@@ -230,15 +244,21 @@ void upgraded_begin(struct flow *flow, struct effects *fx)
     if (buffer_size(&held) > 0)
         leg_deliver(flow, fx, SIDE_CLIENT, buffer_data(&held), buffer_size(&held));
     buffer_fini(&held);
+    if (flow->draining && !flow->closing)
+        upgraded_drain(flow, fx);
 }
 
 static void upgraded_data(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n)
 {
+    if (leg_of(flow, side)->h2) {
+        mux_take(flow, fx, side, p, n);
+        return;
+    }
     flow_arm(flow, flow->env->settings->idle_timeout);
     chained_data(flow, fx, side, (struct soth_span){(const char *)p, n});
 }
 
-static void upgraded_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+static void over(struct flow *flow, struct effects *fx, enum side side, int error)
 {
     leg_of(flow, side)->end_error = error;
     if (error > 0 || !flow->exchange.chain)
@@ -247,13 +267,60 @@ static void upgraded_ended(struct flow *flow, struct effects *fx, enum side side
         chained_end(flow, fx, side);
 }
 
+static void upgraded_ended(struct flow *flow, struct effects *fx, enum side side, int error)
+{
+    if (leg_of(flow, side)->h2) /* its stream hears of it */
+        leg_forget_origin(flow, fx);
+    else
+        over(flow, fx, side, error);
+}
+
 void upgraded_finish(struct flow *flow, struct effects *fx, enum side side)
 {
     relay_ended(flow, fx, side, leg_of(flow, side)->end_error);
+}
+
+/* ---- the same of peers that are streams ---- */
+
+void upgraded_event(struct flow *flow, struct effects *fx, enum side side, const struct h1_event *event)
+{
+    if (event->type == H1_BODY) {
+        flow_arm(flow, flow->env->settings->idle_timeout);
+        chained_data(flow, fx, side, event->data);
+    } else if (event->type == H1_END) {
+        over(flow, fx, side, 0);
+    }
+}
+
+void upgraded_lost(struct flow *flow, struct effects *fx, const struct strand *strand)
+{
+    char detail[64];
+    if (strand->heard && (strand->cause == H2_BY_LOSS || strand->code == H2_NO_ERROR)) { /* it has said all, and hears no more */
+        flow_close(flow, fx, CLOSE_RELAY_EOF, NULL);
+        return;
+    }
+    if (strand->cause == H2_BY_PEER && flow->strand[SIDE_CLIENT])
+        flow->strand[SIDE_CLIENT]->reset_with = strand->code;
+    const char *name = strand->cause == H2_BY_PEER ? h2_code_name(strand->code) : strand->cause == H2_BY_FAULT ? strand->fault : "origin_truncated";
+    snprintf(detail, sizeof detail, "%s%s", strand->cause == H2_BY_PEER ? "origin_reset:" : "", name);
+    flow_cut(flow, fx, CLOSE_RELAY_ERROR, detail);
+}
+
+static void upgraded_drain(struct flow *flow, struct effects *fx)
+{
+    chained_leave(flow, fx);
+}
+
+static void upgraded_called(struct flow *flow, struct effects *fx)
+{
+    if (flow->is_stream && (!flow->parent || flow->parent->closing))
+        stream_orphaned(flow, fx);
 }
 
 const struct stage stage_upgraded = {
     .phase = PHASE_TUNNEL,
     .data = upgraded_data,
     .ended = upgraded_ended,
+    .drain = upgraded_drain,
+    .called = upgraded_called,
 };

@@ -60,7 +60,9 @@ static void give_back(struct flow *flow, enum side side, const struct strand *s,
 /* Is the stream over for both of us, so that no reset is needed? */
 static bool is_over(const struct flow *flow, enum side side, const struct strand *s)
 {
-    bool heard_all = s->end || (side == SIDE_CLIENT ? flow->exchange.request : flow->exchange.response) == PART_DONE;
+    bool heard_all = s->end || s->heard;
+    if (!flow->exchange.websocket) /* of which the end of a message is not the end */
+        heard_all = heard_all || (side == SIDE_CLIENT ? flow->exchange.request : flow->exchange.response) == PART_DONE;
     return s->ended && heard_all && flow->exchange.active;
 }
 
@@ -116,6 +118,7 @@ void strand_event(struct flow *flow, enum side side, const struct h2_event *even
     struct strand *s = flow->strand[side];
     if (!s)
         return;
+    flow->moved = flow->moved || event->type != H2_WRITABLE;
     switch (event->type) {
     case H2_HEAD:
     case H2_INTERIM:
@@ -185,6 +188,7 @@ static size_t write_some(struct flow *flow, enum side side, const uint8_t *p, si
         return 0;
     ssize_t taken = h2_body(h2, flow->strand[side]->id, (struct soth_span){(const char *)p, n}, false, strand_frames(flow, side));
     call_line(flow, flow->strand[side]);
+    flow->moved = flow->moved || taken > 0;
     return taken < 0 ? n : (size_t)taken; /* an error closes the stream: its event comes */
 }
 
@@ -197,7 +201,8 @@ void strand_write(struct flow *flow, enum side side, struct soth_span data)
         return;
     buffer_append(&s->out, p + taken, data.n - taken);
     flow->exchange.jam[other_side(side)] = true;
-    flow_read(flow, other_side(side), false);
+    if (!flow->strand[other_side(side)]) /* whose window says the same */
+        flow_read(flow, other_side(side), false);
 }
 
 void strand_end(struct flow *flow, enum side side, const struct message *trailers)
@@ -251,10 +256,22 @@ static bool may_take(const struct flow *flow, enum side side)
 
 static void deliver(struct flow *flow, struct effects *fx, enum side side, const struct h1_event *event)
 {
+    if (flow->stage == &stage_upgraded) {
+        upgraded_event(flow, fx, side, event);
+        return;
+    }
     if (side == SIDE_CLIENT)
         exchange_client_event(flow, fx, event);
     else
         exchange_origin_event(flow, fx, event);
+    if (flow->exchange.upgraded && !flow->closing)
+        upgraded_begin(flow, fx);
+}
+
+/* The request for a WebSocket has no body: what follows its head belongs to what it asks for. */
+static bool ends_at_head(const struct flow *flow, enum side side)
+{
+    return side == SIDE_CLIENT && flow->exchange.websocket && flow->exchange.request == PART_BODY;
 }
 
 /* One event; false: there is none. */
@@ -272,6 +289,9 @@ static bool pump_one(struct flow *flow, struct effects *fx, enum side side)
         event = (struct h1_event){.type = H1_HEAD, .message = head};
         deliver(flow, fx, side, &event);
         free(head);
+    } else if (ends_at_head(flow, side)) {
+        event.type = H1_END;
+        deliver(flow, fx, side, &event);
     } else if (buffer_size(&s->body)) {
         struct buffer body = s->body;
         s->body = (struct buffer){0};
@@ -287,11 +307,13 @@ static bool pump_one(struct flow *flow, struct effects *fx, enum side side)
         free(trailers);
     } else if (s->end) {
         s->end = false;
+        s->heard = true;
         event.type = H1_END;
         deliver(flow, fx, side, &event);
     } else {
         return false;
     }
+    flow->moved = true;
     return true;
 }
 

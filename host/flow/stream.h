@@ -67,6 +67,9 @@ bool stream_shares(const struct flow *flow); /* does it use its connection's ori
 void stream_connect(struct flow *flow, struct effects *fx);
 /* An exchange's request opens a stream to the origin that speaks HTTP/2. false: it was given up. */
 bool stream_request(struct flow *flow, struct effects *fx);
+/* The origin's connection takes no stream now: until its codec says so, but not for longer than that many ms; then the answer is 504. */
+void stream_wait_for_room(struct flow *flow);
+uint64_t stream_room_timeout(const struct flow *flow);
 bool stream_knows_h2(const struct flow *flow); /* a cleartext origin: is it known to speak HTTP/2? */
 
 /* ---- alpn.c ---- */

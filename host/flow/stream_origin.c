@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/stream.h"
+#include "host/http/websocket.h"
 
 static bool same_target(const struct target *a, const struct target *b)
 {
@@ -33,22 +34,43 @@ bool stream_knows_h2(const struct flow *flow)
     return !line->proxy_requests && !line->client.tls && same_target(&flow->target, &line->target);
 }
 
+void stream_wait_for_room(struct flow *flow)
+{
+    if (!flow->waits_room)
+        flow->phase = PHASE_CONNECT; /* whatever it waited for until now: the deadline is another one */
+    flow->waits_room = true;
+}
+
+/* An origin that takes no streams at all is not ready yet; else others have to end, which they do by their responses' deadlines. */
+uint64_t stream_room_timeout(const struct flow *flow)
+{
+    const struct h2 *h2 = stream_shares(flow) ? flow->parent->origin.h2 : flow->origin.h2;
+    return h2 && h2_peer_max_streams(h2) > 0 ? flow->env->settings->response_header_timeout : flow_dial_timeout(flow);
+}
+
 void stream_connect(struct flow *flow, struct effects *fx)
 {
     struct flow *line = flow->parent;
     flow->waits_line = false;
     if (line->origin.h2 && h2_is_leaving(line->origin.h2)) {
         flow->own_origin = true; /* it takes no more of them, those that it has go on */
+        flow->waits_room = false;
+        flow->phase = PHASE_CONNECT;
         exchange_connect(flow, fx);
         return;
     }
+    if (!opening_may_share(flow, fx))
+        return;
     if (line->origin.h2 && h2_can_open(line->origin.h2)) {
         exchange_origin_ready(flow, fx);
         return;
     }
     flow->waits_line = true;
-    if (line->origin.h2)
-        return; /* until another stream ends */
+    if (line->origin.h2) {
+        stream_wait_for_room(flow);
+        return;
+    }
+    flow->waits_room = false;
     line->mux->wants_origin = true;
     family_call(line);
 }
@@ -57,15 +79,18 @@ bool stream_request(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
     struct flow *line = stream_shares(flow) ? flow->parent : flow;
-    const struct message *msg = ex->outgoing;
+    struct message *connect = ex->websocket ? websocket_to_connect(ex->outgoing) : NULL;
+    const struct message *msg = connect ? connect : ex->outgoing;
     struct h2_request how = {
         .scheme = soth_span(flow->origin_tls ? "https" : "http"),
         .authority = msg->host,
         .target = msg->target,
+        .protocol = soth_span(ex->websocket ? "websocket" : NULL),
         .reframe = ex->reframe,
-        .end = ex->request_framing == FRAMING_NONE,
+        .end = ex->request_framing == FRAMING_NONE && !ex->websocket,
     };
-    int32_t id = h2_request(line->origin.h2, msg, &how, NULL);
+    int32_t id = ex->websocket && !connect ? -SOTH_ENOMEM : h2_request(line->origin.h2, msg, &how, NULL);
+    free(connect);
     if (id > 0 && strand_open(flow, SIDE_ORIGIN, line, id)) {
         h2_set_user(line->origin.h2, id, flow); /* not before: without memory the stream may outlive us */
         flow->strand[SIDE_ORIGIN]->ended = how.end;

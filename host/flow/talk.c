@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* See talk.h. Here is HTTP/1, and which of the two a peer speaks; strands (stream.c) write HTTP/2. */
+#include <stdlib.h>
+
+#include "host/flow/opening.h"
 #include "host/flow/stream.h"
-#include "host/flow/talk.h"
+#include "host/http/websocket.h"
 
 /* Sends what was made, or gives up when it could not be, and frees it. */
 static void send_made(struct flow *flow, struct effects *fx, enum side side, struct buffer *made)
@@ -33,9 +36,12 @@ static void send_last_chunk(struct flow *flow, struct effects *fx, enum side sid
 
 bool talk_request_head(struct flow *flow, struct effects *fx)
 {
-    if (stream_shares(flow) || flow->origin.h2)
-        return stream_request(flow, fx);
     const struct exchange *ex = &flow->exchange;
+    bool h2 = stream_shares(flow) || flow->origin.h2;
+    if (ex->websocket && (h2 || flow->is_stream) && !opening_remember(flow, fx, ex->outgoing))
+        return false;
+    if (h2)
+        return stream_request(flow, fx);
     const struct message *msg = ex->outgoing;
     struct rewrite_request how = {.target = msg->target, .host = msg->host, .keep_upgrade = msg->wants_upgrade, .reframe = ex->reframe};
     struct buffer head = {0};
@@ -57,6 +63,8 @@ void talk_request_body(struct flow *flow, struct effects *fx, struct soth_span d
 
 void talk_request_end(struct flow *flow, struct effects *fx, const struct message *trailers)
 {
+    if (flow->strand[SIDE_ORIGIN] && flow->exchange.websocket)
+        return; /* what follows it is the WebSocket */
     if (flow->strand[SIDE_ORIGIN])
         strand_end(flow, SIDE_ORIGIN, trailers);
     else if (flow->exchange.request_framing == FRAMING_CHUNKED)
@@ -103,7 +111,14 @@ void talk_interim(struct flow *flow, struct effects *fx, const struct message *m
 
 void talk_switching(struct flow *flow, struct effects *fx, const struct message *msg)
 {
-    send_response_head(flow, fx, msg, &(struct rewrite_response){.client_minor = flow->exchange.client_minor, .keep_upgrade = true});
+    struct message *ok = flow->is_stream ? websocket_to_ok(msg) : NULL;
+    if (ok)
+        respond(flow, fx, ok, true, false);
+    else if (flow->is_stream)
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    else
+        send_response_head(flow, fx, msg, &(struct rewrite_response){.client_minor = flow->exchange.client_minor, .keep_upgrade = true});
+    free(ok);
 }
 
 void talk_response_head(struct flow *flow, struct effects *fx, const struct message *msg)

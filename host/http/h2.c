@@ -131,9 +131,9 @@ void h2_free(struct h2 *h2)
 {
     if (!h2)
         return;
-    nghttp2_session_del(h2->session);
     while (h2->streams)
         h2_stream_free(h2, h2->streams);
+    nghttp2_session_del(h2->session);
     buffer_fini(&h2->block.text);
     buffer_fini(&h2->ready);
     free(h2);

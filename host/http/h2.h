@@ -39,7 +39,7 @@ struct h2_limits {
     uint32_t max_concurrent_streams; /* server: that the client may open; client: ours at most, whatever the origin allows */
     uint32_t stream_window;          /* bytes of a stream that the peer may send ahead of h2_consume; 0 = 1 MiB */
     uint32_t connection_window;      /* of all streams; 0 = 16 MiB */
-    uint64_t zero_window_ns;         /* so long body bytes may wait for the peer's window, none of its streams moving; 0 = for ever */
+    uint64_t zero_window_ns;         /* so long all that is open may wait for the peer's windows, nothing moving; 0 = for ever */
     bool strict_responses;           /* client: blanks around a value refuse the response; else they are cut, as in HTTP/1 */
     bool connect_protocol;           /* server: extended CONNECT is announced and taken (RFC 8441) */
 };

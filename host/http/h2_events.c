@@ -53,10 +53,12 @@ static void wake_all(struct h2 *h2)
 static void on_window(struct h2 *h2, int32_t id)
 {
     struct h2_stream *stream = h2_stream_of(h2, id);
-    if (id == 0)
+    if (id == 0) {
         wake_all(h2);
-    else if (stream)
+        h2_dwell(h2, false);
+    } else if (stream) {
         wake(h2, stream);
+    }
 }
 
 static void on_settings(struct h2 *h2, const nghttp2_frame *frame)

@@ -62,6 +62,23 @@ void h2_flood_earn_reset(struct h2 *h2)
     add(&h2->budgets[FLOOD_RAPID_RESET], &kinds[FLOOD_RAPID_RESET], FRAME);
 }
 
+/*
+ * Zero-window dwell: does the peer keep back all that is due to it? One stream that it has paused is its own affair, as long as another one is
+ * open that waits for no window; what keeps all of them back is the connection's window, or each one's own.
+ */
+static bool is_shut(const struct h2 *h2)
+{
+    return h2->blocked > 0 && (h2->blocked == h2->stream_count || nghttp2_session_get_remote_window_size(h2->session) <= 0);
+}
+
+void h2_dwell(struct h2 *h2, bool moved)
+{
+    if (!is_shut(h2))
+        h2->stalled_ns = 0;
+    else if (moved || h2->stalled_ns == 0)
+        h2->stalled_ns = h2->now_ns;
+}
+
 /* Streams that the peer's faults made us reset are counted where they close. */
 int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length)
 {

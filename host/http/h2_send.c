@@ -169,7 +169,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     stream->data.p += length;
     stream->data.n -= length;
-    h2->stalled_ns = 0;
+    h2_dwell(h2, length > 0);
     h2_flood_earn(h2);
     return 0;
 }

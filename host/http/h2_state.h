@@ -82,7 +82,7 @@ struct h2 {
     uint32_t stream_count;
     uint64_t held;           /* body bytes out with the owner */
     uint32_t blocked;        /* streams whose bodies wait for the peer's windows */
-    uint64_t stalled_ns;     /* since when, none of them moving; 0 = they do not */
+    uint64_t stalled_ns;     /* since when the peer lets no body through, for want of windows; 0 = it does */
     /* output */
     struct buffer ready;     /* serialised, not yet taken by h2_output */
     struct buffer *to;       /* where nghttp2's bytes go now */
@@ -137,6 +137,7 @@ void h2_flood_init(struct h2 *h2);
 int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length); /* 0, or the failure of the connection */
 int h2_flood_count(struct h2 *h2, enum h2_flood kind);
 void h2_flood_earn(struct h2 *h2);           /* a frame that did work */
+void h2_dwell(struct h2 *h2, bool moved);    /* streams or windows have changed, or body bytes left (moved) */
 void h2_flood_earn_reset(struct h2 *h2);     /* a stream that ended well */
 const char *h2_flood_name(enum h2_flood kind); /* "h2_flood:ping" */
 

@@ -48,6 +48,7 @@ void h2_stream_announce(struct h2 *h2, struct h2_stream *stream)
     if (!stream->announced)
         h2->stream_count++;
     stream->announced = true;
+    h2_dwell(h2, false);
 }
 
 void h2_not_due(struct h2 *h2, struct h2_stream *stream)
@@ -77,6 +78,7 @@ void h2_stream_free(struct h2 *h2, struct h2_stream *stream)
     if (h2->end_of == stream->id)
         h2->end_of = 0;
     free(stream);
+    h2_dwell(h2, false);
 }
 
 void h2_due(struct h2 *h2, struct h2_stream *stream)
@@ -95,16 +97,14 @@ void h2_stream_block(struct h2 *h2, struct h2_stream *stream)
     link_last(h2, stream);
     h2->blocked += !stream->blocked;
     stream->blocked = true;
-    if (h2->stalled_ns == 0)
-        h2->stalled_ns = h2->now_ns;
+    h2_dwell(h2, false);
 }
 
 void h2_stream_unblock(struct h2 *h2, struct h2_stream *stream)
 {
     h2->blocked -= stream->blocked;
     stream->blocked = false;
-    if (h2->blocked == 0)
-        h2->stalled_ns = 0;
+    h2_dwell(h2, false);
 }
 
 /* The owner's stream by that id, closed or not. */

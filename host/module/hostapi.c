@@ -117,7 +117,7 @@ const struct soth_host hostapi = {
     .flow_state = api_flow_state,
     .emit = api_emit,
     .wanted = api_wanted,
-    .protocol = api_protocol, .fail = chain_fail, .unix_ms = api_unix_ms, .ended = api_ended, .inject = chain_inject,
+    .protocol = api_protocol, .fail = chain_fail, .unix_ms = api_unix_ms, .ended = api_ended, .inject = chain_inject, .between = chain_between,
     .hdr_get = api_hdr_get,
     .hdr_set = api_hdr_set,
     .hdr_add = api_hdr_add,

@@ -213,6 +213,11 @@ static void trial_redact(void *self, struct soth_redaction *redaction, char *p, 
     (void)self, (void)redaction, (void)p, (void)n;
 }
 
+static void trial_between(struct soth_cursor *cursor, size_t n)
+{
+    (void)cursor, (void)n;
+}
+
 const struct soth_host trial_host = {
     .size = sizeof trial_host, .abi_minor = SOTH_ABI_MINOR,
     .log = trial_log, .cfg_err = trial_cfg_err, .monotonic_ns = trial_monotonic_ns, .name = trial_name,
@@ -223,5 +228,5 @@ const struct soth_host trial_host = {
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
-    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .redact = trial_redact,
+    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
 };

@@ -75,6 +75,8 @@ struct ca_certificate {
     int64_t trusted_until; /* not_after, or for a previous one earlier */
     char subject[256];     /* "CN=..., O=..." */
     char sha256[96];       /* AA:BB:... of the DER */
+    uint8_t *crl;          /* CA_PREVIOUS: its last revocation list, DER; its key is gone. May be absent */
+    size_t crl_size;
 };
 struct ca_certificates {
     struct ca_certificate *v;
@@ -86,6 +88,12 @@ int authority_certificates(const struct authority_config *config, int64_t now, s
 int authority_certificates_of(const char *path, struct ca_certificates *out, char *err, size_t err_size);
 /* Those of a running authority, as its files had them when it was opened, renewed or rotated; copies. Any thread. 0 or -SOTH_ENOMEM. */
 int authority_trusted(struct authority *authority, int64_t now, struct ca_certificates *out);
+/*
+ * The revocation list, DER, malloc'd, of a CA that signs or is still trusted; nobody is on it. `key_name` is cert_key_name's, none is the
+ * current one's. -SOTH_ENOENT: there is no such CA, or it may not sign lists. Any thread.
+ */
+int authority_crl(struct authority *authority, struct soth_span key_name, int64_t now, uint8_t **out, size_t *size);
+#define CA_CRL_DAYS 40 /* more than CA_OVERLAP_DAYS: the last one that a CA signs has to do */
 void ca_certificates_free(struct ca_certificates *list);
 /* PKCS#12 without any key, malloc'd; 0 or negative. */
 int ca_certificates_p12(const struct ca_certificates *list, const char *password, uint8_t **out, size_t *out_size);

@@ -14,8 +14,10 @@
 
 void ca_certificates_free(struct ca_certificates *list)
 {
-    for (size_t i = 0; i < list->n; i++)
+    for (size_t i = 0; i < list->n; i++) {
         free(list->v[i].der);
+        free(list->v[i].crl);
+    }
     free(list->v);
     *list = (struct ca_certificates){0};
 }
@@ -31,14 +33,16 @@ static int is_listed(const struct ca_certificates *list, const uint8_t *der, siz
 int ca_certificates_add(struct ca_certificates *list, const struct ca_certificate *certificate)
 {
     struct ca_certificate *more = realloc(list->v, (list->n + 1) * sizeof *more);
-    uint8_t *der = malloc(certificate->size);
+    uint8_t *der = malloc(certificate->size), *crl = certificate->crl ? malloc(certificate->crl_size) : NULL;
     if (more)
         list->v = more;
-    if (!more || !der) {
+    if (!more || !der || (certificate->crl && !crl)) {
         free(der);
+        free(crl);
         return -SOTH_ENOMEM;
     }
     more[list->n] = *certificate;
+    more[list->n].crl = crl ? memcpy(crl, certificate->crl, certificate->crl_size) : NULL;
     more[list->n++].der = memcpy(der, certificate->der, certificate->size);
     return SOTH_OK;
 }
@@ -88,6 +92,17 @@ static int add_file(struct ca_certificates *list, enum ca_role role, const char 
     return r;
 }
 
+/* The last revocation list of the newest one, which follows it; before there were lists there was none. */
+static void add_crl(struct ca_certificates *list, const char *pem)
+{
+    DerBuffer *der = NULL;
+    const char *begin = strstr(pem, "-----BEGIN X509 CRL-----");
+    struct ca_certificate *c = &list->v[list->n - 1];
+    if (begin && wc_PemToDer((const uint8_t *)begin, (long)strlen(begin), CRL_TYPE, &der, NULL, NULL, NULL) == 0 && (c->crl = malloc(der->length)))
+        memcpy(c->crl, der->buffer, c->crl_size = der->length);
+    wc_FreeDer(&der);
+}
+
 /* Each certificate has its time in the line before it; one that has none, or whose time is over, is left out. */
 static void add_previous(struct ca_certificates *list, const char *path, int64_t now)
 {
@@ -101,8 +116,11 @@ static void add_previous(struct ca_certificates *list, const char *path, int64_t
         size_t before = list->n;
         if (next)
             next[-1] = '\0';
-        if (until > now && add_pem(list, CA_PREVIOUS, at, strlen(at), until, 0) == 0 && list->n > before && list->v[before].not_after <= now)
+        bool added = until > now && add_pem(list, CA_PREVIOUS, at, strlen(at), until, 0) == 0 && list->n > before;
+        if (added && list->v[before].not_after <= now)
             free(list->v[--list->n].der);
+        else if (added)
+            add_crl(list, at);
         at = next;
     }
     free(pem);

@@ -133,6 +133,20 @@ static int prepare(struct rotation *r, int *made)
     return make(&r->files, r->config, r->files.next_cert, r->files.next_key, kind, r->err, r->err_size);
 }
 
+/* The CA's key goes with this rotation: its last revocation list, PEM. Those before it have theirs. NULL where there is none. */
+static char *last_crl(const struct rotation *r, const struct ca_certificate *c, int64_t now)
+{
+    uint8_t *der = NULL;
+    size_t n = 0;
+    char *pem = NULL;
+    if (c->role == CA_PREVIOUS)
+        return c->crl ? material_pem(c->crl, c->crl_size, CRL_TYPE) : NULL;
+    if (c->size == r->current->cert_size && memcmp(c->der, r->current->chain, c->size) == 0 && issuer_crl(r->current, now, &der, &n) == 0)
+        pem = material_pem(der, n, CRL_TYPE);
+    free(der);
+    return pem;
+}
+
 /* The certificates that are trusted for a while longer: those that were before, and the current one. */
 static int retire(const struct rotation *r, int64_t now)
 {
@@ -149,9 +163,10 @@ static int retire(const struct rotation *r, int64_t now)
             continue;
         int64_t until = c->role == CA_PREVIOUS ? c->trusted_until : now + CA_OVERLAP_DAYS * DAY;
         ca_time_text(until = until < c->not_after ? until : c->not_after, when);
-        char *pem = material_pem(c->der, c->size, CERT_TYPE);
-        fprintf(out, CA_TRUSTED_UNTIL "%lld (%s)\n%s", (long long)until, when, pem ? pem : "");
+        char *pem = material_pem(c->der, c->size, CERT_TYPE), *crl = last_crl(r, c, now);
+        fprintf(out, CA_TRUSTED_UNTIL "%lld (%s)\n%s%s", (long long)until, when, pem ? pem : "", crl ? crl : "");
         free(pem);
+        free(crl);
     }
     if (!out || fclose(out) != 0) {
         snprintf(r->err, r->err_size, "%s: out of memory", r->files.previous);

@@ -6,11 +6,12 @@
 #include "host/tls/cert.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { NAME_ORGANIZATION = 10, NAME_COMMON_NAME = 3 };
-enum { EXT_SUBJECT_KEY_ID = 14, EXT_KEY_USAGE = 15, EXT_SUBJECT_ALT_NAME = 17, EXT_BASIC_CONSTRAINTS = 19, EXT_AUTHORITY_KEY_ID = 35,
-       EXT_EXTENDED_KEY_USAGE = 37 };
+enum { EXT_SUBJECT_KEY_ID = 14, EXT_KEY_USAGE = 15, EXT_SUBJECT_ALT_NAME = 17, EXT_BASIC_CONSTRAINTS = 19, EXT_CRL_NUMBER = 20,
+       EXT_DISTRIBUTION_POINTS = 31, EXT_AUTHORITY_KEY_ID = 35, EXT_EXTENDED_KEY_USAGE = 37 };
 
 #define COMMON_NAME_MAX 64u /* ub-common-name, RFC 5280 appendix A */
 
@@ -144,8 +145,36 @@ static void put_alt_name(struct der *der, struct soth_span host)
     der_close(der, mark);
 }
 
+/* One point, one name: where the issuer's revocation list is. Some clients (Windows) refuse certificates that say nothing of it. */
+static void put_crl_url(struct der *der, const struct cert_view *issuer)
+{
+    char url[sizeof CERT_CRL_URL + CERT_KEY_NAME + 4], name[CERT_KEY_NAME];
+    cert_key_name(issuer, name);
+    int n = snprintf(url, sizeof url, CERT_CRL_URL "%s.crl", name);
+    size_t mark = open_extension(der, EXT_DISTRIBUTION_POINTS, 0);
+    size_t octets = der_open(der, DER_OCTET_STRING), list = der_open(der, DER_SEQUENCE), point = der_open(der, DER_SEQUENCE);
+    size_t where = der_open(der, DER_CONTEXT_CONSTRUCTED | 0), full_name = der_open(der, DER_CONTEXT_CONSTRUCTED | 0);
+    der_put(der, DER_CONTEXT | 6, url, (size_t)n);
+    der_close(der, full_name);
+    der_close(der, where);
+    der_close(der, point);
+    der_close(der, list);
+    der_close(der, octets);
+    der_close(der, mark);
+}
+
+static void put_issuer_key_id(struct der *der, const struct cert_view *issuer, const struct private_key *issuer_key)
+{
+    uint8_t id[20];
+    private_key_id(issuer_key, id);
+    if (issuer->key_id.n > 0)
+        put_authority_key_id(der, issuer->key_id.p, issuer->key_id.n);
+    else
+        put_authority_key_id(der, id, sizeof id);
+}
+
 static void put_leaf_extensions(struct der *der, const struct cert_view *issuer, const struct private_key *subject_key,
-                                const uint8_t issuer_id[20], struct soth_span host)
+                                const struct private_key *issuer_key, struct soth_span host)
 {
     static const uint8_t not_a_ca[] = {DER_SEQUENCE, 0};
     static const uint8_t sign[] = {DER_BIT_STRING, 2, 7, 0x80};
@@ -156,11 +185,10 @@ static void put_leaf_extensions(struct der *der, const struct cert_view *issuer,
     put_extension(der, EXT_KEY_USAGE, 1, private_key_is_rsa(subject_key) ? sign_and_encipher : sign, sizeof sign);
     put_extension(der, EXT_EXTENDED_KEY_USAGE, 0, server_auth, sizeof server_auth);
     put_subject_key_id(der, subject_key);
-    if (issuer->key_id.n > 0)
-        put_authority_key_id(der, issuer->key_id.p, issuer->key_id.n);
-    else
-        put_authority_key_id(der, issuer_id, 20);
+    put_issuer_key_id(der, issuer, issuer_key);
     put_alt_name(der, host);
+    if (issuer->may_sign_crl)
+        put_crl_url(der, issuer);
     der_close(der, list);
     der_close(der, tagged);
 }
@@ -168,17 +196,39 @@ static void put_leaf_extensions(struct der *der, const struct cert_view *issuer,
 int cert_make_leaf(struct private_key *issuer_key, const struct cert_view *issuer, const struct private_key *subject_key,
                    struct soth_span host, const struct cert_terms *terms, struct der *out)
 {
-    uint8_t tbs_bytes[CERT_DER_MAX], issuer_id[20];
+    uint8_t tbs_bytes[CERT_DER_MAX];
     struct der tbs = {.p = tbs_bytes, .cap = sizeof tbs_bytes};
     struct soth_span name = host.n <= COMMON_NAME_MAX ? host : (struct soth_span){0};
-    private_key_id(issuer_key, issuer_id);
     size_t whole = der_open(&tbs, DER_SEQUENCE);
     put_head(&tbs, issuer_key, terms);
     der_raw(&tbs, issuer->subject.p, issuer->subject.n);
     put_validity(&tbs, terms);
     put_name(&tbs, name, soth_span(name.n > 0 ? "" : "soth-mitm"));
     put_spki(&tbs, subject_key);
-    put_leaf_extensions(&tbs, issuer, subject_key, issuer_id, host);
+    put_leaf_extensions(&tbs, issuer, subject_key, issuer_key, host);
+    der_close(&tbs, whole);
+    return tbs.failed ? -SOTH_ELIMIT : private_key_sign(issuer_key, tbs.p, tbs.len, out);
+}
+
+int cert_make_crl(struct private_key *issuer_key, const struct cert_view *issuer, const struct cert_terms *terms, struct der *out)
+{
+    static const uint8_t version_2[] = {DER_INTEGER, 1, 1};
+    uint8_t tbs_bytes[CERT_DER_MAX];
+    struct der tbs = {.p = tbs_bytes, .cap = sizeof tbs_bytes};
+    size_t whole = der_open(&tbs, DER_SEQUENCE);
+    der_raw(&tbs, version_2, sizeof version_2);
+    private_key_algorithm(issuer_key, &tbs);
+    der_raw(&tbs, issuer->subject.p, issuer->subject.n);
+    der_time(&tbs, terms->not_before);
+    der_time(&tbs, terms->not_after); /* a list of nobody is left out, RFC 5280 5.1.2.6 */
+    size_t tagged = der_open(&tbs, DER_CONTEXT_CONSTRUCTED | 0), list = der_open(&tbs, DER_SEQUENCE);
+    put_issuer_key_id(&tbs, issuer, issuer_key);
+    size_t mark = open_extension(&tbs, EXT_CRL_NUMBER, 0), octets = der_open(&tbs, DER_OCTET_STRING);
+    der_unsigned(&tbs, terms->serial, sizeof terms->serial);
+    der_close(&tbs, octets);
+    der_close(&tbs, mark);
+    der_close(&tbs, list);
+    der_close(&tbs, tagged);
     der_close(&tbs, whole);
     return tbs.failed ? -SOTH_ELIMIT : private_key_sign(issuer_key, tbs.p, tbs.len, out);
 }

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "host/tls/cert.h"
+#include "host/tls/wolf.h"
+
+#include <wolfssl/wolfcrypt/sha256.h>
 
 /* A position in a list of elements. */
 struct cursor {
@@ -65,9 +68,10 @@ static void parse_extension(struct cursor extension, struct cert_view *out)
     if (oid.p[2] == 14) { /* subjectKeyIdentifier */
         struct cursor id = take(&value, DER_OCTET_STRING, NULL);
         out->key_id = (struct soth_span){(const char *)id.p, id.n};
-    } else if (oid.p[2] == 15) { /* keyUsage; bit 5 is keyCertSign */
+    } else if (oid.p[2] == 15) { /* keyUsage; bit 5 is keyCertSign, bit 6 cRLSign */
         struct cursor bits = take(&value, DER_BIT_STRING, NULL);
         out->may_sign = bits.n >= 2 && bits.p[1] & 0x04;
+        out->may_sign_crl = bits.n >= 2 && bits.p[1] & 0x02;
     } else if (oid.p[2] == 19) { /* basicConstraints */
         struct cursor constraints = take(&value, DER_SEQUENCE, NULL);
         struct cursor is_ca = next_is(&constraints, DER_BOOLEAN) ? take(&constraints, DER_BOOLEAN, NULL) : (struct cursor){0};
@@ -81,7 +85,7 @@ int cert_parse(const uint8_t *der, size_t n, struct cert_view *out)
     struct cursor all = {der, n};
     struct cursor cert = take(&all, DER_SEQUENCE, NULL);
     struct cursor tbs = take(&cert, DER_SEQUENCE, NULL);
-    *out = (struct cert_view){.may_sign = 1};
+    *out = (struct cert_view){.may_sign = 1, .may_sign_crl = 1};
     take(&cert, DER_SEQUENCE, &out->signature);
     if (next_is(&tbs, DER_CONTEXT_CONSTRUCTED | 0))
         take(&tbs, DER_CONTEXT_CONSTRUCTED | 0, NULL);
@@ -103,6 +107,18 @@ int cert_parse(const uint8_t *der, size_t n, struct cert_view *out)
     while (list.n > 0)
         parse_extension(take(&list, DER_SEQUENCE, NULL), out);
     return SOTH_OK;
+}
+
+void cert_key_name(const struct cert_view *ca, char out[CERT_KEY_NAME])
+{
+    uint8_t digest[WC_SHA256_DIGEST_SIZE] = {0};
+    struct soth_span id = ca->key_id;
+    if (id.n == 0 || id.n > CERT_KEY_NAME / 2) {
+        wc_Sha256Hash((const uint8_t *)ca->spki.p, (word32)ca->spki.n, digest);
+        id = (struct soth_span){(const char *)digest, 20};
+    }
+    for (size_t i = 0; i < id.n; i++)
+        snprintf(out + 2 * i, 3, "%02x", (uint8_t)id.p[i]);
 }
 
 static const char *attribute_label(struct cursor oid)

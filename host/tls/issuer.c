@@ -22,9 +22,15 @@ static int load_certificate(struct issuer *a, const char *path, unsigned flags, 
         return r;
     free(a->chain);
     r = material_certificates(pem, n, &a->chain, &a->chain_size, &a->cert_size);
+    bool swapped = r < 0 && strstr(pem, " PRIVATE KEY-----") && !strstr(pem, "-----BEGIN CERTIFICATE-----");
+    explicit_bzero(pem, n);
     free(pem);
     if (r < 0)
         a->chain = NULL;
+    if (swapped) {
+        snprintf(err, err_size, "%s: holds a private key where the CA's certificate is expected: are the two files swapped?", path);
+        return -SOTH_EINVALID;
+    }
     if (r < 0 || cert_parse(a->chain, a->cert_size, &a->cert) < 0) {
         snprintf(err, err_size, "%s: is not a PEM certificate, or not a whole one", path);
         return -SOTH_EINVALID;
@@ -131,6 +137,7 @@ void issuer_put(struct issuer *a)
     private_key_free(a->leaf_key);
     private_key_free(a->key);
     free(a->chain);
+    free(a->crl);
     wc_FreeRng(&a->rng);
     pthread_mutex_destroy(&a->signing);
     free(a);

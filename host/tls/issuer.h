@@ -26,6 +26,9 @@ struct issuer {
     pthread_mutex_t signing;      /* guards key and rng */
     WC_RNG rng;
     uint32_t leaf_days, leaf_cache_capacity, rsa_leaves;
+    uint8_t *crl; /* its revocation list, DER; guarded by signing */
+    size_t crl_size;
+    int64_t crl_made;
     struct leaf_cache *cache;
 };
 
@@ -48,6 +51,8 @@ struct issuer *issuer_load(const struct ca_files *files, const struct authority_
 int issuer_prepare(struct issuer *issuer, char *err, size_t err_size);
 void issuer_put(struct issuer *issuer);
 int issuer_is_own(const struct issuer *issuer); /* self-signed: a successor can be made */
+/* Its revocation list of now, DER, malloc'd; -SOTH_ENOENT where its certificate does not let it sign one. Any thread. */
+int issuer_crl(struct issuer *issuer, int64_t now, uint8_t **out, size_t *size);
 /* The authority's issuer of now; a reference for the caller. */
 struct issuer *authority_issuer(struct authority *authority);
 

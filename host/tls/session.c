@@ -377,6 +377,11 @@ int session_is_refused(const struct session *s)
            alerts.last_rx.code > 0;
 }
 
+int session_is_silent(const struct session *s)
+{
+    return s->flight == 0;
+}
+
 void session_failure(struct session *s, struct tls_failure *out)
 {
     WOLFSSL_ALERT_HISTORY alerts;

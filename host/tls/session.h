@@ -112,6 +112,9 @@ void session_timed_out(struct session *session);
  * handshake before the peer has judged our certificate, or the lack of one; session_failure tells its reason. */
 int session_is_refused(const struct session *session);
 
+/* 1 while the session has sent nothing. */
+int session_is_silent(const struct session *session);
+
 /* After -SOTH_ETLS or a transport end within the handshake. */
 void session_failure(struct session *session, struct tls_failure *out);
 /* 1 when the failure is one that a fresh connection would not have that does not offer the session again, which has been dropped; or, with

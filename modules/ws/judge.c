@@ -10,6 +10,7 @@
 #include "mask.h"
 
 #define CLOSE_POLICY 1008u
+#define CLOSE_GOING_AWAY 1001u
 
 /* What was offered last is allowed. */
 static void allowed(struct conversation *c, unsigned direction)
@@ -88,31 +89,47 @@ static uint8_t opcode_of(const struct soth_frame *frame)
     return OP_TEXT;
 }
 
+/* Has its side's Close gone on? Where nobody judges, what was seen has. */
+static bool close_passed(const struct conversation *c, unsigned direction)
+{
+    return c->talk.wants.frames ? c->close_sent[direction] : c->talk.side[direction].closed;
+}
+
 static int compose_message(const struct conversation *c, const struct soth_frame *frame, char *out, size_t room)
 {
     struct utf8 utf8 = {0};
     uint8_t opcode = opcode_of(frame);
     const uint8_t *p = frame->payload.p ? (const uint8_t *)frame->payload.p : (const uint8_t *)"";
-    if (c->close_sent[frame->direction])
+    if (close_passed(c, frame->direction))
         return -SOTH_EPERM;
     if (opcode == OP_TEXT && !(utf8_take(&utf8, p, frame->payload.n) && utf8_whole(&utf8)))
         return -SOTH_EINVALID;
     return put(out, room, frame->direction, opcode, p, frame->payload.n);
 }
 
+/* A Close of our own, which ends the conversation. */
+static int compose_close(struct conversation *c, unsigned direction, uint32_t code, const char *reason, char *out, size_t room)
+{
+    char payload[32] = {(char)(code >> 8), (char)(code & 255)};
+    size_t n = strlen(reason);
+    memcpy(payload + 2, reason, n);
+    if (!c->told) {
+        c->closer = CLOSER_PROXY;
+        c->close_code = code;
+        c->close_reason = (struct soth_span){reason, n};
+    }
+    return put(out, room, direction, OP_CLOSE, payload, n + 2);
+}
+
 int judge_compose(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room)
 {
-    static const char reason[] = {CLOSE_POLICY >> 8, CLOSE_POLICY & 255, 'p', 'o', 'l', 'i', 'c', 'y'};
     struct ws *ws = self;
     struct conversation *c = ws->host->flow_state(flow);
     if (frame->kind == SOTH_EV_WS_MESSAGE)
         return compose_message(c, frame, out, room);
+    if (frame->kind == SOTH_EV_WS_CLOSED) /* who has begun to close ends by itself */
+        return c->talk.side[0].closed || c->talk.side[1].closed ? 0 : compose_close(c, frame->direction, CLOSE_GOING_AWAY, "going away", out, room);
     if (frame->kind != SOTH_EV_FRAME_DECISION)
         return -SOTH_EUNSUPPORTED;
-    if (c->closer != CLOSER_PROXY && !c->told) {
-        c->closer = CLOSER_PROXY;
-        c->close_code = CLOSE_POLICY;
-        c->close_reason = (struct soth_span){"policy", 6};
-    }
-    return c->close_sent[frame->direction] ? 0 : put(out, room, frame->direction, OP_CLOSE, reason, sizeof reason);
+    return c->close_sent[frame->direction] ? 0 : compose_close(c, frame->direction, CLOSE_POLICY, "policy", out, room);
 }

@@ -2,25 +2,30 @@
 /* What is published, as the table of events has it. */
 #include "ws.h"
 
-#define SIDE(direction) ((direction) == SOTH_TO_SERVER ? "client" : "server")
-#define WAY(direction) ((direction) == SOTH_TO_SERVER ? "client_to_server" : "server_to_client")
-#define WORD(text_) SOTH_TEXT(soth_span(text_))
-#define FLAG(is_) {"", 0}, (is_) ? 1 : 0, SOTH_ATTR_BOOL, 0
-#define U64_IF(is_, n_) {(is_) ? "" : NULL, 0}, (uint64_t)(n_), SOTH_ATTR_U64, 0
+/* With the lengths of names and words, which the compiler knows: there are six events to an echo of one message. */
+#define LITERAL(text_) ((struct soth_span){text_, sizeof(text_) - 1})
+#define SIDE(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client") : LITERAL("server"))
+#define WAY(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client_to_server") : LITERAL("server_to_client"))
+#define SPAN(name_, span_) {name_, span_, 0, SOTH_ATTR_TEXT, sizeof(name_) - 1}
+#define WORD(name_, text_) SPAN(name_, soth_span(text_))
+#define PEERS(name_, span_) {name_, span_, 0, SOTH_ATTR_BYTES, sizeof(name_) - 1}
+#define FLAG(name_, is_) {name_, {"", 0}, (is_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1}
+#define U64(name_, n_) U64_IF(name_, true, n_)
+#define U64_IF(name_, is_, n_) {name_, {(is_) ? "" : NULL, 0}, (uint64_t)(n_), SOTH_ATTR_U64, sizeof(name_) - 1}
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame)
 {
     const struct frame_head *head = frame->head;
     const struct soth_attr attrs[] = {
-        {"direction", WORD(WAY(direction))},
-        {"fin", FLAG(head->fin)},
-        {"masked", FLAG(head->masked)},
-        {"opcode_label", WORD(opcode_label(head->opcode))},
-        {"payload_len", SOTH_U64(head->length)},
-        {"rsv", SOTH_U64(head->rsv)},
-        {"sequence_no", SOTH_U64(frame->number)},
-        {"violation", WORD(frame->violation)},
+        SPAN("direction", WAY(direction)),
+        FLAG("fin", head->fin),
+        FLAG("masked", head->masked),
+        WORD("opcode_label", opcode_label(head->opcode)),
+        U64("payload_len", head->length),
+        U64("rsv", head->rsv),
+        U64("sequence_no", frame->number),
+        WORD("violation", frame->violation),
     };
     memcpy(out, attrs, sizeof attrs);
     return COUNT(attrs);
@@ -29,13 +34,13 @@ size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction
 size_t report_message_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct message *m)
 {
     struct soth_attr attrs[] = {
-        {"direction", WORD(WAY(direction))},
-        {"frame_count", SOTH_U64(m->frames)},
-        {"inflated_len", U64_IF(m->compressed && m->readable, m->inflated)},
-        {"message_no", SOTH_U64(m->number)},
-        {"opcode_label", WORD(opcode_label(m->opcode))},
-        {"payload_len", SOTH_U64(m->bytes)},
-        {"violation", WORD(m->violation)},
+        SPAN("direction", WAY(direction)),
+        U64("frame_count", m->frames),
+        U64_IF("inflated_len", m->compressed && m->readable, m->inflated),
+        U64("message_no", m->number),
+        WORD("opcode_label", opcode_label(m->opcode)),
+        U64("payload_len", m->bytes),
+        WORD("violation", m->violation),
     };
     memcpy(out, attrs, sizeof attrs);
     return COUNT(attrs);
@@ -55,15 +60,13 @@ void report_opened(struct ws *ws, struct soth_flow *flow)
     }
     struct soth_span extensions = {n > 0 ? names : NULL, n};
     host->emit(ws, flow, SOTH_EV_WS_OPENED,
-               SOTH_ATTRS({"extensions", SOTH_BYTES(extensions)}, {"subprotocol", SOTH_BYTES(host->hdr_get(flow, "Sec-WebSocket-Protocol", 0))}));
+               SOTH_ATTRS(PEERS("extensions", extensions), PEERS("subprotocol", host->hdr_get(flow, "Sec-WebSocket-Protocol", 0))));
 }
 
 static void report_message(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct message *m)
 {
-    struct soth_attr attrs[REPORT_ATTRS];
-    size_t n = report_message_attrs(attrs, direction, m);
-    struct soth_span data = bytes_span(&m->data);
-    attrs[n++] = (struct soth_attr){"data", data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0};
+    struct soth_attr attrs[1 + REPORT_ATTRS] = {{"data", bytes_span(&m->data), 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, sizeof "data" - 1}};
+    size_t n = 1 + report_message_attrs(attrs + 1, direction, m);
     ws->host->emit(ws, flow, SOTH_EV_WS_MESSAGE, attrs, n);
 }
 
@@ -84,8 +87,8 @@ void report_frame(struct ws *ws, struct soth_flow *flow, unsigned direction, con
 void report_turn_started(struct ws *ws, struct soth_flow *flow, const struct turn *t)
 {
     ws->host->emit(ws, flow, SOTH_EV_WS_TURN_STARTED,
-                   SOTH_ATTRS({"first_frame_no", SOTH_U64(t->first)}, {"initiated_by", WORD(SIDE(t->initiator))},
-                              {"started_at_unix_ms", SOTH_U64(t->started_ms)}, {"turn_id", SOTH_U64(t->id)}));
+                   SOTH_ATTRS(U64("first_frame_no", t->first), SPAN("initiated_by", SIDE(t->initiator)),
+                              U64("started_at_unix_ms", t->started_ms), U64("turn_id", t->id)));
 }
 
 void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_step *step)
@@ -94,17 +97,19 @@ void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_
     if (step->end == TURN_GOES_ON)
         return;
     ws->host->emit(ws, flow, SOTH_EV_WS_TURN_COMPLETED,
-                   SOTH_ATTRS({"client_bytes", SOTH_U64(t->bytes[SOTH_TO_SERVER])}, {"client_frame_count", SOTH_U64(t->frames[SOTH_TO_SERVER])},
-                              {"ended_at_unix_ms", SOTH_U64(t->ended_ms)}, {"first_frame_no", SOTH_U64(t->first)},
-                              {"flush_reason", WORD(turn_end_name(step->end))}, {"initiated_by", WORD(SIDE(t->initiator))},
-                              {"last_frame_no", SOTH_U64(t->last)}, {"server_bytes", SOTH_U64(t->bytes[SOTH_TO_CLIENT])},
-                              {"server_frame_count", SOTH_U64(t->frames[SOTH_TO_CLIENT])}, {"started_at_unix_ms", SOTH_U64(t->started_ms)},
-                              {"turn_id", SOTH_U64(t->id)}));
+                   SOTH_ATTRS(U64("client_bytes", t->bytes[SOTH_TO_SERVER]), U64("client_frame_count", t->frames[SOTH_TO_SERVER]),
+                              U64("ended_at_unix_ms", t->ended_ms), U64("first_frame_no", t->first),
+                              WORD("flush_reason", turn_end_name(step->end)), SPAN("initiated_by", SIDE(t->initiator)),
+                              U64("last_frame_no", t->last), U64("server_bytes", t->bytes[SOTH_TO_CLIENT]),
+                              U64("server_frame_count", t->frames[SOTH_TO_CLIENT]), U64("started_at_unix_ms", t->started_ms),
+                              U64("turn_id", t->id)));
 }
 
-static const char *closer_name(unsigned closer)
+static struct soth_span closer_name(unsigned closer)
 {
-    return closer == CLOSER_NOBODY ? NULL : closer == CLOSER_PROXY ? "proxy" : SIDE(closer);
+    if (closer == CLOSER_NOBODY)
+        return (struct soth_span){NULL, 0};
+    return closer == CLOSER_PROXY ? LITERAL("proxy") : SIDE(closer);
 }
 
 void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c, const char *violation)
@@ -114,8 +119,8 @@ void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c
         return;
     c->told = true;
     ws->host->emit(ws, flow, SOTH_EV_WS_CLOSED,
-                   SOTH_ATTRS({"client_bytes", SOTH_U64(client->bytes)}, {"client_frame_count", SOTH_U64(client->frames)},
-                              {"close_code", U64_IF(c->close_code, c->close_code)}, {"close_reason", SOTH_BYTES(c->close_reason)},
-                              {"initiated_by", WORD(closer_name(c->closer))}, {"server_bytes", SOTH_U64(server->bytes)},
-                              {"server_frame_count", SOTH_U64(server->frames)}, {"violation", WORD(violation)}));
+                   SOTH_ATTRS(U64("client_bytes", client->bytes), U64("client_frame_count", client->frames),
+                              U64_IF("close_code", c->close_code, c->close_code), PEERS("close_reason", c->close_reason),
+                              SPAN("initiated_by", closer_name(c->closer)), U64("server_bytes", server->bytes),
+                              U64("server_frame_count", server->frames), WORD("violation", violation)));
 }

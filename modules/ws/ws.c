@@ -170,10 +170,12 @@ static bool is_flood(struct ws *ws, struct conversation *c, unsigned direction, 
 /* ---- bytes ---- */
 
 /* Where nobody judges, bytes are only looked at: what is not passed by us is passed by the host. */
-static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, const struct soth_cursor *cur)
+static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, struct soth_cursor *cur)
 {
     const uint8_t *p = (const uint8_t *)cur->in.p;
+    const struct talk_side *side = &c->talk.side[cur->direction];
     struct talk_frame frame;
+    size_t between = SIZE_MAX;
     bool whole;
     for (size_t n = cur->in.n; n > 0;) {
         ssize_t used = talk_take(&c->talk, cur->direction, p, n, &frame, &whole);
@@ -187,7 +189,11 @@ static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, c
             return leave(ws, flow, c, "frame_flood");
         take(ws, flow, c, cur->direction, &frame);
         talk_release(&c->talk, cur->direction);
+        if (!side->closed && !side->message.open)
+            between = cur->in.n - n;
     }
+    if (between != SIZE_MAX)
+        ws->host->between(cur, between);
     return SOTH_CONTINUE;
 }
 

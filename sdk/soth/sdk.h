@@ -472,10 +472,12 @@ struct soth_host {
     uint64_t (*unix_ms)(const struct soth_flow *flow); /* the wall clock, as in the flow's events of this moment */
     /* Decoders, close: the conversation ended as its protocol wants it (why NULL), or why it did not: a static word, told by stream_closed. */
     void (*ended)(struct soth_flow *flow, const char *why);
-    /* Frame hooks, and decoders where frames are judged: adds a message of this kind (WS_MESSAGE: payload, opcode_label "text" or "binary") to
-     * frame->direction, behind what has been allowed so far. -SOTH_EUNSUPPORTED: nothing here can be added to; -SOTH_EPERM: it has ended;
-     * -SOTH_ELIMIT: more than 64 KiB in one call of the host. */
+    /* Frame hooks, decoders: adds a message of this kind (WS_MESSAGE: payload, opcode_label "text" or "binary") to frame->direction, behind what has
+     * been allowed so far, between two messages. -SOTH_EUNSUPPORTED: nothing here can be added to; -SOTH_EPERM: it has ended; -SOTH_ELIMIT: more
+     * than 64 KiB wait for their place. */
     int (*inject)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+    /* Decoders that compose, data: behind the first n bytes of `in` one message has ended and none has begun: what is injected may go there. */
+    void (*between)(struct soth_cursor *cur, size_t n);
     /* Sinks: the values of redact_keys of soth-mitm.yaml in the next n bytes of a text become asterisks, for content that a sink has decoded by itself. */
     void (*redact)(void *self, struct soth_redaction *redaction, char *p, size_t n);
 };
@@ -561,8 +563,8 @@ struct soth_module {
     void (*stop)(void *self);
 
     uint32_t (*instance_mode)(void *self); /* decoders, after create: SOTH_TAP or SOTH_TRANSFORM for this configuration; NULL: mode */
-    /* Decoders of the frame stage: writes what a frame is on the wire in its direction and returns the bytes (0: nothing is due), for `inject`, and
-     * with kind SOTH_EV_FRAME_DECISION the last words to a peer after a policy has blocked: both directions, between frames. */
+    /* Decoders of the frame stage: writes what a frame is on the wire in its direction and returns the bytes (0: nothing is due), for `inject`, and the
+     * last words to a peer, between frames: with kind SOTH_EV_FRAME_DECISION after a policy has blocked, SOTH_EV_WS_CLOSED (close_code) when the host ends. */
     int (*compose)(void *self, struct soth_flow *flow, const struct soth_frame *frame, char *out, size_t room);
 };
 

@@ -124,6 +124,13 @@ int th_inject(void *self, struct soth_flow *view, const struct soth_frame *frame
     return SOTH_OK;
 }
 
+void th_between(struct soth_cursor *cursor, size_t n)
+{
+    const struct cursor *c = cursor_of(cursor);
+    if (n > c->left)
+        th_fault(c->flow->host, "between: %zu of %zu bytes", n, c->left);
+}
+
 const char *testhost_injected(const struct testhost *host)
 {
     return th_text_of(&host->injected);

@@ -329,6 +329,7 @@ const struct soth_host th_api = {
     .unix_ms = on_unix_ms,
     .ended = on_ended,
     .inject = th_inject,
+    .between = th_between,
 };
 
 /* ---- life ---- */

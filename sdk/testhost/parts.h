@@ -193,6 +193,7 @@ size_t th_drop(struct soth_cursor *cur, size_t n);
 size_t th_put(struct soth_cursor *cur, struct soth_span bytes);
 int th_frame(void *self, struct soth_flow *flow, const struct soth_frame *frame);
 int th_inject(void *self, struct soth_flow *flow, const struct soth_frame *frame);
+void th_between(struct soth_cursor *cursor, size_t n);
 int th_timer(void *self, struct soth_flow *flow, uint32_t ms);
 
 /* fields.c */

@@ -250,7 +250,7 @@ WRONG = {
     "expired": (lambda p: make(p, 10 * DAY, -DAY), "ca.pem: has expired; `soth-mitm ca rotate`"),
     "not yet valid": (lambda p: make(p, -DAY), "ca.pem: is not valid yet; check this machine's clock"),
     "not a CA": (lambda p: make(p, ca=False), "ca.pem: is not a CA certificate that may sign others"),
-    "key in the certificate's place": (lambda p: p.ca_path.write_bytes(p.ca_key.read_bytes()), "ca.pem: is not a PEM certificate"),
+    "key in the certificate's place": (lambda p: p.ca_path.write_bytes(p.ca_key.read_bytes()), "ca.pem: holds a private key where the CA's certificate is expected: are the two files swapped?"),
     "certificate in the key's place": (lambda p: p.ca_key.write_bytes(p.ca_path.read_bytes()), "ca.key: cannot be used as a private key"),
     "readable by the group": (lambda p: p.ca_key.chmod(0o640), "ca.key: mode 0640 lets group or others at a private key"),
     "a directory": (lambda p: (p.ca_key.unlink(), p.ca_key.mkdir()), "ca.key: not a regular file"),

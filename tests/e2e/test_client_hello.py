@@ -92,6 +92,7 @@ def test_refused(fronts, where, data, alert, reason):
     assert (closed.at("reason_code"), closed.at("reason_detail")) == ("tls_handshake_failed", f"downstream:{reason}")
     failed = [e for e in p.log.find("tls_handshake_failed", peer="downstream") if e.flow == closed.flow]
     assert len(failed) == 1 and failed[0].at("tls_failure_reason") == reason and failed[0].at("detail")
+    assert failed[0].at("tls_alert") == str(alert)
 
 
 @WHERE
@@ -117,3 +118,23 @@ def test_never_whole(proxy, origin, where):
     closed = p.wait_closed(len(cuts))
     assert {(e.at("reason_code"), e.at("reason_detail")) for e in closed} == {("tls_handshake_failed", "downstream:timeout")}
     assert server.connections == 0
+
+
+@WHERE
+def test_cut_anywhere(fronts, where):
+    """A client that leaves within its hello has not judged us."""
+    p, begin = fronts[where]
+    data = records(hello(more=padding(700)), 400)
+    for cut in range(2, len(data), 7):
+        with p.client() as client:
+            begin(client)
+            client.send(data[:cut])
+            client.finish()
+            assert client.rest() == b""
+            mine = f"127.0.0.1:{client.port}"
+        closed = p.wait_event("stream_closed", client_addr=mine)
+        assert (closed.at("reason_code"), closed.at("reason_detail")) == ("tls_handshake_failed", "downstream:eof_or_reset")
+        failed = [e for e in p.log.find("tls_handshake_failed", peer="downstream") if e.flow == closed.flow]
+        assert [(e.at("detail"), e.at("peer_rejected_ca"), e.at("raw_provider_error")) for e in failed] == [
+            ("the client hung up before its ClientHello was whole", "no", f"end after {cut} bytes of a ClientHello")]
+        assert [e.kind for e in p.events() if e.flow == closed.flow].count("connect_decision") == 1

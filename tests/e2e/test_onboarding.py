@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 """http://soth.mitm/ through the proxy, with real clients: the page and what it links to."""
+import datetime
 import html.parser
 import ssl
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from harness.ca import command, current
 from harness.tools import clean_env, need, run
@@ -143,3 +144,35 @@ def test_by_name_to_an_upstream_of_that_name_is_not_reached(proxy, origin, resol
     p = proxy()
     assert run([need("curl"), "-sS", "-x", p.url, f"http://soth.mitm:{server.port}/hello", "-o", "/dev/null", "-w", "%{http_code}"]).stdout == b"404"
     assert server.connections == 0
+
+
+def test_the_list_that_a_leaf_names(proxy, tmp_path):
+    """As a client does that insists on one: the address is in the certificate, what is there is good, and still is when another CA has taken over."""
+    p = proxy()
+    old = p.ca_path.read_bytes()
+    (tmp_path / "old.pem").write_bytes(old)
+    with p.https("soth.mitm", 443) as client:
+        leaf = x509.load_der_x509_certificate(client.sock.getpeercert(True))
+    points = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    url = points[0].full_name[0].value
+    assert url.startswith("http://soth.mitm/crl/") and len(points) == 1
+    (tmp_path / "leaf.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+
+    def verified():
+        status, kind, body = get(p, url.removeprefix("http://soth.mitm"))
+        assert (status, kind) == (200, "application/pkix-crl")
+        crl = x509.load_der_x509_crl(body)
+        assert crl.next_update_utc - crl.last_update_utc > datetime.timedelta(days=30) and len(list(crl)) == 0
+        (tmp_path / "crl.pem").write_bytes(crl.public_bytes(Encoding.PEM))
+        run([need("openssl"), "verify", "-x509_strict", "-crl_check", "-CAfile", tmp_path / "old.pem", "-CRLfile", tmp_path / "crl.pem", tmp_path / "leaf.pem"])
+        return body
+
+    assert verified() == get(p, "/ca.crl")[2], "it is not signed for each who asks"
+    exported = x509.load_der_x509_crl(command(p, "export", "--format", "crl").stdout)
+    assert exported.is_signature_valid(current(p).public_key())
+    command(p, "rotate")
+    p.hangup()
+    before = verified()
+    now = get(p, "/ca.crl")[2]
+    assert now != before and x509.load_der_x509_crl(now).is_signature_valid(current(p).public_key())
+    assert get(p, "/crl/00.crl")[0] == get(p, "/crl/.crl")[0] == get(p, "/crl/x")[0] == 404

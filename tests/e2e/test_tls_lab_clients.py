@@ -266,6 +266,6 @@ def test_long_hello(lab, server, record_property, size, works):
         assert kind == (22 if works else 21)
         client.close()
     event = outcome(lab, host)
-    wanted = Seen("eof_or_reset", None, "likely") if works else Seen("handshake", None, "no")
+    wanted = Seen("eof_or_reset", None, "likely") if works else Seen("handshake", "40", "no")
     judge(record_property, f"hello of {size} bytes", "1.3", wanted, event)
     assert works or ("18 KiB" in event.at("detail") and "ignore_hosts" in event.at("detail")), event.attrs

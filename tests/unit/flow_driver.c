@@ -412,6 +412,9 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
         keep_sent(&kin->told, fx, SIDE_ORIGIN);
         d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
     }
+    promise(d, !fx->shut[SIDE_CLIENT], "a stream ended its client's socket");
+    promise(d, !fx->shut[SIDE_ORIGIN] || (end->open && !end->shut), "an end for an origin that has none to get");
+    end->shut = end->shut || fx->shut[SIDE_ORIGIN];
     if (fx->spare_origin)
         keep_spare(d, kin->flow, end);
     kin->closed = kin->closed || fx->close;

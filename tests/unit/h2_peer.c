@@ -8,11 +8,21 @@
 
 #define FIELDS_MOST 64u
 
-void h2_peer_init(struct h2_peer *p, struct driver *d, enum side side, int kin, uint32_t window)
+static void init(struct h2_peer *p, struct driver *d, enum side side, int kin, uint32_t window, bool connects)
 {
-    struct h2_limits limits = {.max_header_list = 65536, .max_concurrent_streams = 100, .stream_window = window, .strict_responses = true};
+    struct h2_limits limits = {.connect_protocol = connects, .max_header_list = 65536, .max_concurrent_streams = 100, .stream_window = window, .strict_responses = true};
     *p = (struct h2_peer){.driver = d, .is_client = side == SIDE_CLIENT, .end = kin < 0 ? &d->end[side] : &d->kin[kin].origin};
     p->h2 = p->is_client ? h2_new_client(&limits) : h2_new_server(&limits);
+}
+
+void h2_peer_init(struct h2_peer *p, struct driver *d, enum side side, int kin, uint32_t window)
+{
+    init(p, d, side, kin, window, false);
+}
+
+void h2_peer_init_connecting(struct h2_peer *p, struct driver *d, int kin)
+{
+    init(p, d, SIDE_ORIGIN, kin, 0, true);
 }
 
 void h2_peer_fini(struct h2_peer *p)
@@ -70,6 +80,8 @@ static void hear(struct h2_peer *p, const struct h2_event *e)
         else
             note(p, "%d head %.*s %.*s %.*s", e->stream, SOTH_SPAN(e->message->method), SOTH_SPAN(e->message->target),
                  SOTH_SPAN(e->message->authority));
+        if (e->message->protocol.p)
+            note(p, " :protocol=%.*s", SOTH_SPAN(e->message->protocol));
         note_fields(p, e->message);
         break;
     case H2_BODY:
@@ -161,6 +173,16 @@ int32_t h2_peer_ask(struct h2_peer *p, const char *method, const char *path, con
     uint8_t ids[FIELDS_MOST];
     struct message msg = {.is_request = true, .http2 = true, .method = soth_span(method), .target = soth_span(path), .minor = 1};
     struct h2_request how = {.scheme = soth_span(p->end->tls ? "https" : "http"), .authority = soth_span(authority), .end = end};
+    fields_of(&msg, fields, f, ids);
+    return h2_request(p->h2, &msg, &how, NULL);
+}
+
+int32_t h2_peer_connect(struct h2_peer *p, const char *protocol, const char *path, const char *authority, const char *fields)
+{
+    struct soth_field f[FIELDS_MOST];
+    uint8_t ids[FIELDS_MOST];
+    struct message msg = {.is_request = true, .http2 = true, .method = soth_span("CONNECT"), .target = soth_span(path), .minor = 1};
+    struct h2_request how = {.scheme = soth_span(p->end->tls ? "https" : "http"), .authority = soth_span(authority), .protocol = soth_span(protocol)};
     fields_of(&msg, fields, f, ids);
     return h2_request(p->h2, &msg, &how, NULL);
 }

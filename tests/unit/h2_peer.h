@@ -27,11 +27,14 @@ struct h2_peer {
 
 /* kin: -1 the connection's own side, else the origin of that stream. window: of a stream, 0 = the codec's. */
 void h2_peer_init(struct h2_peer *peer, struct driver *driver, enum side side, int kin, uint32_t window);
+/* An origin that takes extended CONNECT (RFC 8441). */
+void h2_peer_init_connecting(struct h2_peer *peer, struct driver *driver, int kin);
 void h2_peer_fini(struct h2_peer *peer);
 /* Takes what it was sent and sends what it has to say. true: it did something. */
 bool h2_peer_turn(struct h2_peer *peer);
 /* fields: "name: value\n..." */
 int32_t h2_peer_ask(struct h2_peer *peer, const char *method, const char *path, const char *authority, const char *fields, bool end);
+int32_t h2_peer_connect(struct h2_peer *peer, const char *protocol, const char *path, const char *authority, const char *fields);
 void h2_peer_respond(struct h2_peer *peer, int32_t stream, unsigned status, const char *fields, bool end);
 size_t h2_peer_body(struct h2_peer *peer, int32_t stream, const char *p, size_t n, bool end); /* how much the windows took */
 void h2_peer_trailers(struct h2_peer *peer, int32_t stream, const char *fields);

@@ -35,8 +35,9 @@ static int line_compose(void *self, struct soth_flow *flow, const struct soth_fr
     assert_non_null(flow->chain); /* it is a hook like the others */
     if (composed)
         return composed;
-    const char *p = frame->kind == SOTH_EV_FRAME_DECISION ? "bye" : frame->payload.p;
-    size_t n = frame->kind == SOTH_EV_FRAME_DECISION ? 3 : frame->payload.n;
+    bool bye = frame->kind == SOTH_EV_FRAME_DECISION || frame->kind == SOTH_EV_WS_CLOSED;
+    const char *p = bye ? "bye" : frame->payload.p;
+    size_t n = bye ? 3 : frame->payload.n;
     if (n + 2 > room)
         return -SOTH_ELIMIT;
     out[0] = '+';
@@ -102,16 +103,114 @@ static void what_is_added_follows_what_was_allowed(void **state)
     assert_string_equal(play_out(&play, SOTH_TO_SERVER), "one\n+more\ntwo\n+more\n");
 }
 
-static void where_nobody_judges_nothing_is_added(void **state)
+/* Looks at lines and says where they end. */
+static bool tells;
+static int tap_lines(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    const char *last = cur->in.n ? memrchr(cur->in.p, '\n', cur->in.n) : NULL;
+    (void)self;
+    (void)flow;
+    if (last && tells)
+        chain_between(cur, (size_t)(last + 1 - cur->in.p));
+    return SOTH_CONTINUE;
+}
+
+static void looking(void)
+{
+    struct actor *a = play_add(&play, "lines", SOTH_TAP, SOTH_STAGE_FRAME, tap_lines);
+    a->answer = SOTH_WATCH_BOTH;
+    play.modules[a - play.actors].compose = line_compose;
+    tells = true;
+    assert_int_equal(play_match(&play, SOTH_TO_CLIENT, 101), CHAIN_GO);
+    assert_int_equal(inject(0, "x"), -SOTH_EUNSUPPORTED); /* not in a hook */
+    play.flow.judged = play.chain;
+}
+
+static void where_nobody_judges_it_waits_for_its_place(void **state)
+{
+    (void)state;
+    looking();
+    assert_int_equal(inject(0, "first"), SOTH_OK);
+    put_added();
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "+first\n"); /* nothing was relayed yet */
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "one\ntw"), CHAIN_GO);
+    assert_int_equal(inject(0, "more"), SOTH_OK);
+    assert_true(chain_has_added(play.chain));
+    put_added();
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "+first\none\ntw"); /* not inside the second one */
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "o and"), CHAIN_GO);
+    put_added();
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, " half\nthree\nfo"), CHAIN_GO);
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "+first\none\ntwo and half\nthree\n+more\nfo");
+    assert_false(chain_has_added(play.chain));
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "ur\n"), CHAIN_GO);
+    assert_int_equal(inject(0, "last"), SOTH_OK);
+    put_added();
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "+first\none\ntwo and half\nthree\n+more\nfour\n+last\n");
+    play.flow.judged = NULL;
+}
+
+static void what_finds_no_place_is_not_sent(void **state)
+{
+    (void)state;
+    looking();
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "half"), CHAIN_GO);
+    assert_int_equal(inject(0, "more"), SOTH_OK);
+    tells = false;
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "\nand so on\n"), CHAIN_GO);
+    put_added();
+    assert_int_equal(play_end(&play, SOTH_TO_SERVER), CHAIN_GO);
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "half\nand so on\n");
+    assert_int_equal(inject(0, "more"), -SOTH_EPERM);
+    play.flow.judged = NULL;
+}
+
+/* The host ends: last words at the next boundary of either direction, and nothing behind them. */
+static void leaving(void **state)
+{
+    (void)state;
+    looking();
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "half"), CHAIN_GO);
+    assert_true(chain_leave(play.chain));
+    put_added();
+    assert_string_equal(play_out(&play, SOTH_TO_CLIENT), "+bye\n");
+    assert_false(chain_has_left(play.chain));
+    assert_int_equal(inject(0, "more"), -SOTH_EPERM);
+    assert_int_equal(play_text(&play, SOTH_TO_CLIENT, "unheard\n"), CHAIN_GO);
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, " and whole\nunheard\n"), CHAIN_GO);
+    assert_true(chain_has_left(play.chain));
+    assert_string_equal(play_out(&play, SOTH_TO_CLIENT), "+bye\n");
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "half and whole\nunheard\n+bye\n"); /* the last place of the piece */
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "unheard\n"), CHAIN_GO);
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "half and whole\nunheard\n+bye\n");
+    play.flow.judged = NULL;
+}
+
+static void leaving_where_frames_are_judged(void **state)
 {
     (void)state;
     lines();
-    play.env.gated = false;
     assert_int_equal(play_match(&play, SOTH_TO_CLIENT, 101), CHAIN_GO);
-    assert_int_equal(inject(0, "x"), -SOTH_EUNSUPPORTED); /* not in a hook either */
-    play.flow.judged = play.chain;
-    assert_int_equal(inject(0, "x"), -SOTH_EUNSUPPORTED);
-    play.flow.judged = NULL;
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, "one\nhalf"), CHAIN_GO);
+    assert_true(chain_leave(play.chain));
+    put_added();
+    assert_true(chain_has_left(play.chain));
+    assert_int_equal(play_text(&play, SOTH_TO_SERVER, " and whole\n"), CHAIN_GO);
+    assert_string_equal(play_out(&play, SOTH_TO_SERVER), "one\n+bye\n");
+    assert_string_equal(play_out(&play, SOTH_TO_CLIENT), "+bye\n");
+}
+
+static void nobody_has_words_for_it(void **state)
+{
+    (void)state;
+    lines();
+    assert_int_equal(play_match(&play, SOTH_TO_CLIENT, 101), CHAIN_GO);
+    composed = -SOTH_EUNSUPPORTED;
+    assert_false(chain_leave(play.chain));
+    assert_false(chain_has_added(play.chain));
+    composed = 0;
+    assert_int_equal(play_end(&play, SOTH_TO_CLIENT), CHAIN_GO);
+    assert_false(chain_leave(play.chain));
 }
 
 static void who_cannot_compose_is_not_asked(void **state)
@@ -235,7 +334,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_added_follows_what_was_allowed, begin, end),
-        cmocka_unit_test_setup_teardown(where_nobody_judges_nothing_is_added, begin, end),
+        cmocka_unit_test_setup_teardown(where_nobody_judges_it_waits_for_its_place, begin, end),
+        cmocka_unit_test_setup_teardown(what_finds_no_place_is_not_sent, begin, end),
+        cmocka_unit_test_setup_teardown(leaving, begin, end),
+        cmocka_unit_test_setup_teardown(leaving_where_frames_are_judged, begin, end),
+        cmocka_unit_test_setup_teardown(nobody_has_words_for_it, begin, end),
         cmocka_unit_test_setup_teardown(who_cannot_compose_is_not_asked, begin, end),
         cmocka_unit_test_setup_teardown(a_direction_that_has_ended_takes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(there_is_a_bound, begin, end),

@@ -410,6 +410,108 @@ static void a_full_socket(void **state)
     done();
 }
 
+/* It is stepped whenever the client's socket has room, but nothing of it moves: its own deadline ends it, and nothing else. */
+static void a_stream_that_is_paused(void **state)
+{
+    (void)state;
+    warm();
+    client.holds = true;
+    h2_peer_ask(&client, "GET", "/a", "a.test", "", true);
+    h2_peer_ask(&client, "GET", "/b", "a.test", "", true);
+    run();
+    h2_peer_respond(&origin, 5, 200, "", false);
+    h2_peer_respond(&origin, 3, 200, "", false);
+    pour(3, 0, sizeof bulk);
+    assert_int_equal(client.body_bytes, 1 << 20);
+    for (int i = 0; i < 11; i++) { /* many times what all may dwell */
+        rig_time(&d, 5000);
+        driver_block(&d, SIDE_CLIENT, true);
+        h2_peer_body(&origin, 5, "b", 1, false);
+        run();
+        driver_block(&d, SIDE_CLIENT, false);
+        run();
+    }
+    assert_int_equal(client.body_bytes, (1 << 20) + 11);
+    assert_int_equal(rig_count(&d, "stream_closed"), 1);
+    rig_time(&d, 5000);
+    run();
+    assert_int_equal(rig_count(&d, "stream_closed"), 2);
+    assert_string_equal(rig_attr(&d, "stream_closed", "reason_code"), "idle_watchdog_timeout");
+    assert_string_equal(rig_attr(&d, "stream_closed", "reason_detail"), "response_body");
+    rig_expect_open(&d);
+    client.log.len = client.log.off = 0;
+    client.last_body = 0;
+    h2_peer_body(&origin, 5, "end", 3, true);
+    expect(&client, "5 body end\n5 end\n");
+    done();
+}
+
+/* ---- an origin that takes no streams ---- */
+
+/* Its SETTINGS allow none, and it refuses those that were on their way. */
+static void origin_takes_none(void)
+{
+    static const struct h2_limits none = {.max_header_list = 65536, .max_concurrent_streams = 0};
+    assert_true(driver_dialed(&d));
+    h2_peer_init(&origin, &d, SIDE_ORIGIN, -1, 0);
+    h2_free(origin.h2);
+    origin.h2 = h2_new_server(&none);
+    run();
+}
+
+static void streams_that_no_origin_takes(void **state)
+{
+    (void)state;
+    begin();
+    connected();
+    h2_peer_ask(&client, "GET", "/a", "a.test", "", true);
+    h2_peer_ask(&client, "POST", "/b", "a.test", "", true);
+    run();
+    origin_takes_none();
+    h2_peer_ask(&client, "GET", "/c", "a.test", "", true);
+    expect(&client, "");
+    rig_time(&d, 2999);
+    expect(&client, "");
+    rig_time(&d, 1);
+    run();
+    const char *log = h2_peer_log(&client);
+    for (int id = 1; id <= 5; id += 2) {
+        char head[32];
+        snprintf(head, sizeof head, "%d head 504", id);
+        assert_non_null(strstr(log, head));
+    }
+    assert_non_null(strstr(log, "proxy-status=soth-mitm; error=connection_timeout"));
+    assert_string_equal(rig_attr(&d, "stream_closed", "reason_code"), "upstream_connect_failed");
+    assert_string_equal(rig_attr(&d, "stream_closed", "reason_detail"), "h2_no_stream");
+    assert_int_equal(d.dials, 1);
+    rig_expect_open(&d);
+    done();
+}
+
+static void a_client_of_http1_whose_origin_takes_none(void **state)
+{
+    (void)state;
+    begin();
+    d.settings.upstream_http2 = UPSTREAM_HTTP2_ALWAYS;
+    driver_accept(&d);
+    rig_say(&d, SIDE_CLIENT, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n");
+    driver_client_tls(&d, "a.test", HTTP11);
+    rig_run(&d);
+    driver_origin_tls(&d, "a.test", "h2");
+    origin_takes_none();
+    rig_say(&d, SIDE_CLIENT, "GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    run();
+    assert_int_equal(d.dials, 1); /* that it spoke before it was asked is no fault of an origin of HTTP/2 */
+    rig_take(&d, SIDE_CLIENT);
+    rig_time(&d, 2999);
+    run();
+    rig_expect_open(&d);
+    rig_time(&d, 1);
+    rig_expect_reply(&d, 504, "connection_timeout", "h2_no_stream");
+    rig_expect_closed(&d, "upstream_connect_failed", "h2_no_stream");
+    done();
+}
+
 /* ---- the other pairings ---- */
 
 static void a_client_of_http1(void **state)
@@ -604,6 +706,9 @@ int main(void)
         cmocka_unit_test(no_origin),
         cmocka_unit_test(a_slow_client),
         cmocka_unit_test(a_full_socket),
+        cmocka_unit_test(a_stream_that_is_paused),
+        cmocka_unit_test(streams_that_no_origin_takes),
+        cmocka_unit_test(a_client_of_http1_whose_origin_takes_none),
         cmocka_unit_test(a_client_of_http1),
         cmocka_unit_test(an_upgrade_needs_http1),
         cmocka_unit_test(targets_of_their_own),

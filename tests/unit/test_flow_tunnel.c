@@ -281,6 +281,20 @@ static void a_client_leaves_the_peek(void **state)
     }
 }
 
+static void a_client_leaves_its_hello(void **state)
+{
+    struct driver d;
+    (void)state;
+    start(&d);
+    rig_say(&d, SIDE_CLIENT, "\x16\x03\x01\x02");
+    rig_hang_up(&d, SIDE_CLIENT, ECONNRESET);
+    rig_expect_closed(&d, "tls_handshake_failed", "downstream:eof_or_reset");
+    expect_decision(&d, "intercept", "default_intercept");
+    assert_string_equal(rig_attr(&d, "tls_handshake_failed", "raw_provider_error"), "reset"); /* to the first space */
+    assert_string_equal(rig_attr(&d, "tls_handshake_failed", "peer_rejected_ca"), "no");
+    rig_fini(&d);
+}
+
 static void a_rule_for_the_hello_tunnels(void **state)
 {
     struct driver d;
@@ -567,6 +581,7 @@ int main(void)
         cmocka_unit_test(an_origin_that_left_is_dialled_again),
         cmocka_unit_test(a_hello_that_is_none),
         cmocka_unit_test(a_client_leaves_the_peek),
+        cmocka_unit_test(a_client_leaves_its_hello),
         cmocka_unit_test(a_rule_for_the_hello_tunnels),
         cmocka_unit_test(bytes_both_ways),
         cmocka_unit_test(bytes_behind_the_head),

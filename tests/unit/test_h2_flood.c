@@ -340,6 +340,92 @@ static void a_window_that_opens_in_time(void **state)
     end(&w);
 }
 
+static size_t body(struct world *w, int32_t id, const char *text)
+{
+    struct buffer out = {0};
+    ssize_t taken = h2_body(w->h2, id, soth_span(text), false, &out);
+    buffer_fini(&out);
+    assert_true(taken >= 0);
+    return (size_t)taken;
+}
+
+static void open_sibling(struct world *w, int32_t id)
+{
+    request(w, id, "GET", "END_STREAM");
+    play(w);
+    respond(w, id, false);
+}
+
+/* One stream that is kept back among others that wait for no window is its flow's affair, also when they have nothing to say. */
+static void one_that_is_paused(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_shut(&w);
+    w.now += 9 * SECOND;
+    open_sibling(&w, 3);
+    assert_int_equal(h2_deadline_ns(w.h2), 0);
+    w.now += 90 * SECOND;
+    assert_int_equal(h2_check(w.h2, w.now), 0);
+    assert_int_equal(body(&w, 3, "sibling"), 0); /* now it waits for its window, too */
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    w.now += 9 * SECOND;
+    say(&w, "WINDOW_UPDATE 3 7");
+    play(&w);
+    assert_int_equal(body(&w, 3, "sibling"), 7);
+    assert_int_equal(h2_deadline_ns(w.h2), 0);
+    w.now += 90 * SECOND;
+    assert_int_equal(h2_check(w.h2, w.now), 0);
+    assert_int_equal(h2_reset(w.h2, 3, H2_CANCEL), 0); /* it is alone again: from now on */
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    assert_int_equal(h2_check(w.h2, w.now + 10 * SECOND), -SOTH_ELIMIT);
+    ends_as(&w, "h2_flood:zero_window");
+}
+
+/* What moves in between does not make those that stay shut forgotten. */
+static void all_shut_after_one_has_moved(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_shut(&w);
+    open_sibling(&w, 3);
+    assert_int_equal(body(&w, 3, "ab"), 0);
+    w.now += 5 * SECOND;
+    say(&w, "WINDOW_UPDATE 3 2");
+    play(&w);
+    assert_int_equal(body(&w, 3, "ab"), 2);
+    assert_int_equal(body(&w, 3, "cd"), 0);
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    assert_int_equal(h2_check(w.h2, w.now + 10 * SECOND), -SOTH_ELIMIT);
+    ends_as(&w, "h2_flood:zero_window");
+}
+
+/* The connection's window is for all: who keeps it shut keeps back those as well that have nothing to say yet. */
+static void a_connection_that_is_shut(void **state)
+{
+    static char bulk[70000];
+    struct world w;
+    struct buffer out = {0};
+    (void)state;
+    begin_with(&w, &dwelling, "SETTINGS initial_window_size=1000000");
+    request(&w, 1, "GET", "END_STREAM");
+    play(&w);
+    respond(&w, 1, false);
+    open_sibling(&w, 3);
+    assert_int_equal(h2_body(w.h2, 1, (struct soth_span){bulk, sizeof bulk}, false, &out), 65535);
+    buffer_fini(&out);
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    w.now += 9 * SECOND;
+    say(&w, "WINDOW_UPDATE 0 10"); /* and it says no more: nothing waits for a window any longer */
+    play(&w);
+    assert_int_equal(w.writable, 1);
+    assert_int_equal(h2_deadline_ns(w.h2), 0);
+    assert_int_equal(body(&w, 1, "0123456789"), 10);
+    assert_int_equal(body(&w, 1, "0"), 0);
+    assert_int_equal(h2_check(w.h2, w.now + 10 * SECOND), -SOTH_ELIMIT);
+    ends_as(&w, "h2_flood:zero_window");
+}
+
 /* ---- memory ---- */
 
 /* 64 MiB of fields in 16 KiB of bytes: the decoder stops at the limit, the stream is reset, the connection goes on. */
@@ -418,6 +504,9 @@ int main(void)
         cmocka_unit_test(answers_that_nobody_reads),
         cmocka_unit_test(zero_window),
         cmocka_unit_test(a_window_that_opens_in_time),
+        cmocka_unit_test(one_that_is_paused),
+        cmocka_unit_test(all_shut_after_one_has_moved),
+        cmocka_unit_test(a_connection_that_is_shut),
         cmocka_unit_test(a_bomb_of_header_compression),
         cmocka_unit_test(streams_leave_nothing),
         cmocka_unit_test(open_streams_are_small),
