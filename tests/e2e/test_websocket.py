@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 import threading
 import time
 
@@ -406,6 +408,32 @@ def test_node(watching, serving, kind):
     texts = [e.at("opcode_label") for e in told(p, "ws_message")]
     assert texts == ["text"] * 8 and not [e for e in told(p, "ws_frame", "ws_message", "ws_closed") if e.at("violation")]
     assert (told(p, "ws_closed")[0].at("close_code"), told(p, "ws_closed")[0].at("close_reason")) == ("1000", "enough")
+
+
+def websocat():
+    """scripts/setup --lanes builds it, where cargo can."""
+    here = HERE.parent.parent / "build" / "tools" / "bin" / "websocat"
+    found = shutil.which("websocat") or (str(here) if here.exists() else None)
+    return found or pytest.skip("websocat is not installed (scripts/setup --lanes)")
+
+
+def test_websocat(watching, serving):
+    server, p = serving(echo, tls=False), watching()
+    tunnel = f"PROXY:127.0.0.1:origin.test:{server.port},proxyport={p.port}"
+    words = [b"hello", b"x" * 3000, "äöü".encode()]
+    with subprocess.Popen([websocat(), "--text", "--no-close", "--ws-c-uri", f"ws://origin.test:{server.port}/chat", "-", f"ws-c:cmd:{need('socat')} - {tunnel}"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env()) as talk:
+        for word in words:
+            talk.stdin.write(word + b"\n")
+            talk.stdin.flush()
+            assert talk.stdout.readline() == word + b"\n"
+        until(lambda: len(told(p, "ws_message")) == 6, 10, "six messages")
+        talk.terminate()
+    messages = told(p, "ws_message")
+    assert [e.at("direction") for e in messages] == ["client_to_server", "server_to_client"] * 3
+    assert [e.at("payload_len") for e in messages[::2]] == [str(len(word) + 1) for word in words]
+    p.wait_closed()
+    assert {e.at("violation") for e in told(p, "ws_frame")} == {None}
 
 
 PAGE = b"""<!doctype html><meta charset=utf-8><title>waiting</title><body><img src=/wait><script>
