@@ -27,6 +27,7 @@ static const struct {
     {"AWS_CA_BUNDLE", BUNDLE},       /* boto3, AWS CLI */
     {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE},
     {"NODE_EXTRA_CA_CERTS", CERTIFICATE}, /* Node adds it to its own roots */
+    {"npm_config_cafile", BUNDLE},        /* npm, where an npmrc has a cafile and so Node's roots count for nothing */
     {"DENO_CERT", CERTIFICATE},
     {"NODE_USE_ENV_PROXY", ONE}, /* fetch of Node 24 and later reads the proxy variables with this alone */
     {"JAVA_TOOL_OPTIONS", JAVA},

@@ -57,7 +57,7 @@ void bus_publish(struct bus *bus, struct bus_port *port)
     for (size_t i = 0; i < p->count;)
         i += publish_run(bus, p->pending + i, p->count - i);
     p->count = 0;
-    p->retired_count = 0;
+    p->retired_bytes = 0;
     port->pending = false;
     while (p->retired) {
         struct slab *slab = p->retired;

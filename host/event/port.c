@@ -8,12 +8,12 @@
 
 #include "host/event/private.h"
 
-#define RETIRED_MOST 16u /* a megabyte that waits for the end of a turn; with payload a turn may bring many times that */
+#define RETIRED_MOST (1u << 20) /* bytes that wait for the end of a turn; with payload a turn may bring many times that */
 
 static void *carve_fresh(struct bus_port *port, size_t n)
 {
     struct bus_port_private *p = port->private;
-    if (p->retired_count >= RETIRED_MOST)
+    if (p->retired_bytes + SLAB_MAPPED > RETIRED_MOST)
         bus_flush(port);
     struct slab *fresh = slab_get(&port->bus->pool, n);
     if (!fresh)
@@ -21,7 +21,7 @@ static void *carve_fresh(struct bus_port *port, size_t n)
     if (p->slab) { /* unpublished events in it have no references of their own yet */
         p->slab->next = p->retired;
         p->retired = p->slab;
-        p->retired_count++;
+        p->retired_bytes += p->slab->size;
     }
     p->slab = fresh;
     p->at = fresh->data + n;

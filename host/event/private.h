@@ -16,8 +16,8 @@ extern const char *const event_protocol_names[EVENT_PROTOCOLS];
 
 /* ---- slab.c: memory of events ---- */
 
-#define SLAB_SIZE 65536u
-#define SLAB_POOL 16u /* how many free ones are kept: a megabyte */
+#define SLAB_MAPPED 16384u /* with its head; a larger event has one to itself */
+#define SLAB_POOL 64u      /* how many free ones are kept while there is work: a megabyte */
 
 struct slab_pool {
     pthread_mutex_t lock;
@@ -38,6 +38,7 @@ void slab_pool_init(struct slab_pool *pool);
 void slab_pool_fini(struct slab_pool *pool);
 struct slab *slab_get(struct slab_pool *pool, size_t size); /* with one reference; NULL without memory */
 void slab_put(struct slab *slab, unsigned refs);
+void slab_pool_trim(struct slab_pool *pool); /* the system gets those back that are free */
 
 /*
  * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then client, host and those texts.
@@ -105,7 +106,7 @@ struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
     struct slab *retired; /* full, with events that are not published yet */
-    unsigned retired_count;
+    size_t retired_bytes;
     struct queued **pending;
     size_t count, room;
     struct shape *shapes[SOTH_EV_COUNT][SHAPES_OF_KIND];

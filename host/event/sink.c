@@ -15,6 +15,7 @@
 #define LINGER_LEAST_NS UINT64_C(200000) /* but that long at least, for the events that come with the first one: */
 #define MANY 512u                      /* if they are fewer */
 #define BUSY 32u                       /* so many in a moment: more will come */
+#define QUIET_NS UINT64_C(250000000)   /* a moment without any: what they were in is given back */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
 {
@@ -101,6 +102,8 @@ static void nap_between(struct sink *sink)
 /* (lock held) Sleeps until there is something to do; wake_ns != 0: until then at the latest. */
 static void wait_for_work(struct sink *sink, uint64_t wake_ns)
 {
+    struct bus *bus = sink->bus;
+    bool quiet = wake_ns != 0;
     nap_between(sink);
     if (sink->count > 0)
         return;
@@ -109,9 +112,14 @@ static void wait_for_work(struct sink *sink, uint64_t wake_ns)
             sink_report_losses(sink);
             continue;
         }
+        const uint64_t until = quiet ? wake_ns : bus_now_ns() + QUIET_NS;
         sink->sleeping = true;
-        sink_doze(sink, wake_ns);
+        sink_doze(sink, until);
         sink->sleeping = false;
+        if (!quiet && sink->count == 0 && bus_now_ns() >= until) {
+            slab_pool_trim(&bus->pool);
+            quiet = true;
+        }
     }
     nap_between(sink);
 }

@@ -281,6 +281,7 @@ void emit_stream_closed(struct flow *flow)
         ATTR_NUMBER("bytes_from_client", flow->client.bytes),
         ATTR_NUMBER("bytes_from_server", flow->origin.bytes),
         ATTR_NUMBER("duration_ms", ms),
+        NUMBER_IF(flow->is_stream, "http2_stream_id", flow->stream_id),
         flow->rejected_likely ? ATTR_WORD("peer_rejected_ca", "likely") : ABSENT,
         ATTR_WORD("reason_code", close_code_name(flow->close_code)),
         WORD_OR_ABSENT("reason_detail", flow->close_detail),

@@ -228,6 +228,16 @@ void chained_end(struct flow *flow, struct effects *fx, enum side side)
     finish(flow, fx, side);
 }
 
+bool chained_gives_up(struct flow *flow)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->ending[SIDE_CLIENT])
+        return false;
+    ex->ending[SIDE_CLIENT] = ex->stuck[SIDE_CLIENT] = ex->full[SIDE_CLIENT] = ex->jam[SIDE_CLIENT] = false;
+    chained_free(flow, false);
+    return true;
+}
+
 void chained_free(struct flow *flow, bool complete)
 {
     struct chain *chain = flow->exchange.chain;

@@ -39,7 +39,7 @@ void exchange_drop_outgoing(struct exchange *ex)
     ex->spent = true;
     if (ex->named) /* who judges the response asks for them */
         return;
-    free(ex->again);
+    pack_free(ex->again);
     ex->again = NULL;
 }
 
@@ -68,7 +68,7 @@ static void finish_answer(struct flow *flow, struct effects *fx, const struct re
     struct exchange *ex = &flow->exchange;
     ex->response = PART_DONE;
     exchange_drop_outgoing(ex);
-    if (ex->peek.complete)
+    if (ex->peek.complete || chained_gives_up(flow))
         ex->request = PART_DONE;
     ex->peek.need = 0;
     if (close) {

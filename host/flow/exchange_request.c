@@ -3,7 +3,6 @@
  * The request half of an exchange: its body passes through in the framing it came in, towards the origin's connection that it gets here;
  * nothing is buffered but what one read brought.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -20,33 +19,6 @@ void exchange_names(const struct exchange *ex, struct soth_span parts[EXCHANGE_L
     parts[0] = names[0];
     parts[1] = parts[3] = names[1];
     parts[2] = names[3].p ? names[3] : names[2];
-}
-
-/* Do the names in the head say what `line` does? */
-static bool says_line(const struct exchange *ex)
-{
-    struct soth_span parts[EXCHANGE_LINE_PARTS];
-    const uint8_t *at = buffer_data(&ex->line);
-    if (buffer_size(&ex->line) == 0)
-        return false;
-    exchange_names(ex, parts);
-    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
-        if (parts[i].n != ex->line_sizes[i] || (parts[i].n && memcmp(parts[i].p, at, parts[i].n) != 0))
-            return false;
-    return true;
-}
-
-/* The head has left over HTTP/2 and may have to be sent again. It may be long until the response: it waits in as few bytes as it can. */
-static void pack_outgoing(struct exchange *ex)
-{
-    if (!ex->again && !(ex->again = pack_make(ex->outgoing)))
-        return;
-    free(ex->outgoing);
-    ex->outgoing = NULL;
-    if (!ex->named && says_line(ex)) {
-        ex->named = true;
-        buffer_fini(&ex->line);
-    }
 }
 
 /* false: no memory. */
@@ -69,8 +41,6 @@ static bool send_head(struct flow *flow, struct effects *fx)
         flow->env->counters->origin_reused++;
     else if (!leg->h2)
         exchange_drop_outgoing(ex); /* a fresh connection is not stale: no retry */
-    if (leg->h2)
-        pack_outgoing(ex);
     leg->used = leg->used || leg->h2;
     return true;
 }

@@ -5,12 +5,10 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
-#include "host/http/websocket.h"
 
 void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
 {
@@ -25,36 +23,6 @@ void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *e
 }
 
 static void response_peeked(struct flow *flow, struct effects *fx);
-
-static void switching(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct exchange *ex = &flow->exchange;
-    if (!ex->wants_upgrade || msg->upgrade.p == NULL || ex->request != PART_DONE) {
-        exchange_origin_broken(flow, fx, "http_protocol_error", "unrequested_upgrade");
-        return;
-    }
-    if (ex->accept && !websocket_is_answer(msg, ex->accept)) {
-        exchange_origin_broken(flow, fx, "http_protocol_error", "websocket_accept");
-        return;
-    }
-    ex->response_begun = true;
-    ex->upgraded = true;
-    emit_response_headers(flow, msg, false);
-    if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
-        return;
-    talk_switching(flow, fx, msg);
-}
-
-/* The same of an origin that speaks HTTP/2. */
-static void connected(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct message *as = websocket_from_ok(msg, flow->exchange.accept);
-    if (as)
-        switching(flow, fx, as);
-    else
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-    free(as);
-}
 
 static void interim(struct flow *flow, struct effects *fx, const struct message *msg)
 {
@@ -200,11 +168,11 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
 static void response_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     if (msg->status == 101)
-        switching(flow, fx, msg);
+        opening_switching(flow, fx, msg);
     else if (msg->status < 200)
         interim(flow, fx, msg);
     else if (flow->exchange.websocket && msg->http2 && msg->status < 300)
-        connected(flow, fx, msg);
+        opening_connected(flow, fx, msg);
     else
         final_head(flow, fx, msg);
 }
@@ -418,7 +386,7 @@ static bool may_send_again(const struct exchange *ex, const struct strand *stran
 void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct strand *strand)
 {
     struct exchange *ex = &flow->exchange;
-    const bool by_peer = strand->cause == H2_BY_PEER, by_fault = strand->cause == H2_BY_FAULT;
+    const bool by_peer = strand->cause == H2_BY_PEER;
     const uint32_t code = strand->code;
     char detail[64];
     if (!ex->active || strand->cause == H2_BY_END)
@@ -439,13 +407,14 @@ void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct 
         return;
     }
     snprintf(detail, sizeof detail, "%s%s", by_peer ? "origin_reset:" : "",
-             by_peer ? h2_code_name(code) : by_fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
-    if (by_peer && flow->is_stream) { /* its client knows best what that means */
-        flow->strand[SIDE_CLIENT]->reset_with = code == H2_NO_ERROR ? H2_INTERNAL_ERROR : code;
+             by_peer ? h2_code_name(code) : *strand->fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
+    if (by_peer && flow->is_stream) { /* its client knows best what that means; but nobody has refused what was begun */
+        bool means_more = code == H2_NO_ERROR || (code == H2_REFUSED_STREAM && ex->response_begun);
+        flow->strand[SIDE_CLIENT]->reset_with = means_more ? H2_INTERNAL_ERROR : code;
         flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, detail);
         return;
     }
-    exchange_origin_broken(flow, fx, by_fault ? "http_protocol_error" : "connection_terminated", detail);
+    exchange_origin_broken(flow, fx, *strand->fault ? "http_protocol_error" : "connection_terminated", detail);
 }
 
 void exchange_client_gone(struct flow *flow, struct effects *fx, const struct strand *strand)

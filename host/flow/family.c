@@ -130,6 +130,7 @@ void family_join(struct flow *parent, struct kin *kin)
     if (parent->children)
         parent->children->younger = kin;
     parent->children = kin;
+    parent->child_count++;
 }
 
 /* Takes the other one's places. */
@@ -160,6 +161,7 @@ void family_part(struct kin *kin)
         kin->elder->younger = kin->younger;
     kin->parent = NULL;
     kin->younger = kin->elder = NULL;
+    parent->child_count--;
     if (!parent->children)
         parent->rest_ns = 0;
     h2_stream_gone(parent);
@@ -179,6 +181,7 @@ static void abandon(struct flow *flow, struct flow *child)
             child->strand[side]->line = NULL;
             child->strand[side]->id = 0;
         }
+    flow->child_count--;
     flow->children = child->elder;
     child->parent = NULL;
     child->younger = child->elder = NULL;

@@ -66,6 +66,8 @@ void flow_forget(struct flow *flow)
     buffer_fini(&flow->held);
     buffer_fini(&flow->held_origin);
     exchange_fini(&flow->exchange);
+    if (flow->mux)
+        pack_forget(&flow->mux->asked);
     free(flow->mux);
     free(flow->wish.path);
     free(flow->named);

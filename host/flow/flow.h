@@ -28,6 +28,7 @@ const char *close_code_name(enum close_code code);
 /* Counted per worker, summed by the reader; SIGUSR2 prints them. */
 struct flow_counters {
     uint64_t flows, active, illegal_transitions, decisions[3], exchanges, origin_reused, origin_retries, stale_resumes, leaf_hits, leaf_misses;
+    uint64_t h2_body_bytes, h2_window_changes; /* held of bodies; windows made larger or smaller for that */
     uint64_t closed[CLOSE_CODE_COUNT];
 };
 
@@ -55,6 +56,9 @@ struct flow_env {
     void (*rewrite)(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out);
     void (*signal)(void *policy, const struct soth_signal *signal);
     struct mailbox *mailbox; /* NULL: hooks may not pause */
+    uint64_t body_bytes_most; /* of h2_body_bytes: windows get smaller before that; 0 = any number */
+    unsigned window_level;    /* windows.c */
+    uint32_t awake;          /* a connection with no more streams than this lets them stay flows: it is the many that must be small */
     struct kin *due_first, *due_last; /* of flow_take_due */
 };
 

@@ -36,6 +36,7 @@ static void flush_own_origin(struct flow *flow, struct effects *fx)
     h2_output(leg->h2, &leg->frames);
     leg_write(flow, fx, SIDE_ORIGIN, buffer_data(&leg->frames), buffer_size(&leg->frames));
     buffer_clear(&leg->frames);
+    leg_flush(flow, fx, SIDE_ORIGIN);
 }
 
 /* What the end of the connection means for a WebSocket. One whose peers have said good-bye is complete, however they hang up. */
@@ -113,7 +114,8 @@ void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const
     bool reset = cut_needs_reset(flow, code);
     say_goodbye(flow, fx, code);
     close_once(flow, fx, code, detail);
-    fx->abort = reset;
+    flush_own_origin(flow, fx); /* which hears of the reset of a stream: what is cut needs no broken connection to show it */
+    fx->abort = reset && !(code == CLOSE_CLIENT_ABORTED && flow->origin.h2);
     leg_flush(flow, fx, SIDE_CLIENT); /* what was relayed before the cut still arrives */
 }
 

@@ -179,6 +179,7 @@ void leg_fini(struct leg *leg)
     h1_free(leg->h1);
     h2_free(leg->h2);
     buffer_fini(&leg->frames);
+    pack_forget(&leg->sent);
     *leg = (struct leg){0};
 }
 

@@ -7,20 +7,26 @@
 
 #include "host/flow/stream.h"
 
+#define FRAMES_KEPT 256u
+
 bool mux_open(struct flow *flow, enum side side)
 {
     const struct settings *s = flow->env->settings;
     const uint32_t overrides = flow->verdict.overrides;
     struct leg *leg = leg_of(flow, side);
+    const struct window_size *windows = windows_begin(flow, side);
     struct h2_limits limits = {
         .max_header_list = (uint32_t)s->http2_max_header_list_size,
         .max_concurrent_streams = (uint32_t)s->http2_max_concurrent_streams,
         .zero_window_ns = side == SIDE_CLIENT ? s->stream_stage_timeout * UINT64_C(1000000) : 0,
         .strict_responses = s->strict_header_mode,
+        .held_in_all = &flow->env->counters->h2_body_bytes,
         .connect_protocol = true, /* WebSockets (opening.c) */
     };
     if (overrides & (SOTH_OVERRIDE_STRICT_HEADERS | SOTH_OVERRIDE_LENIENT_HEADERS))
         limits.strict_responses = overrides & SOTH_OVERRIDE_STRICT_HEADERS;
+    limits.stream_window = windows->stream;
+    limits.connection_window = windows->connection;
     leg->h2 = side == SIDE_CLIENT ? h2_new_server(&limits) : h2_new_client(&limits);
     leg->h2_no++;
     return leg->h2 != NULL;
@@ -33,9 +39,25 @@ static void nobody(struct h2 *h2, const struct h2_event *event)
         h2_consume(h2, event->stream, event->data.n);
 }
 
+/* A request that was refused for its head: it was a stream, and ends as one, with its class. */
+static void stillborn(struct flow *flow, const struct h2_event *event)
+{
+    struct flow *child = flow->mux->parting && !flow->mux->grace ? NULL : family_make(flow, event->stream);
+    if (!child)
+        return;
+    if (!strand_open(child, SIDE_CLIENT, flow, event->stream)) {
+        flow_forget(child);
+        return;
+    }
+    flow->heard = flow->asked = true;
+    family_join(flow, &child->kin);
+    strand_event(child, SIDE_CLIENT, event);
+    family_call(child);
+}
+
 static void open_stream(struct flow *flow, struct h2 *h2, const struct h2_event *event)
 {
-    struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event->stream, event->message);
+    struct kin *child = flow->mux->parting && !flow->mux->grace ? NULL : rest_begin(flow, event);
     flow->heard = flow->asked = true;
     if (!child) {
         h2_reset(h2, event->stream, H2_REFUSED_STREAM);
@@ -101,7 +123,9 @@ static void one_event(struct flow *flow, enum side side, struct h2 *h2, const st
         open_stream(flow, h2, event);
         return;
     }
-    if (!tell(flow, side, event))
+    if (event->type == H2_CLOSED && event->unborn && side == SIDE_CLIENT)
+        stillborn(flow, event);
+    else if (!tell(flow, side, event))
         nobody(h2, event);
     if (event->type == H2_CLOSED && side == SIDE_ORIGIN && flow->mux)
         family_call_waiting(flow); /* there may be room for one more */
@@ -155,6 +179,15 @@ void mux_take(struct flow *flow, struct effects *fx, enum side side, const uint8
         take(flow, fx, side, p, n);
 }
 
+/* A burst makes it large; a connection that is silent then does not need it. */
+static void frames_left(struct buffer *frames)
+{
+    if (frames->cap > FRAMES_KEPT)
+        buffer_fini(frames);
+    else
+        buffer_clear(frames);
+}
+
 void mux_flush(struct flow *flow, struct effects *fx)
 {
     struct h2 *origin = flow->mux && !flow->closing ? flow->origin.h2 : NULL;
@@ -163,13 +196,15 @@ void mux_flush(struct flow *flow, struct effects *fx)
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
         struct leg *leg = leg_of(flow, side);
         struct h2 *h2 = leg->h2;
+        if (h2 && !flow->closing)
+            windows_fit(flow, side);
         while (h2 && !flow->closing && leg->h2 == h2) {
             if (h2_output(h2, &leg->frames) < 0) {
                 flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
                 return;
             }
             leg_write(flow, fx, side, buffer_data(&leg->frames), buffer_size(&leg->frames));
-            buffer_clear(&leg->frames);
+            frames_left(&leg->frames);
             if (!h2_has_event(h2) || !take(flow, fx, side, (const uint8_t *)"", 0))
                 break;
         }

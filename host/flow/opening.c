@@ -90,3 +90,34 @@ bool opening_may_share(struct flow *flow, struct effects *fx)
     exchange_connect(flow, fx);
     return false;
 }
+
+/* ---- the answer ---- */
+
+void opening_switching(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->wants_upgrade || msg->upgrade.p == NULL || ex->request != PART_DONE) {
+        exchange_origin_broken(flow, fx, "http_protocol_error", "unrequested_upgrade");
+        return;
+    }
+    if (ex->accept && !websocket_is_answer(msg, ex->accept)) {
+        exchange_origin_broken(flow, fx, "http_protocol_error", "websocket_accept");
+        return;
+    }
+    ex->response_begun = true;
+    ex->upgraded = true;
+    emit_response_headers(flow, msg, false);
+    if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
+        return;
+    talk_switching(flow, fx, msg);
+}
+
+void opening_connected(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct message *as = websocket_from_ok(msg, flow->exchange.accept);
+    if (as)
+        opening_switching(flow, fx, as);
+    else
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    free(as);
+}

@@ -16,4 +16,8 @@ bool opening_may_share(struct flow *flow, struct effects *fx);
 /* Only HTTP/1 can be upgraded, but for WebSockets: before a connection is made, or used again. */
 void opening_choose(struct flow *flow, struct effects *fx);
 
+/* A 101; and what says the same over HTTP/2. */
+void opening_switching(struct flow *flow, struct effects *fx, const struct message *msg);
+void opening_connected(struct flow *flow, struct effects *fx, const struct message *msg);
+
 #endif

@@ -37,7 +37,9 @@ struct leg {
     struct session *tls; /* NULL: cleartext */
     struct h1 *h1;       /* reads requests (client) or responses (origin) */
     struct h2 *h2;       /* HTTP/2 on this connection, both ways; NULL = it is not spoken */
+    uint8_t window_level; /* of h2 (windows.c) */
     uint32_t h2_no;      /* how many there have been on this leg */
+    struct pack_common *sent; /* origin with h2: of the last request that was put to rest */
     struct buffer frames; /* what h2 and its streams have to send, until the connection's next step */
     bool open;
     bool secure;         /* the TLS handshake is done */
@@ -76,22 +78,24 @@ struct peek {
 struct exchange {
     const char *grpc_type; /* the request is a gRPC call: the Content-Type of an answer of ours; NULL = it is none */
     uint8_t request, response; /* enum part */
-    bool active;           /* a request head was read and the exchange is not over */
-    bool discard;          /* the request's body is read and dropped: it was answered by us */
-    bool ends_early;       /* answered before its end: the rest of the request is not wanted */
-    bool head_method, expects, wants_upgrade, upgraded, close_client, origin_keeps, response_begun, request_sent, retried, safe;
-    bool ready;            /* the head for the origin is there: it may be sent */
-    bool told;             /* the request's arrival was reported */
-    bool remapped;         /* a module sends it elsewhere than its connection */
-    bool reframe;          /* a decoder may change the request's body: its length is not known */
-    bool spent;            /* `again` is kept only for the names in it: it may not be sent again */
-    bool named;            /* they stand for `line` */
+    bool active : 1;           /* a request head was read and the exchange is not over */
+    bool discard : 1;          /* the request's body is read and dropped: it was answered by us */
+    bool ends_early : 1;       /* answered before its end: the rest of the request is not wanted */
+    bool head_method : 1, expects : 1, wants_upgrade : 1, upgraded : 1, close_client : 1, origin_keeps : 1;
+    bool response_begun : 1, request_sent : 1, retried : 1, safe : 1;
+    bool ready : 1;            /* the head for the origin is there: it may be sent */
+    bool told : 1;             /* the request's arrival was reported */
+    bool remapped : 1;         /* a module sends it elsewhere than its connection */
+    bool reframe : 1;          /* a decoder may change the request's body: its length is not known */
+    bool spent : 1;            /* `again` is kept only for the names in it: it may not be sent again */
+    bool named : 1;            /* they stand for `line` */
+    bool websocket : 1;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t client_minor;
-    bool websocket;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
     uint8_t judged;        /* enum decision: what its last finished step said */
     uint8_t request_framing; /* enum framing */
-#define EXCHANGE_MARKS offsetof(struct exchange, plan) /* what is above is kept at rest (rest.c) */
+    char marks_end[1];
+#define EXCHANGE_MARKS offsetof(struct exchange, marks_end) /* what is above is kept at rest (rest.c) */
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
@@ -100,7 +104,7 @@ struct exchange {
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */
     struct buffer target;  /* origin-form target when it is not a part of the head as read */
     struct message *outgoing; /* the request's head as it is sent, kept until a response begins (retry); NULL = none */
-    struct pack *again;    /* the same of a stream of HTTP/2 that has been sent, where it waits; NULL = none */
+    struct pack *again;    /* the same of a stream that was at rest; NULL = none */
     struct buffer line;    /* of the request, for those who judge the response: method, target as sent, host, target as the client named it */
     uint32_t line_sizes[EXCHANGE_LINE_PARTS];
     struct message *asked; /* copy of the head that is being judged, while a module keeps it waiting */
@@ -151,6 +155,7 @@ struct mux {
     bool grace;              /* parting: streams that are on their way are still taken */
     bool linger, abort, flush_origin; /* of the end, which waits for the streams' */
     struct refusal refusal;
+    struct pack_common *asked; /* of the last request */
 };
 
 struct stage; /* see stage.h */
@@ -191,7 +196,8 @@ struct flow {
     enum flow_state state;
     enum phase phase;
     struct leg client, origin;
-    struct kin *children;      /* streams, the newest first */
+    struct kin *children;      /* streams, the newest first, */
+    uint32_t child_count;      /* so many */
     uint64_t rest_ns;          /* none of those at rest has a deadline before this; 0 = they have none */
     struct mux *mux;           /* of a connection of HTTP/2 */
     struct strand *strand[2];  /* peers that are streams of HTTP/2; NULL = HTTP/1 */

@@ -62,6 +62,12 @@ void payload_mask(const struct flow *flow, char *p, size_t n)
         mask_values(&mask, &flow->env->settings->redact_keys, p, n);
 }
 
+static void mask_buffer(const struct flow *flow, struct buffer *text)
+{
+    if (buffer_size(text) > 0 && !text->failed)
+        payload_mask(flow, (char *)buffer_data(text), buffer_size(text));
+}
+
 static struct soth_span span_of(const struct buffer *b)
 {
     return buffer_size(b) > 0 && !b->failed ? (struct soth_span){(const char *)buffer_data(b), buffer_size(b)} : (struct soth_span){NULL, 0};
@@ -90,8 +96,9 @@ void payload_head(const struct flow *flow, unsigned kind, const struct message *
         redact_fields(&text->all_fields, msg, more, true);
     if (query)
         redact_userinfo(&text->query, (struct soth_span){query + 1, target.n - (size_t)(query + 1 - target.p)});
-    if (query && !text->query.failed)
-        payload_mask(flow, (char *)buffer_data(&text->query), buffer_size(&text->query));
+    mask_buffer(flow, &text->fields);
+    mask_buffer(flow, &text->all_fields);
+    mask_buffer(flow, &text->query);
     attrs[0] = head_attr("headers", &text->fields, SOTH_ATTR_PAYLOAD);
     attrs[1] = head_attr("headers", &text->all_fields, SOTH_ATTR_FULL);
     attrs[2] = head_attr("query", &text->query, SOTH_ATTR_FULL);

@@ -14,15 +14,20 @@
 struct rest {
     struct kin kin;
     uint64_t flow_id; /* 0: it has just begun */
-    uint64_t started_ns, deadline_ns, request_offset;
+    uint64_t started_ns, deadline_ns;
     struct pack *head; /* of the request: as it came, or as it was sent */
-    char *priority;    /* of one that has just begun */
-    uint32_t sequence;
-    uint32_t bytes[2]; /* by side */
+    union {
+        char *priority;          /* of one that has just begun */
+        uint64_t request_offset; /* of one that waits */
+    };
     int32_t origin_id;
-    uint8_t state, phase, reading;
-    bool end;          /* of the request has come; is sent */
-    bool late;
+    uint32_t bytes;   /* from the client */
+    uint16_t sequence;
+    uint8_t state, phase;
+    uint8_t reading : 2;
+    bool end : 1;     /* of the request has come; is sent */
+    bool heard : 1;   /* the request's end was taken */
+    bool late : 1;
     uint8_t marks[EXCHANGE_MARKS];
 };
 
@@ -34,27 +39,61 @@ static struct rest *rest_of(struct kin *kin)
 
 static void forget(struct rest *rest)
 {
-    free(rest->head);
-    free(rest->priority);
+    pack_free(rest->head);
+    if (rest->flow_id == 0)
+        free(rest->priority);
     free(rest);
 }
 
 /* ---- one that begins ---- */
 
-struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head)
+/* Those who were few are many now. */
+static void call_awake(struct flow *line)
 {
-    struct message named = *head;
+    for (struct kin *kin = line->children; kin; kin = kin->elder)
+        if (!kin->rests)
+            family_call(family_awake(kin));
+}
+
+/* One of few: a flow from the start. */
+static struct kin *begin_awake(struct flow *line, const struct h2_event *head)
+{
+    struct flow *flow = family_make(line, head->stream);
+    if (!flow)
+        return NULL;
+    if (!strand_open(flow, SIDE_CLIENT, line, head->stream)) {
+        flow_forget(flow);
+        return NULL;
+    }
+    strand_event(flow, SIDE_CLIENT, head);
+    return &flow->kin;
+}
+
+static struct kin *begin_at_rest(struct flow *line, const struct h2_event *head)
+{
+    struct message named = *head->message;
     struct rest *rest = calloc(1, sizeof *rest);
-    if (head->authority.p)
-        named.host = head->authority;
-    if (!rest || !(rest->head = pack_make(&named))) {
+    if (named.authority.p)
+        named.host = named.authority;
+    if (!rest || !(rest->head = pack_make(&named, &line->mux->asked))) {
         free(rest);
         return NULL;
     }
-    rest->kin.stream_id = id;
+    rest->kin.stream_id = head->stream;
     rest->kin.rests = true;
-    family_join(line, &rest->kin);
     return &rest->kin;
+}
+
+struct kin *rest_begin(struct flow *line, const struct h2_event *head)
+{
+    bool few = line->child_count < line->env->awake;
+    struct kin *kin = few ? begin_awake(line, head) : begin_at_rest(line, head);
+    if (!kin)
+        return NULL;
+    family_join(line, kin);
+    if (line->child_count == line->env->awake + 1)
+        call_awake(line);
+    return kin;
 }
 
 static void keep_priority(struct rest *rest, struct soth_span value)
@@ -92,17 +131,46 @@ static bool is_silent(const struct flow *flow, enum side side)
            !s->trailers && !s->end && !s->closed && !s->owed && !buffer_size(&s->out) && !s->reset_with && !s->body.failed && !s->out.failed;
 }
 
-/* Its request is out, of the response nothing has come but interim heads. */
+/* Its request is out, of the response nothing has come. */
 static bool waits_for_response(const struct exchange *ex)
 {
     bool begun = ex->response_begun || ex->response != PART_HEAD || ex->discard || ex->ends_early || ex->upgraded;
-    return ex->active && ex->request_sent && !begun && ex->again && !ex->outgoing;
+    return ex->active && ex->request_sent && !begun && (ex->outgoing || (ex->again && !ex->spent));
+}
+
+/* Do the names in the head say what `line` does? */
+static bool says_line(const struct exchange *ex)
+{
+    struct soth_span parts[EXCHANGE_LINE_PARTS];
+    const uint8_t *at = buffer_data(&ex->line);
+    exchange_names(ex, parts);
+    for (unsigned i = 0; i < EXCHANGE_LINE_PARTS; at += ex->line_sizes[i++])
+        if (parts[i].n != ex->line_sizes[i] || (parts[i].n && memcmp(parts[i].p, at, parts[i].n) != 0))
+            return false;
+    return true;
+}
+
+/* The head that may have to be sent again, and what is remembered of it, in as few bytes as they can wait in. false: they stay as they are. */
+static bool pack_outgoing(struct exchange *ex, struct pack_common **last)
+{
+    if (!ex->again && !(ex->again = pack_make(ex->outgoing, last)))
+        return false;
+    if (buffer_size(&ex->line) && !says_line(ex)) {
+        pack_free(ex->again);
+        ex->again = NULL;
+        return false;
+    }
+    ex->named = ex->named || buffer_size(&ex->line);
+    buffer_fini(&ex->line);
+    free(ex->outgoing);
+    ex->outgoing = NULL;
+    return true;
 }
 
 /* Nobody has a hand in it: no decoder, no module that changed or held something, nothing that is kept for later. */
 static bool is_plain(const struct exchange *ex)
 {
-    bool held = ex->accept || ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1] || buffer_size(&ex->line);
+    bool held = ex->accept || ex->edit || ex->asked || ex->chain || ex->masks || ex->trailers[0] || ex->trailers[1];
     bool peeked = ex->peek.need || ex->peek.complete || buffer_size(&ex->peek.bytes);
     return !held && !peeked && !ex->remapped && !ex->request_chunk && !ex->response_chunk && !ex->response_offset;
 }
@@ -112,7 +180,7 @@ static bool is_as_born(const struct flow *flow)
 {
     const struct soth_flow *hooks = &flow->hooks;
     bool asked = hooks->generation || hooks->pauses || hooks->detached || hooks->protocol || hooks->over || flow->ask.hook || flow->go_on || flow->wish.path;
-    bool origin = flow->own_origin || flow->waits_line || flow->dialing || flow->origin.open || flow->origin.tls || flow->origin.h1 || flow->origin.h2;
+    bool origin = flow->own_origin || flow->waits_line || flow->waits_room || flow->dialing || flow->origin.open || flow->origin.tls || flow->origin.h1 || flow->origin.h2;
     return !asked && !origin && !flow->pinned && !flow->refusal.status && !flow->decision_due && !flow->client_left && !buffer_size(&flow->held_origin) &&
            memcmp(&flow->verdict, &flow->parent->verdict, sizeof flow->verdict) == 0;
 }
@@ -121,7 +189,9 @@ static bool may_rest(const struct flow *flow)
 {
     if (!flow->is_stream || !flow->parent || flow->parent->closing || flow->closing || flow->is_due || flow->stage != &stage_http)
         return false;
-    bool fits = flow->client.bytes <= UINT32_MAX && flow->origin.bytes <= UINT32_MAX && flow->source.next_sequence <= UINT32_MAX;
+    if (flow->parent->child_count <= flow->env->awake)
+        return false;
+    bool fits = flow->client.bytes <= UINT32_MAX && flow->origin.bytes == 0 && flow->source.next_sequence <= UINT16_MAX;
     return fits && flow->deadline_ns > flow->env->bus->monotonic_ns && waits_for_response(&flow->exchange) && is_plain(&flow->exchange) &&
            is_as_born(flow) && is_silent(flow, SIDE_CLIENT) && is_silent(flow, SIDE_ORIGIN);
 }
@@ -138,8 +208,8 @@ static void vanish(struct flow *flow)
 
 bool flow_rest(struct flow *flow)
 {
-    struct rest *rest = may_rest(flow) ? calloc(1, sizeof *rest) : NULL;
     struct flow *line = flow->parent;
+    struct rest *rest = may_rest(flow) && pack_outgoing(&flow->exchange, &line->origin.sent) ? calloc(1, sizeof *rest) : NULL;
     if (!rest)
         return false;
     rest->kin.stream_id = flow->stream_id;
@@ -149,14 +219,14 @@ bool flow_rest(struct flow *flow)
     rest->deadline_ns = flow->deadline_ns;
     rest->request_offset = flow->exchange.request_offset;
     rest->head = flow->exchange.again;
-    rest->sequence = (uint32_t)flow->source.next_sequence;
-    rest->bytes[SIDE_CLIENT] = (uint32_t)flow->client.bytes;
-    rest->bytes[SIDE_ORIGIN] = (uint32_t)flow->origin.bytes;
+    rest->sequence = (uint16_t)flow->source.next_sequence;
+    rest->bytes = (uint32_t)flow->client.bytes;
     rest->origin_id = flow->strand[SIDE_ORIGIN]->id;
     rest->state = (uint8_t)flow->state;
     rest->phase = (uint8_t)flow->phase;
-    rest->reading = flow->reading;
+    rest->reading = flow->reading & 3u;
     rest->end = flow->strand[SIDE_ORIGIN]->ended;
+    rest->heard = flow->strand[SIDE_CLIENT]->heard;
     memcpy(rest->marks, &flow->exchange, EXCHANGE_MARKS);
     flow->exchange.again = NULL;
     flow->exchange.named = false;
@@ -211,8 +281,7 @@ static void take_up(struct flow *flow, struct rest *rest)
     flow->source.next_sequence = rest->sequence;
     flow->started_ns = rest->started_ns;
     flow->deadline_ns = rest->deadline_ns;
-    flow->client.bytes = rest->bytes[SIDE_CLIENT];
-    flow->origin.bytes = rest->bytes[SIDE_ORIGIN];
+    flow->client.bytes = rest->bytes;
     flow->state = (enum flow_state)rest->state;
     flow->phase = (enum phase)rest->phase;
     flow->reading = rest->reading;
@@ -221,6 +290,7 @@ static void take_up(struct flow *flow, struct rest *rest)
     flow->exchange_no = 1;
     flow->asked = true;
     flow->strand[SIDE_ORIGIN]->ended = rest->end;
+    flow->strand[SIDE_CLIENT]->heard = rest->heard;
 }
 
 /* All of its memory, before anything is changed. */
@@ -287,8 +357,7 @@ static void tell_end(const struct rest *rest, struct flow *line, enum close_code
                    .server_port = line->target.port,
                    .protocol = SOTH_PROTO_HTTP2},
         .state = (enum flow_state)rest->state,
-        .client.bytes = rest->bytes[SIDE_CLIENT],
-        .origin.bytes = rest->bytes[SIDE_ORIGIN],
+        .client.bytes = rest->bytes,
         .started_ns = rest->started_ns,
         .close_code = code,
     };

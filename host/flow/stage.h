@@ -84,6 +84,8 @@ void chained_go_on(struct flow *flow, struct effects *fx);
 void chained_unjam(struct flow *flow, struct effects *fx, enum side side); /* what came from that side can go on: the other has room */
 void chained_free(struct flow *flow, bool complete);
 void chained_leave(struct flow *flow, struct effects *fx); /* the proxy ends: both peers are told, where their protocol has words for it */
+/* Nobody gets the rest of the request any more. true: it was all here, and only waited to be sent on. */
+bool chained_gives_up(struct flow *flow);
 
 /* emit.c */
 void emit_connect_received(struct flow *flow);

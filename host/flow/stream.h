@@ -26,8 +26,8 @@ void family_call_jammed(struct flow *flow, enum side side); /* those that wait f
 static inline struct flow *family_connection(struct flow *flow) { return flow->parent ? flow->parent : flow; }
 
 /* ---- rest.c: streams for which there is nothing to do ---- */
-/* A stream begins, with its head. NULL without memory. */
-struct kin *rest_begin(struct flow *line, int32_t id, const struct message *head);
+/* A stream begins, with H2_HEAD. NULL without memory. */
+struct kin *rest_begin(struct flow *line, const struct h2_event *head);
 /* true: it is kept, or is not worth waking anybody; else wake it, and tell it again. */
 bool rest_hears(struct kin *kin, enum side side, const struct h2_event *event);
 /* The flow in its place. NULL without memory: then it has ended. */
@@ -40,6 +40,13 @@ bool mux_open(struct flow *flow, enum side side); /* HTTP/2 begins on that leg; 
 void mux_take(struct flow *flow, struct effects *fx, enum side side, const uint8_t *p, size_t n);
 void mux_flush(struct flow *flow, struct effects *fx); /* frames that are due leave; what that brings is taken */
 void mux_lost(struct flow *flow, enum side side);      /* the connection has ended: its streams hear of it */
+
+/* ---- windows.c: how much peers may send ahead ---- */
+struct window_size {
+    uint32_t stream, connection;
+};
+const struct window_size *windows_begin(struct flow *flow, enum side side);
+void windows_fit(struct flow *flow, enum side side); /* to what is held now */
 
 /* ---- stream.c: one stream ---- */
 struct strand *strand_open(struct flow *flow, enum side side, struct flow *line, int32_t id); /* NULL without memory */

@@ -133,7 +133,9 @@ void h2_free(struct h2 *h2)
         return;
     while (h2->streams)
         h2_stream_free(h2, h2->streams);
+    h2_hold(h2, -(int64_t)h2->held);
     nghttp2_session_del(h2->session);
+    free(h2->early);
     buffer_fini(&h2->block.text);
     buffer_fini(&h2->ready);
     free(h2);
@@ -232,7 +234,8 @@ static void tell_due(struct h2 *h2, struct h2_event *event)
         event->type = H2_CLOSED;
         event->cause = stream->cause;
         event->code = stream->code;
-        event->fault = stream->cause == H2_BY_FAULT ? stream->fault : NULL;
+        event->fault = stream->cause == H2_BY_FAULT ? h2_fault_text(stream->fault) : stream->cause == H2_BY_LOSS ? h2->fault : NULL;
+        event->unborn = !stream->announced;
         event->unprocessed = stream->cause == H2_BY_PEER && stream->code == NGHTTP2_REFUSED_STREAM;
         h2_stream_free(h2, stream);
         return;
@@ -244,7 +247,7 @@ static void tell_due(struct h2 *h2, struct h2_event *event)
 
 bool h2_has_event(const struct h2 *h2)
 {
-    return h2->event.type != H2_NONE || h2->end_of || h2->due;
+    return h2->event.type != H2_NONE || h2->wish_of || h2->end_of || h2->due;
 }
 
 /* First what the last frame told, then its stream's end, then what follows from it. */
@@ -253,6 +256,8 @@ static bool next_event(struct h2 *h2, struct h2_event *event)
     if (h2->event.type != H2_NONE) {
         *event = h2->event;
         h2->event = (struct h2_event){.type = H2_NONE};
+    } else if (h2->wish_of && h2_early_take(h2, event)) {
+        return true;
     } else if (h2->end_of) {
         *event = (struct h2_event){.type = H2_END, .stream = h2->end_of, .user = h2->end_user};
         h2->end_of = 0;

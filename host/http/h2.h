@@ -41,6 +41,7 @@ struct h2_limits {
     uint32_t connection_window;      /* of all streams; 0 = 16 MiB */
     uint64_t zero_window_ns;         /* so long all that is open may wait for the peer's windows, nothing moving; 0 = for ever */
     bool strict_responses;           /* client: blanks around a value refuse the response; else they are cut, as in HTTP/1 */
+    uint64_t *held_in_all;           /* NULL, or where the bytes of h2_unconsumed are counted for several codecs */
     bool connect_protocol;           /* server: extended CONNECT is announced and taken (RFC 8441) */
 };
 
@@ -64,7 +65,7 @@ enum h2_event_type {
     H2_END,      /* the peer has sent all of this message; follows the last of HEAD, BODY, TRAILERS, always */
     H2_CLOSED,   /* the stream is over and gone: code, cause, fault */
     H2_WRITABLE, /* a stream whose h2_body took less than it was given may get more */
-    H2_PRIORITY, /* server. data: the priority field value of a PRIORITY_UPDATE (RFC 9218) for this stream */
+    H2_PRIORITY, /* server. data: the priority field value of a PRIORITY_UPDATE (RFC 9218) for this stream; also of one that came before it */
     H2_SETTINGS, /* the peer's settings have come or changed: h2_peer_* */
     H2_GOAWAY,   /* the peer takes no streams above last_id, code. Ours above it follow as H2_CLOSED with refused_stream */
     H2_PONG,     /* answer to h2_ping, number: what was given there */
@@ -87,9 +88,10 @@ struct h2_event {
     struct soth_span data;         /* until the input goes; H2_PRIORITY: until the next h2_take */
     enum h2_cause cause;
     uint32_t code;
-    const char *fault; /* static */
+    const char *fault; /* static. H2_BY_FAULT: the class; H2_BY_LOSS: the connection's, NULL or "" when it only ended */
     int32_t last_id;
     uint64_t number;
+    bool unborn;       /* H2_CLOSED: it was wrong in its head, of which nothing was told */
     bool unprocessed;  /* H2_CLOSED: refused_stream, or above a GOAWAY's last id: the request may be sent again elsewhere (RFC 9113 8.7) */
 };
 

@@ -23,7 +23,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     }
     stream->left -= n <= stream->left ? n : stream->left;
-    h2->held += n;
+    h2_hold(h2, (int64_t)n);
     h2_tell(h2, &(struct h2_event){.type = H2_BODY, .stream = id, .user = stream->user, .data = {(const char *)data, n}});
     return 0;
 }
@@ -85,6 +85,8 @@ static void on_priority(struct h2 *h2, const nghttp2_frame *frame)
     static _Thread_local char text[256];
     const nghttp2_ext_priority_update *update = frame->ext.payload;
     struct h2_stream *stream = h2_stream_of(h2, update->stream_id);
+    if (!stream && update->stream_id > h2->last_heard)
+        h2_early_keep(h2, update->stream_id, update->field_value, update->field_value_len);
     if (!stream || update->field_value_len > sizeof text)
         return;
     memcpy(text, update->field_value, update->field_value_len);
@@ -102,6 +104,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         end_of_stream(h2, frame);
         break;
     case NGHTTP2_DATA:
+        if (frame->hd.flags & NGHTTP2_FLAG_PADDED)
+            h2_flood_data(h2, frame->hd.flags, frame->hd.length - frame->data.padlen);
         end_of_stream(h2, frame);
         break;
     case NGHTTP2_WINDOW_UPDATE:
@@ -137,12 +141,13 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
     if (!stream || stream->fault)
         return 0;
     if (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING) { /* never the connection's */
-        stream->fault = "malformed_head";
+        stream->fault = h2_fault_number("malformed_head");
         stream->code = NGHTTP2_PROTOCOL_ERROR;
     } else {
-        stream->fault = h2_code_fault(error == NGHTTP2_ERR_FLOW_CONTROL    ? NGHTTP2_FLOW_CONTROL_ERROR
-                                      : error == NGHTTP2_ERR_STREAM_CLOSED ? NGHTTP2_STREAM_CLOSED
-                                                                           : NGHTTP2_PROTOCOL_ERROR);
+        const uint32_t code = error == NGHTTP2_ERR_FLOW_CONTROL    ? NGHTTP2_FLOW_CONTROL_ERROR
+                              : error == NGHTTP2_ERR_STREAM_CLOSED ? NGHTTP2_STREAM_CLOSED
+                                                                   : NGHTTP2_PROTOCOL_ERROR;
+        stream->fault = h2_fault_number(h2_code_fault(code));
     }
     return 0;
 }
@@ -154,7 +159,7 @@ static enum h2_cause cause_of(const struct h2 *h2, struct h2_stream *stream, uin
     if (code == NGHTTP2_NO_ERROR && !stream->fault)
         return H2_BY_END;
     if (!stream->fault) /* nghttp2 says no more about bodies than that they are wrong */
-        stream->fault = code == NGHTTP2_PROTOCOL_ERROR ? "content_length_mismatch" : h2_code_fault(code);
+        stream->fault = h2_fault_number(code == NGHTTP2_PROTOCOL_ERROR ? "content_length_mismatch" : h2_code_fault(code));
     return H2_BY_FAULT;
 }
 

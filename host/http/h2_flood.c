@@ -79,16 +79,21 @@ void h2_dwell(struct h2 *h2, bool moved)
         h2->stalled_ns = h2->now_ns;
 }
 
+int h2_flood_data(struct h2 *h2, uint8_t flags, size_t bytes)
+{
+    if (bytes > 0)
+        h2_flood_earn(h2);
+    else if (!(flags & NGHTTP2_FLAG_END_STREAM))
+        return h2_flood_count(h2, FLOOD_EMPTY_DATA);
+    return 0;
+}
+
 /* Streams that the peer's faults made us reset are counted where they close. */
 int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length)
 {
     switch (type) {
     case NGHTTP2_DATA:
-        if (length > 0)
-            h2_flood_earn(h2);
-        else if (!(flags & NGHTTP2_FLAG_END_STREAM))
-            return h2_flood_count(h2, FLOOD_EMPTY_DATA);
-        return 0;
+        return flags & NGHTTP2_FLAG_PADDED ? 0 : h2_flood_data(h2, flags, length);
     case NGHTTP2_HEADERS:
         h2_flood_earn(h2);
         return 0;

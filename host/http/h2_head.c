@@ -231,5 +231,7 @@ void h2_head_complete(struct h2 *h2, const nghttp2_frame *frame)
         stream->left = message.framing == FRAMING_LENGTH ? message.content_length : message.framing == FRAMING_NONE ? 0 : UINT64_MAX;
     stream->head_done = type != H2_INTERIM;
     h2_stream_announce(h2, stream);
+    if (h2->server && type == H2_HEAD)
+        h2_early_due(h2, stream->id);
     h2_tell(h2, &(struct h2_event){.type = type, .stream = stream->id, .user = stream->user, .message = &message, .end = end});
 }

@@ -147,15 +147,16 @@ static void put_request(const struct message *msg, const struct h2_request *how,
 static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    const struct h2 *h2 = user;
     (void)buf;
     (void)source;
-    (void)user;
-    if (!stream || (stream->data.n == 0 && !stream->ended))
+    size_t have = stream && stream == h2->sending ? h2->data.n : 0;
+    if (!stream || (have == 0 && !stream->ended))
         return NGHTTP2_ERR_DEFERRED;
-    size_t n = length < stream->data.n ? length : stream->data.n;
+    size_t n = length < have ? length : have;
     if (n > 0)
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (n == stream->data.n && stream->ended)
+    if (n == have && stream->ended)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     return (ssize_t)n;
 }
@@ -163,12 +164,13 @@ static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *buf, siz
 int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source, void *user)
 {
     struct h2 *h2 = user;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    (void)session;
+    (void)frame;
     (void)source;
-    if (buffer_append(h2->to, head, FRAME_HEAD) < 0 || buffer_append(h2->to, stream->data.p, length) < 0)
+    if (buffer_append(h2->to, head, FRAME_HEAD) < 0 || buffer_append(h2->to, h2->data.p, length) < 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    stream->data.p += length;
-    stream->data.n -= length;
+    h2->data.p += length;
+    h2->data.n -= length;
     h2_dwell(h2, length > 0);
     h2_flood_earn(h2);
     return 0;
@@ -194,12 +196,14 @@ ssize_t h2_body(struct h2 *h2, int32_t id, struct soth_span data, bool end, stru
         return -SOTH_EINVALID;
     if (h2_output(h2, out) < 0) /* the head, if it is not out */
         return -SOTH_ENOMEM;
-    stream->data = data;
+    h2->sending = stream;
+    h2->data = data;
     stream->ended = end && data.n <= h2_room(h2, id);
     nghttp2_session_resume_data(h2->session, id); /* fails when nothing waits for us: it waits for its window */
     int r = h2_pump(h2, out);
-    size_t taken = data.n - stream->data.n;
-    stream->data = (struct soth_span){NULL, 0};
+    size_t taken = data.n - h2->data.n;
+    h2->sending = NULL;
+    h2->data = (struct soth_span){NULL, 0};
     if (taken < data.n) {
         stream->ended = false;
         h2_stream_block(h2, stream);

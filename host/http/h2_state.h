@@ -19,20 +19,19 @@ struct h2_stream {
     struct h2_stream *prev, *next;   /* all of the connection */
     struct h2_stream *due_next;      /* those that have something to tell */
     void *user;
+    uint64_t left;             /* body bytes that may still come */
     int32_t id;
-    bool announced;      /* the owner knows it */
-    bool head_done;      /* the peer's final head was read */
-    bool heard_end;      /* the peer has sent all */
-    bool answered;       /* our final head is sent */
-    bool ended;          /* we have sent all, or h2_body was given the end */
-    bool blocked;        /* h2_body took less than it was given */
-    bool due;           /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
-    bool closed;
-    uint64_t left;         /* body bytes that may still come */
-    struct soth_span data; /* while h2_body runs */
-    enum h2_cause cause;
     uint32_t code;
-    const char *fault;
+    uint8_t fault;             /* h2_fault_text; 0 = none */
+    uint8_t cause;             /* enum h2_cause */
+    bool announced : 1;        /* the owner knows it */
+    bool head_done : 1;        /* the peer's final head was read */
+    bool heard_end : 1;        /* the peer has sent all */
+    bool answered : 1;         /* our final head is sent */
+    bool ended : 1;            /* we have sent all, or h2_body was given the end */
+    bool blocked : 1;          /* h2_body took less than it was given */
+    bool due : 1;              /* waits to tell: H2_CLOSED when closed, else H2_WRITABLE */
+    bool closed : 1;
 };
 
 /* A header block while it is decoded: records of two sizes, name, value. */
@@ -47,6 +46,18 @@ struct h2_block {
 struct h2_budget {
     uint64_t millis; /* thousandths of a frame */
     uint64_t at_ns;
+};
+
+/* What a client said of streams that it has not begun (RFC 9218 7.1): the last EARLY_MOST of them. */
+#define EARLY_MOST 8u
+#define EARLY_TEXT 60u
+struct h2_early {
+    unsigned next;
+    struct {
+        int32_t id;
+        uint8_t n;
+        char text[EARLY_TEXT];
+    } said[EARLY_MOST];
 };
 
 #define FRAME_HEAD 9
@@ -76,6 +87,8 @@ struct h2 {
     struct h2_event event;   /* due next when its type is not H2_NONE */
     int32_t end_of;          /* then H2_END of this stream */
     void *end_user;
+    struct h2_early *early;  /* NULL = nothing was said */
+    int32_t wish_of;         /* then H2_PRIORITY of this stream, whose head was told, out of `early` */
     struct h2_stream *due, **due_tail;
     /* streams */
     struct h2_stream *streams, *last_stream;
@@ -84,6 +97,8 @@ struct h2 {
     uint32_t blocked;        /* streams whose bodies wait for the peer's windows */
     uint64_t stalled_ns;     /* since when the peer lets no body through, for want of windows; 0 = it does */
     /* output */
+    const struct h2_stream *sending; /* while h2_body runs: whose, */
+    struct soth_span data;           /* and what of it is left */
     struct buffer ready;     /* serialised, not yet taken by h2_output */
     struct buffer *to;       /* where nghttp2's bytes go now */
     size_t answers;          /* bytes of `ready` that the peer's frames have caused */
@@ -93,6 +108,11 @@ struct h2 {
 /* h2.c */
 const char *h2_code_fault(uint32_t code); /* "h2_protocol_error" */
 
+/* h2_early.c */
+void h2_early_keep(struct h2 *h2, int32_t id, const uint8_t *value, size_t n);
+void h2_early_due(struct h2 *h2, int32_t id); /* the stream has begun */
+bool h2_early_take(struct h2 *h2, struct h2_event *event);
+
 /* h2_events.c */
 void h2_events_set(nghttp2_session_callbacks *to);
 void h2_tell(struct h2 *h2, const struct h2_event *event);
@@ -101,6 +121,9 @@ void h2_tell(struct h2 *h2, const struct h2_event *event);
 int h2_fail(struct h2 *h2, int error, const char *fault); /* the first one counts; the error is returned */
 int h2_fail_saying(struct h2 *h2, int error, const char *fault, uint32_t code); /* with a GOAWAY */
 int h2_fail_flood(struct h2 *h2, enum h2_flood kind);
+/* A class of faults, by a number: there are few, and many streams. */
+uint8_t h2_fault_number(const char *fault);
+const char *h2_fault_text(uint8_t number);
 void h2_due(struct h2 *h2, struct h2_stream *stream);
 void h2_not_due(struct h2 *h2, struct h2_stream *stream);
 void h2_close_due(struct h2 *h2, struct h2_stream *stream, enum h2_cause cause, uint32_t code);
@@ -110,6 +133,7 @@ void h2_stream_block(struct h2 *h2, struct h2_stream *stream);
 void h2_stream_unblock(struct h2 *h2, struct h2_stream *stream);
 struct h2_stream *h2_stream_find(const struct h2 *h2, int32_t id); /* the owner's, closed or not */
 void h2_stream_free(struct h2 *h2, struct h2_stream *stream);
+void h2_hold(struct h2 *h2, int64_t n); /* so many body bytes more, or fewer, are out with the owner */
 bool h2_is_used_up(const struct h2 *h2, int32_t id); /* the peer has little left of the stream's window */
 struct h2_stream *h2_stream_of(const struct h2 *h2, int32_t id); /* NULL: there is none, or it is closed */
 void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code); /* resets it */
@@ -135,6 +159,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 /* h2_flood.c */
 void h2_flood_init(struct h2 *h2);
 int h2_flood_frame(struct h2 *h2, uint8_t type, uint8_t flags, uint32_t length); /* 0, or the failure of the connection */
+int h2_flood_data(struct h2 *h2, uint8_t flags, size_t bytes); /* the same of a body's frame, when it is known what of it is padding */
 int h2_flood_count(struct h2 *h2, enum h2_flood kind);
 void h2_flood_earn(struct h2 *h2);           /* a frame that did work */
 void h2_dwell(struct h2 *h2, bool moved);    /* streams or windows have changed, or body bytes left (moved) */

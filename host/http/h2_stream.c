@@ -2,6 +2,7 @@
 /* The streams of an HTTP/2 connection: who has something to tell, how they and the connection end, the windows that are promised to the peer. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/http/h2_state.h"
 
@@ -143,6 +144,23 @@ uint32_t h2_stream_count(const struct h2 *h2)
 
 /* ---- ends ---- */
 
+static _Thread_local const char *faults[UINT8_MAX + 1u] = {""}; /* in the order of their coming; codecs belong to one thread */
+
+uint8_t h2_fault_number(const char *fault)
+{
+    unsigned i = 1;
+    while (i < UINT8_MAX && faults[i] && strcmp(faults[i], fault) != 0)
+        i++;
+    if (!faults[i])
+        faults[i] = fault;
+    return (uint8_t)i;
+}
+
+const char *h2_fault_text(uint8_t number)
+{
+    return faults[number];
+}
+
 void h2_close_due(struct h2 *h2, struct h2_stream *stream, enum h2_cause cause, uint32_t code)
 {
     h2_stream_unblock(h2, stream);
@@ -217,7 +235,7 @@ void h2_stream_fault(struct h2 *h2, int32_t id, const char *fault, uint32_t code
 {
     struct h2_stream *stream = h2_stream_of(h2, id);
     if (stream && !stream->fault) {
-        stream->fault = fault;
+        stream->fault = h2_fault_number(fault);
         stream->code = code;
     }
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, code);
@@ -230,10 +248,17 @@ bool h2_is_used_up(const struct h2 *h2, int32_t id)
     return nghttp2_session_get_stream_local_window_size(h2->session, id) < 16384; /* a frame of the usual size */
 }
 
+void h2_hold(struct h2 *h2, int64_t n)
+{
+    h2->held += (uint64_t)n;
+    if (h2->limits.held_in_all)
+        *h2->limits.held_in_all += (uint64_t)n;
+}
+
 void h2_consume(struct h2 *h2, int32_t id, size_t n)
 {
     assert(n <= h2->held);
-    h2->held -= n;
+    h2_hold(h2, -(int64_t)n);
     if (n == 0 || h2->lost)
         return;
     int r = id > 0 ? nghttp2_session_consume(h2->session, id, n) : nghttp2_session_consume_connection(h2->session, n);

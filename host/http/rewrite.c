@@ -151,7 +151,7 @@ int rewrite_request_head(struct buffer *out, const struct message *msg, const st
 
 void rewrite_plan_response(const struct message *msg, struct rewrite_response *how)
 {
-    switch (msg->framing) {
+    switch (how->no_body ? FRAMING_NONE : msg->framing) {
     case FRAMING_CHUNKED:
         how->framing = how->client_minor == 0 ? REWRITE_UNTIL_CLOSE : REWRITE_CHUNKED;
         break;

@@ -8,6 +8,7 @@
 
 #include "host/chain/chain.h"
 #include "host/event/bus.h"
+#include "host/http/mask.h"
 #include "host/log.h"
 #include "host/module/hostapi.h"
 #include "host/module/instance.h"
@@ -89,6 +90,15 @@ static int api_setting(void *self, const char *key, uint64_t *value)
     return -SOTH_ENOENT;
 }
 
+_Static_assert(sizeof(struct mask) <= sizeof(struct soth_redaction), "a redaction has room for it");
+
+static void api_redact(void *self, struct soth_redaction *redaction, char *p, size_t n)
+{
+    const struct soth_strings *keys = &instance_of(self)->registry->settings.redact_keys;
+    if (keys->n > 0)
+        mask_values((struct mask *)(void *)redaction, keys, p, n);
+}
+
 const struct soth_host hostapi = {
     .size = sizeof hostapi,
     .abi_minor = SOTH_ABI_MINOR,
@@ -125,4 +135,5 @@ const struct soth_host hostapi = {
     .ack = api_ack,
     .signal = api_signal,
     .setting = api_setting,
+    .redact = api_redact,
 };

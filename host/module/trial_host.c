@@ -208,6 +208,11 @@ static int trial_inject(void *self, struct soth_flow *flow, const struct soth_fr
     return -SOTH_EUNSUPPORTED;
 }
 
+static void trial_redact(void *self, struct soth_redaction *redaction, char *p, size_t n)
+{
+    (void)self, (void)redaction, (void)p, (void)n;
+}
+
 static void trial_between(struct soth_cursor *cursor, size_t n)
 {
     (void)cursor, (void)n;
@@ -223,5 +228,5 @@ const struct soth_host trial_host = {
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
-    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between,
+    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
 };

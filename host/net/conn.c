@@ -101,8 +101,10 @@ static bool put_to_rest(struct conn *conn)
     struct conn *parent = flow_parent_owner(conn->flow);
     if (!parent || conn->dial || conn->link[SIDE_ORIGIN].fd >= 0 || !flow_rest(conn->flow))
         return false;
+    struct worker_io *io = conn->io;
     conn->flow = NULL;
     conn_forget(conn);
+    worker_conn_gone(io);
     timer_adjust(parent);
     return true;
 }

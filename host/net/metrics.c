@@ -67,6 +67,8 @@ void metrics_print(const struct server_state *state, FILE *out)
     line(out, "counter", "stale_resumes_total", "resumes by modules that no flow waited for", sum.stale_resumes + stale);
     line(out, "counter", "leaf_cache_hits_total", "leaf certificates taken from the cache", sum.leaf_hits);
     line(out, "counter", "leaf_cache_misses_total", "leaf certificates signed", sum.leaf_misses);
+    line(out, "gauge", "http2_body_bytes", "bytes of HTTP/2 bodies that wait for their receiver", sum.h2_body_bytes);
+    line(out, "counter", "http2_window_changes_total", "connections whose windows were made smaller or larger for what is held", sum.h2_window_changes);
     print_decisions(out, &sum);
     print_sinks(out, shared->bus);
     print_generations(out, state);

@@ -21,7 +21,7 @@
 #include "host/net/hangup.h"
 #include "host/net/worker_env.h"
 
-#define TRIM_AFTER 128u     /* closed connections that make it worth giving memory back */
+#define TRIM_AFTER 64u      /* closed connections, or streams put to rest, that make it worth giving memory back */
 #define TRIM_DELAY_S 2
 #define RESERVE_BLOCK 1024
 #define MAIL_MOST 256u      /* in one turn: a module that resumes inside its own hook must not stop the worker */

@@ -4,6 +4,8 @@
 
 #include <brotli/decode.h>
 
+enum { GZIP_FIRST = 0x1f, GZIP_SECOND = 0x8b };
+
 /* The window that a stream announces in its first byte (RFC 7932 9.1), as a power of two; 0 = more than the RFC has. */
 static unsigned window_bits(unsigned char first)
 {
@@ -26,12 +28,39 @@ static int open_br(struct stage *s, unsigned char first)
     return s->lib ? 0 : stage_failed(s, "nomem");
 }
 
+/* A stream that begins like gzip is held until its second byte says whether it is. 1: opened. */
+static int begin(struct stage *s, struct soth_span *in)
+{
+    if (in->n > 0 && !s->held && (unsigned char)*in->p == GZIP_FIRST) {
+        s->held = 1;
+        stage_took(s, in, 1);
+    }
+    if (in->n == 0)
+        return 0;
+    if (s->held && (unsigned char)*in->p == GZIP_SECOND)
+        return stage_failed(s, "wrong_coding");
+    return open_br(s, s->held ? GZIP_FIRST : (unsigned char)*in->p) < 0 ? -1 : 1;
+}
+
+/* The byte that was held makes nothing yet. */
+static void release(struct stage *s)
+{
+    const uint8_t byte = GZIP_FIRST, *from = &byte;
+    size_t n = s->held, m = 0;
+    uint8_t none, *to = &none;
+    if (s->held)
+        BrotliDecoderDecompressStream(s->lib, &n, &from, &m, &to, NULL);
+    s->held = 0;
+}
+
 static int run_br(struct stage *s, struct soth_span *in, char **out, size_t *room)
 {
+    int begun;
     if (s->over)
         return in->n > 0 ? stage_failed(s, "trailing_garbage") : 0;
-    if (!s->lib && (in->n == 0 || open_br(s, (unsigned char)*in->p) < 0))
-        return in->n == 0 ? 0 : -1;
+    if (!s->lib && (begun = begin(s, in)) <= 0)
+        return begun;
+    release(s);
     size_t n = in->n, m = *room;
     const uint8_t *from = (const uint8_t *)in->p;
     uint8_t *to = (uint8_t *)*out;

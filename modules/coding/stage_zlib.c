@@ -6,6 +6,7 @@
 #include "stage.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <zlib.h>
 
 enum { WITHIN, BEHIND, PADDING }; /* gzip: in a member, after one, in the zeros after one */
@@ -120,6 +121,14 @@ static int choose(struct stage *s, struct soth_span *in)
     return open_at(s, c ? -15 : 15) < 0 ? -1 : 1;
 }
 
+/* Nothing at all could be made of it: it is something else, gzip mostly. */
+static int not_deflate(struct stage *s)
+{
+    if (s->out == 0 && strcmp(s->fault, "corrupt") == 0)
+        s->fault = "wrong_coding";
+    return -1;
+}
+
 static int run_deflate(struct stage *s, struct soth_span *in, char **out, size_t *room)
 {
     int ended = 0;
@@ -134,11 +143,11 @@ static int run_deflate(struct stage *s, struct soth_span *in, char **out, size_t
         struct soth_span one = {(const char *)&s->held_byte, 1};
         s->in--; /* counted already */
         if (inflate_once(s, &one, out, room, &ended) < 0)
-            return -1;
+            return not_deflate(s);
         s->held = 0;
     }
     if (!ended && inflate_once(s, in, out, room, &ended) < 0)
-        return -1;
+        return not_deflate(s);
     s->over = (uint8_t)ended;
     return ended && in->n > 0 ? stage_failed(s, "trailing_garbage") : 0;
 }

@@ -42,9 +42,9 @@ static const struct soth_opt options[] = {
     {"max_bytes", SOTH_OPT_T_SIZE, 0, offsetof(S, limits.max_bytes), "256M", 1, INT64_C(1) << 50, NULL, NULL, 0,
      "most that is decoded of one message; streams are bounded by those who read them"},
     SOTH_OPT_STRINGS(S, streams,
-                     "[text/event-stream, application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonlines, "
-                     "application/jsonlines, application/json-seq, '*+json-seq', application/stream+json, application/x-json-stream, "
-                     "'application/grpc*']",
+                     "[text/event-stream, application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonl, "
+                     "application/x-jsonlines, application/jsonlines, application/json-seq, '*+json-seq', application/stream+json, application/x-json-stream, "
+                     "application/concatenated-json, application/x-concatenated-json, 'application/grpc*']",
                      "content types without max_bytes, * at one end stands for anything"),
     SOTH_OPT_BOOL(S, always, "false", "decode also what no other decoder looks at, so that body events have decoded_bytes"),
     SOTH_OPT_ENUM(S, on_overflow, "detach|close", "detach", "what a reached limit means: only the view ends, or the exchange"),

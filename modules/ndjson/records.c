@@ -62,7 +62,8 @@ static void forget(struct records *r)
 {
     r->where = BETWEEN;
     r->len = r->depth = r->size = 0;
-    r->escaped = r->told = r->last_cr = 0;
+    r->escaped = r->told = 0;
+    r->trailing = 0;
     if (r->room > KEPT_MOST) {
         free(r->data);
         r->data = NULL;
@@ -99,22 +100,38 @@ static int line_ends(struct records *r, struct record *out)
         forget(r);
         return 0;
     }
-    r->len -= r->last_cr;
+    r->len -= r->trailing;
     return tell(r, out);
+}
+
+/* White space at the end of what has come of a line. */
+static void note_trailing(struct records *r, const char *p, size_t n)
+{
+    size_t white = 0;
+    while (white < n && is_white(p[n - 1 - white]))
+        white++;
+    r->trailing = white + (white == n ? r->trailing : 0);
 }
 
 static int lines_next(struct records *r, struct soth_span *in, struct record *out)
 {
     while (in->n > 0) {
-        const char *over = memchr(in->p, '\n', in->n), *p = in->p;
-        size_t n = over ? (size_t)(over - p) : in->n;
+        const char *over = memchr(in->p, '\n', in->n), *p;
+        size_t n = over ? (size_t)(over - in->p) : in->n;
         if (r->where == BETWEEN)
             begin(r, BLANK);
-        for (size_t i = 0; i < n && r->where == BLANK; i++)
-            r->where = is_white(p[i]) ? BLANK : IN_LINE;
+        for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++)
+            skip(in, 1);
+        if (r->where == BLANK && r->trailing > r->max_record_bytes) {
+            r->fault = "max_record_bytes";
+            return -1;
+        }
+        if (n > 0)
+            r->where = IN_LINE;
+        p = in->p;
         if (grow(r, in, n) < 0)
             return -1;
-        r->last_cr = n > 0 ? p[n - 1] == '\r' : r->last_cr;
+        note_trailing(r, p, n);
         if (!over)
             return 0;
         skip(in, 1);
@@ -176,13 +193,14 @@ static int brackets_go_on(struct records *r, struct soth_span *in)
     return 0;
 }
 
-/* A number, true, false, null, or whatever it is: up to white space or what begins another text. 1: it has ended. */
+/* A number, true, false, null, or whatever it is: up to white space or what begins another text. 1: it has ended. In a sequence a separator
+ * does not end it (RFC 7464 2.4): nobody knows whether it was cut. */
 static int word_goes_on(struct records *r, struct soth_span *in)
 {
     size_t i = 0;
     while (i < in->n && !is_white(in->p[i]) && !is_open(in->p[i]) && in->p[i] != '"' && in->p[i] != SEPARATOR)
         i++;
-    int over = i < in->n;
+    int over = i < in->n && (in->p[i] != SEPARATOR || r->kind != RECORDS_SEQUENCE);
     return grow(r, in, i) < 0 ? -1 : over;
 }
 

@@ -21,7 +21,8 @@ struct records {
     uint8_t kind;
     uint8_t keep_data; /* set before a next; holds for records that begin from then on */
 
-    uint8_t keeping, where, escaped, last_cr, told;
+    uint8_t keeping, where, escaped, told;
+    uint64_t trailing; /* white space at the end of the line so far */
     uint64_t depth, len, sequence_no;
     uint64_t truncated; /* sequences: records that another one's separator has cut */
     char *data;

@@ -4,6 +4,7 @@
  * was refused, tunnelled or ended badly without one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,11 +23,28 @@ enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum flow_mode { FLOW_ALL, FLOW_ERRORS };
 enum refused { NOT_REFUSED, REFUSED_ONCE, REFUSED_FOR_GOOD }; /* one request; the connection */
 
-struct exchange { /* of one flow */
-    uint64_t flow_id, started_ns, bytes, length;
-    unsigned status, port;
-    char method[24], host[256], target[256], type[64], blocked[200];
-    uint8_t secure, open, streamed, refused;
+struct reply {
+    uint64_t bytes, length;
+    unsigned status;
+    uint8_t streamed;
+    char type[64];
+};
+
+/* Of one flow. Many may wait for their reply at once: no more is kept of each than there is. */
+struct exchange {
+    uint64_t flow_id, started_ns;
+    struct reply *reply; /* NULL: none has begun */
+    char *blocked;       /* why; NULL = it is not */
+    uint16_t port, host_at, target_at;
+    uint8_t secure, open, refused;
+    char words[];        /* method, host, target */
+};
+
+/* Where something goes to. */
+struct place {
+    const char *host, *target;
+    unsigned port;
+    uint8_t secure;
 };
 
 struct console {
@@ -35,6 +53,7 @@ struct console {
     const struct soth_host *host;
     struct exchange **slots;
     uint8_t colored, failing;
+    char peer[256]; /* the host of the event at hand */
 };
 
 static const struct soth_opt options[] = {
@@ -53,11 +72,26 @@ static int create(const struct soth_host *host, void *arg)
     return self->slots ? SOTH_OK : -SOTH_ENOMEM;
 }
 
+static void forget_reply(struct exchange *x)
+{
+    free(x->reply);
+    x->reply = NULL;
+}
+
+static void free_exchange(struct exchange *x)
+{
+    if (!x)
+        return;
+    forget_reply(x);
+    free(x->blocked);
+    free(x);
+}
+
 static void destroy(void *arg)
 {
     struct console *self = arg;
     for (size_t i = 0; self->slots && i < SLOTS; i++)
-        free(self->slots[i]);
+        free_exchange(self->slots[i]);
     free(self->slots);
 }
 
@@ -103,14 +137,32 @@ static void copy_words(char out[200], const struct soth_event *e, const char *fi
 
 /* ---- memory ---- */
 
-static struct exchange *remember(struct console *self, uint64_t flow_id)
+static const char *host_of(const struct exchange *x)
+{
+    return x->words + x->host_at;
+}
+
+static const char *target_of(const struct exchange *x)
+{
+    return x->words + x->target_at;
+}
+
+/* With room for its words, which are the caller's to write. */
+static struct exchange *remember(struct console *self, uint64_t flow_id, size_t words)
 {
     struct exchange **slot = &self->slots[flow_id % SLOTS];
-    if (!*slot && !(*slot = calloc(1, sizeof **slot)))
-        return NULL;
-    if ((*slot)->flow_id != flow_id)
-        **slot = (struct exchange){.flow_id = flow_id};
-    return *slot;
+    if (*slot && (*slot)->flow_id != flow_id) {
+        free_exchange(*slot);
+        *slot = NULL;
+    }
+    struct exchange *x = realloc(*slot, offsetof(struct exchange, words) + words);
+    if (x && !*slot) {
+        memset(x, 0, offsetof(struct exchange, words));
+        x->flow_id = flow_id;
+    }
+    if (x)
+        *slot = x;
+    return x;
 }
 
 static struct exchange *recall(struct console *self, uint64_t flow_id)
@@ -123,16 +175,20 @@ static void forget(struct console *self, uint64_t flow_id)
 {
     if (!recall(self, flow_id))
         return;
-    free(self->slots[flow_id % SLOTS]);
+    free_exchange(self->slots[flow_id % SLOTS]);
     self->slots[flow_id % SLOTS] = NULL;
 }
 
-/* Where an event of a flow without an exchange goes to. */
-static struct exchange place_of(const struct soth_event *e)
+/* Where an event of a flow without an exchange goes to; until the next event. */
+static struct place place_of(struct console *self, const struct soth_event *e)
 {
-    struct exchange x = {.port = e->server_port, .secure = e->protocol == SOTH_PROTO_TUNNEL || e->server_port == 443};
-    text_clean(x.host, sizeof x.host, e->server_host);
-    return x;
+    text_clean(self->peer, sizeof self->peer, e->server_host);
+    return (struct place){self->peer, "", e->server_port, e->protocol == SOTH_PROTO_TUNNEL || e->server_port == 443};
+}
+
+static struct place place_in(const struct exchange *x)
+{
+    return (struct place){host_of(x), target_of(x), x->port, x->secure};
 }
 
 /* ---- writing lines ---- */
@@ -152,7 +208,7 @@ static const char *status_color(unsigned status)
     return status >= 500 ? RED : status >= 400 ? YELLOW : status >= 300 ? CYAN : GREEN;
 }
 
-static void url(char *out, size_t size, const struct exchange *x)
+static void url(char *out, size_t size, const struct place *x)
 {
     const char *form = strchr(x->host, ':') ? "[%s]" : "%s";
     char host[280], port[16] = "";
@@ -165,94 +221,115 @@ static void url(char *out, size_t size, const struct exchange *x)
 /* `fault`: why it ended before its time, "" when it did not. */
 static void print_exchange(const struct console *self, const struct soth_event *e, struct exchange *x, const char *fault)
 {
+    const struct reply *r = x->reply && x->reply->status ? x->reply : NULL;
+    const struct place at = place_in(x);
     char size[16], where[700];
     unsigned long long ms = (unsigned long long)((e->monotonic_ns - x->started_ns) / 1000000u);
     x->open = 0;
-    if (self->flow == FLOW_ERRORS && x->status < 400 && x->status != 0 && !*fault)
+    if (self->flow == FLOW_ERRORS && r && r->status < 400 && !*fault)
         return;
-    url(where, sizeof where, x);
-    text_bytes(size, x->bytes);
-    printf("%s%s%s %s -> ", paint(self, BOLD), x->method, plain(self), where);
-    if (x->status == 0)
+    url(where, sizeof where, &at);
+    text_bytes(size, r ? r->bytes : 0);
+    printf("%s%s%s %s -> ", paint(self, BOLD), x->words, plain(self), where);
+    if (!r)
         printf("%sno response%s", paint(self, RED), plain(self));
     else
-        printf("%s%u%s %s %s %llums", paint(self, status_color(x->status)), x->status, plain(self), *x->type ? x->type : "-",
-               x->streamed ? "stream" : size, ms);
+        printf("%s%u%s %s %s %llums", paint(self, status_color(r->status)), r->status, plain(self), *r->type ? r->type : "-",
+               r->streamed ? "stream" : size, ms);
     printf("%s%s\n", *fault ? ": " : "", fault);
 }
 
-static void print_flow(const struct console *self, const char *color, const char *what, const struct exchange *x, const char *why)
+static void print_flow(const struct console *self, const char *color, const char *what, const struct place *at, const char *why)
 {
     char where[700];
-    url(where, sizeof where, x);
+    url(where, sizeof where, at);
     printf("%s%s%s %s: %s\n", paint(self, color), what, plain(self), where, why);
 }
 
 /* ---- events ---- */
 
+/* One text behind the other; returns the place of this one. */
+static size_t add_word(char *words, size_t *at, const char *word)
+{
+    size_t place = *at, n = strlen(word) + 1;
+    memcpy(words + place, word, n);
+    *at += n;
+    return place;
+}
+
 static void request(struct console *self, const struct soth_event *e)
 {
-    struct exchange *x = remember(self, e->flow_id);
+    char method[24], host[256], target[256];
+    struct exchange *before = recall(self, e->flow_id);
+    if (before && before->open)
+        print_exchange(self, e, before, "");
+    copy_attr(method, sizeof method, e, "method");
+    text_clean(host, sizeof host, e->server_host);
+    copy_attr(target, sizeof target, e, "target");
+    struct exchange *x = remember(self, e->flow_id, strlen(method) + strlen(host) + strlen(target) + 3);
+    size_t at = 0;
     if (!x)
         return;
-    if (x->open)
-        print_exchange(self, e, x, "");
-    copy_attr(x->method, sizeof x->method, e, "method");
-    text_clean(x->host, sizeof x->host, e->server_host);
-    copy_attr(x->target, sizeof x->target, e, "target");
-    x->secure = attr_is(e, "scheme", "https");
+    add_word(x->words, &at, method);
+    x->host_at = (uint16_t)add_word(x->words, &at, host);
+    x->target_at = (uint16_t)add_word(x->words, &at, target);
+    x->secure = (uint8_t)attr_is(e, "scheme", "https");
     x->port = e->server_port;
     x->started_ns = e->monotonic_ns;
-    x->bytes = x->length = 0;
-    x->streamed = 0;
-    x->status = 0;
+    forget_reply(x);
     if (x->refused != REFUSED_FOR_GOOD)
-        x->refused = x->blocked[0] ? REFUSED_ONCE : NOT_REFUSED;
+        x->refused = x->blocked ? REFUSED_ONCE : NOT_REFUSED;
     x->open = x->refused == NOT_REFUSED;
-    if (x->blocked[0])
-        print_flow(self, RED, "BLOCKED", x, x->blocked);
-    x->blocked[0] = 0;
+    const struct place where = place_in(x);
+    if (x->blocked)
+        print_flow(self, RED, "BLOCKED", &where, x->blocked);
+    free(x->blocked);
+    x->blocked = NULL;
 }
 
 static void response(struct console *self, const struct soth_event *e)
 {
     struct exchange *x = recall(self, e->flow_id);
-    if (!x || !x->open || find(e, "interim"))
+    if (!x || !x->open || find(e, "interim") || (!x->reply && !(x->reply = calloc(1, sizeof *x->reply))))
         return;
-    x->status = (unsigned)number(e, "status_code");
-    copy_attr(x->type, sizeof x->type, e, "content_type");
-    x->type[strcspn(x->type, "; ")] = 0;
+    struct reply *r = x->reply;
+    r->status = (unsigned)number(e, "status_code");
+    copy_attr(r->type, sizeof r->type, e, "content_type");
+    r->type[strcspn(r->type, "; ")] = 0;
     const struct soth_attr *length = find(e, "content_length");
-    int bodiless = strcmp(x->method, "HEAD") == 0 || x->status == 204 || x->status == 304;
-    x->length = length ? length->number : 0;
+    int bodiless = strcmp(x->words, "HEAD") == 0 || r->status == 204 || r->status == 304;
+    r->length = length ? length->number : 0;
     /* a stream of unknown length is told at its head: it may run for hours */
-    x->streamed = !length && !bodiless;
-    if (bodiless || x->length == 0)
+    r->streamed = !length && !bodiless;
+    if (bodiless || r->length == 0)
         print_exchange(self, e, x, "");
 }
 
 static void body(struct console *self, const struct soth_event *e)
 {
     struct exchange *x = recall(self, e->flow_id);
-    if (!x || !x->open)
+    if (!x || !x->open || !x->reply)
         return;
-    x->bytes += number(e, "bytes");
-    if (x->status && x->bytes >= x->length)
+    x->reply->bytes += number(e, "bytes");
+    if (x->reply->status && x->reply->bytes >= x->reply->length)
         print_exchange(self, e, x, "");
 }
 
 static void connect_decision(struct console *self, const struct soth_event *e)
 {
     char why[200];
-    struct exchange at = place_of(e), *x;
+    const struct place at = place_of(self, e);
     copy_words(why, e, "reason", "rule_id");
     if (attr_is(e, "action", "tunnel") && self->flow == FLOW_ALL)
         print_flow(self, CYAN, "TUNNEL", &at, why);
     if (!attr_is(e, "action", "block"))
         return;
-    x = remember(self, e->flow_id);
+    struct exchange *x = recall(self, e->flow_id);
+    if (!x && (x = remember(self, e->flow_id, 1)))
+        x->words[0] = 0;
     if (x && e->protocol != SOTH_PROTO_TUNNEL) { /* an absolute-form request: its head comes next and says what was asked for */
-        memcpy(x->blocked, why, sizeof x->blocked);
+        free(x->blocked);
+        x->blocked = strdup(why);
         return;
     }
     if (x)
@@ -263,11 +340,12 @@ static void connect_decision(struct console *self, const struct soth_event *e)
 static void request_decision(struct console *self, const struct soth_event *e)
 {
     char why[200];
-    struct exchange at = place_of(e), *x = recall(self, e->flow_id);
+    struct exchange *x = recall(self, e->flow_id);
+    const struct place at = x ? place_in(x) : place_of(self, e);
     if (!attr_is(e, "action", "block"))
         return;
     copy_words(why, e, "reason", "rule_id");
-    print_flow(self, RED, "BLOCKED", x ? x : &at, why);
+    print_flow(self, RED, "BLOCKED", &at, why);
     if (x && x->refused == NOT_REFUSED) {
         x->refused = REFUSED_ONCE;
         x->open = 0; /* its 403 needs no line of its own */
@@ -277,7 +355,7 @@ static void request_decision(struct console *self, const struct soth_event *e)
 static void tls_failed(struct console *self, const struct soth_event *e)
 {
     char why[64], detail[200], line[300];
-    struct exchange at = place_of(e);
+    struct place at = place_of(self, e);
     at.secure = 1;
     copy_attr(why, sizeof why, e, "tls_failure_reason");
     copy_attr(detail, sizeof detail, e, "detail");
@@ -309,7 +387,7 @@ static int is_news(const struct soth_event *e, const struct exchange *x)
     return !listed(e, quiet) && !(x && x->refused);
 }
 
-static void print_end(const struct console *self, const struct soth_event *e, const struct exchange *at, int is_block, const char *why)
+static void print_end(const struct console *self, const struct soth_event *e, const struct place *at, int is_block, const char *why)
 {
     const char *what = is_block ? "BLOCKED" : "FAILED";
     char client[128];
@@ -324,15 +402,16 @@ static void print_end(const struct console *self, const struct soth_event *e, co
 static void closed(struct console *self, const struct soth_event *e)
 {
     static const char *const good[] = {"mitm_http_completed", "relay_eof", NULL};
-    struct exchange *x = recall(self, e->flow_id), at = place_of(e);
+    struct exchange *x = recall(self, e->flow_id);
+    struct place at = place_of(self, e);
     int is_block = attr_is(e, "reason_code", "blocked"), is_open = x && x->open;
     char why[200];
     if (is_block)
         copy_attr(why, sizeof why, e, "reason_detail");
     else
         copy_words(why, e, "reason_code", "reason_detail");
-    if (x && (is_open || x->streamed))
-        at = *x;
+    if (x && (is_open || (x->reply && x->reply->streamed)))
+        at = place_in(x);
     else if (x)
         at.secure = x->secure;
     if (is_open && !is_block)
@@ -349,8 +428,9 @@ static void of_stream(struct console *self, const struct soth_event *e)
     char size[16], name[64], where[700] = "";
     if (!self->streams || self->flow == FLOW_ERRORS)
         return;
+    const struct place at = x ? place_in(x) : (struct place){"", "", 0, 0};
     if (x)
-        url(where, sizeof where, x);
+        url(where, sizeof where, &at);
     text_bytes(size, number(e, e->kind == SOTH_EV_SSE_EVENT ? "data_len" : "record_len"));
     copy_attr(name, sizeof name, e, "event");
     printf("  %s%s%s #%llu%s%s %s%s %s\n", paint(self, CYAN), e->kind_name, plain(self), (unsigned long long)number(e, "sequence_no"),
@@ -364,8 +444,9 @@ static void of_websocket(struct console *self, const struct soth_event *e)
     char size[16], opcode[16], way[24], violation[40], where[700] = "";
     if (!self->streams || self->flow == FLOW_ERRORS)
         return;
+    const struct place at = x ? place_in(x) : (struct place){"", "", 0, 0};
     if (x)
-        url(where, sizeof where, x);
+        url(where, sizeof where, &at);
     text_bytes(size, number(e, find(e, "inflated_len") ? "inflated_len" : "payload_len"));
     copy_attr(opcode, sizeof opcode, e, "opcode_label");
     copy_attr(way, sizeof way, e, "direction");

@@ -28,6 +28,7 @@ struct body {
     struct coding_list codings;
     struct coding *coding;
     struct sha256 digest;
+    struct soth_redaction redaction; /* of what is decoded here */
 };
 
 struct flow {
@@ -171,6 +172,7 @@ static int begin(struct bodies *b, struct body *body, uint64_t offset)
         return 0;
     }
     body->state = BODY_OPEN;
+    body->redaction = (struct soth_redaction){.opaque = {0}};
     sha256_init(&body->digest);
     if (b->options.decoded && body->codings.n > 0 && !(body->coding = coding_new(&body->codings, &limits)))
         body->broken = 1;
@@ -184,6 +186,7 @@ static void write_decoded(struct bodies *b, struct flow *flow, unsigned side, st
     size_t made = sizeof out;
     while (!body->broken && (in.n > 0 || made == sizeof out)) {
         int r = coding_take(body->coding, &in, out, sizeof out, &made);
+        b->options.host->redact(b->options.sink, &body->redaction, out, made); /* nobody could, before it was decoded */
         write_piece(b, flow, side, out, made);
         body->broken = body->broken || r < 0;
     }

@@ -12,7 +12,9 @@
 struct bodies_options {
     const char *dir;
     uint64_t max_bytes;
-    int decoded; /* without the content coding */
+    int decoded; /* without the content coding: then `host` hides what is to be hidden for `sink` */
+    const struct soth_host *host;
+    void *sink;
 };
 
 struct bodies_counts {

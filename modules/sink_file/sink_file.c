@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bodies.h"
@@ -14,6 +15,7 @@
 #include "segment.h"
 
 #define BUFFER_BYTES 131072
+#define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
@@ -84,6 +86,8 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
     self->body_options.decoded = (int)self->decoded;
+    self->body_options.host = host;
+    self->body_options.sink = self;
     if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
         return host->cfg_err(self, "bodies_dir", "cannot write to %s: %s", self->body_options.dir, strerror(errno));
     if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
@@ -311,6 +315,15 @@ static int is_full(const struct sink *self)
     return self->lines.n >= BUFFER_BYTES || self->buffered >= (uint64_t)self->flush_every;
 }
 
+/* What a burst has filled is not needed for what trickles: behind its first pages the system has the memory back, until it is written to again. */
+static void shrink(struct text *text)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1, from = ((uintptr_t)text->p + text->n + BUFFER_KEPT + page) & ~page;
+    const uintptr_t to = ((uintptr_t)text->p + text->room) & ~page;
+    if (text->p && from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* When to come again although nothing arrives, in ms: for the buffer, else for the disk; 0 = no need. */
 static uint32_t next_wake(const struct sink *self, uint64_t now)
 {
@@ -343,8 +356,13 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
             return SOTH_RETRY;
     }
     uint64_t now = self->host->monotonic_ns();
-    if (self->buffered > 0 && (is_full(self) || (now - self->flushed_ns) / 1000000u >= self->flush_interval) && write_out(self) < 0)
+    int full = is_full(self), late = self->buffered > 0 && (now - self->flushed_ns) / 1000000u >= self->flush_interval;
+    if ((full || late) && write_out(self) < 0)
         return SOTH_RETRY;
+    if (late && !full) {
+        shrink(&self->lines);
+        shrink(&self->rows);
+    }
     if (sync_when_due(self, now) < 0)
         return SOTH_RETRY;
     *retry_ms = next_wake(self, now);

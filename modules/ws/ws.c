@@ -146,7 +146,8 @@ static int cannot_go_on(struct ws *ws, struct soth_flow *flow, struct conversati
 {
     if (why == TALK_TOO_BIG)
         return leave(ws, flow, c, "message_too_big");
-    if (why == TALK_LOST)
+    c->lost = why == TALK_LOST;
+    if (c->lost)
         return leave(ws, flow, c, "length_too_big");
     return why;
 }
@@ -268,6 +269,12 @@ static const char *end_fault(const struct conversation *c, bool complete)
     return complete ? "eof_without_close" : "cut_without_close";
 }
 
+/* Of a WebSocket that was left. */
+static const char *broken_rule(const struct conversation *c)
+{
+    return c->talk.violation ? c->talk.violation : c->lost ? c->left : NULL;
+}
+
 static void ws_close(void *self, struct soth_flow *flow, uint32_t complete)
 {
     struct ws *ws = self;
@@ -278,6 +285,8 @@ static void ws_close(void *self, struct soth_flow *flow, uint32_t complete)
     report_closed(ws, flow, c, fault);
     if (!c->left)
         ws->host->ended(flow, fault);
+    else if (broken_rule(c)) /* beyond a limit nobody knows how it ends, but this is known */
+        ws->host->ended(flow, broken_rule(c));
     talk_fini(&c->talk);
 }
 

@@ -24,7 +24,8 @@ struct conversation {
     uint64_t spoke_ns;    /* when a data frame came last, while the turn may end by silence */
     bool timing;          /* a timer runs for that */
     bool told;            /* ws_closed was published */
-    const char *left;     /* why the rest was not looked at */
+    const char *left;     /* why the rest was not looked at; */
+    bool lost;            /* for a rule that was broken, not for a limit */
     uint64_t small_since[2], small[2]; /* of small frames: when the second began, how many since */
     /* before a policy */
     uint64_t held[2];     /* bytes that were passed and not released */

@@ -398,6 +398,10 @@ struct soth_cursor {
 #define SOTH_FAIL_CLOSE 1u /* do not let the rest pass unseen, whatever on_error says (on_overflow: close) */
 
 /* `self` names the instance in every call. All functions may be called from any thread unless said otherwise. */
+struct soth_redaction { /* how far a text has come; zeros at its beginning */
+    uint64_t opaque[12];
+};
+
 struct soth_host {
     uint32_t size;
     uint32_t abi_minor;
@@ -474,6 +478,8 @@ struct soth_host {
     int (*inject)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     /* Decoders that compose, data: behind the first n bytes of `in` one message has ended and none has begun: what is injected may go there. */
     void (*between)(struct soth_cursor *cur, size_t n);
+    /* Sinks: the values of redact_keys of soth-mitm.yaml in the next n bytes of a text become asterisks, for content that a sink has decoded by itself. */
+    void (*redact)(void *self, struct soth_redaction *redaction, char *p, size_t n);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */

@@ -282,6 +282,12 @@ static void on_protocol(struct soth_flow *view, uint32_t protocol)
         th_fault(view->flow->host, "protocol: there is no protocol %u", (unsigned)protocol);
 }
 
+/* There is no soth-mitm.yaml, so nothing is named in it. */
+static void on_redact(void *self, struct soth_redaction *redaction, char *p, size_t n)
+{
+    (void)self, (void)redaction, (void)p, (void)n;
+}
+
 const struct soth_host th_api = {
     .size = sizeof th_api,
     .abi_minor = SOTH_ABI_MINOR,
@@ -298,6 +304,7 @@ const struct soth_host th_api = {
     .set = on_set,
     .observe = on_observe,
     .ack = on_ack,
+    .redact = on_redact,
     .token = th_token,
     .resume = th_resume,
     .resumed = th_resumed,

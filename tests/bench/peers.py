@@ -92,6 +92,10 @@ class HaproxyH2(HaproxyHttp):
     name, front_more, back_more = "haproxy-h2", " alpn h2", " alpn h2"
 
 
+class HaproxyH2Waiting(HaproxyH2):
+    name, waits = "haproxy-h2-waiting", True
+
+
 class HaproxyTcp(Haproxy):
     name, mode, front, back = "haproxy-tcp", "tcp", True, True
 
@@ -142,4 +146,4 @@ class MitmproxyTunnel(Mitmproxy):
     name, options = "mitmproxy-tunnel", ("--ignore-hosts", ".*")
 
 
-ALL = [Direct, Nginx, NginxStream, HaproxyHttp, HaproxyH2, HaproxyTcp, HaproxyCopy, HaproxySplice, Mitmproxy, MitmproxyTunnel]
+ALL = [Direct, Nginx, NginxStream, HaproxyHttp, HaproxyH2, HaproxyH2Waiting, HaproxyTcp, HaproxyCopy, HaproxySplice, Mitmproxy, MitmproxyTunnel]

@@ -64,6 +64,18 @@ def pss(pid):
     return total
 
 
+def anonymous(pid):
+    """Memory of its own in kB, of the process and its descendants: what does not depend on who else runs the same libraries."""
+    total = 0
+    for one in tree(pid):
+        try:
+            with open(f"/proc/{one}/smaps_rollup") as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith("Anonymous:"))
+        except OSError:
+            continue
+    return total
+
+
 def sockets(pid):
     """Open sockets of the process and its descendants: shows whether both legs of a connection are kept."""
     count = 0

@@ -6,7 +6,10 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+
+WAITING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "waiting.py")
 
 
 class Unavailable(Exception):
@@ -39,10 +42,12 @@ class Program:
 
     name, way, ours = "", "direct", False
     load = ""  # a load generator of its own; "" = the plan's
-    streams = False  # its origin is the one that streams
+    streams = False  # its origin is the one that streams,
+    waits = False  # the one that does not answer
 
     def __init__(self, bench):
-        self.bench, self.origin = bench, bench.stream_origin if self.streams else bench.origin
+        self.bench = bench
+        self.origin = bench.started(WaitingOrigin) if self.waits else bench.stream_origin if self.streams else bench.origin
         self.port, self.process = free_port(), None
         self.dir = os.path.join(bench.dir, self.name)
         self.output = os.path.join(self.dir, "output.txt")
@@ -170,6 +175,16 @@ class StreamOrigin(Program):
 
     def accepted(self):
         return 0
+
+
+class WaitingOrigin(Program):
+    """What takes requests of HTTP/2 and never answers (waiting.py)."""
+
+    name = "waiting-origin"
+
+    def command(self):
+        certs = self.bench.certs
+        return [sys.executable, WAITING, "origin", "--port", str(self.port), "--cert", certs.leaf, "--key", certs.leaf_key]
 
 
 class Direct(Program):

@@ -32,6 +32,8 @@ def columns(plan, samples):
                 ("5 s after, MB more", lambda s: cell(fold(s, "grown_mb"), 2))]
     if plan.name == "memory":
         return [("MB at 1 MB/s", lambda s: cell(fold(s, "slow_mb"), 2))]
+    if plan.name == "h2streams":
+        return [("bytes/stream", lambda s: f"{fold(s, 'stream_bytes')[0]:,.0f}")]
     if plan.name == "startup":
         return [("ready line ms", lambda s: cell(fold(s, "ready_ms")))]
     wall = "req/s" if plan.lower_is_better else "MB/s"
@@ -52,7 +54,7 @@ def table(plan, samples):
         if taken:
             rows.append([name, cell(fold(taken)), *(show(taken) for _, show in extra)])
     grid(rows)
-    if plan.name in ("idle", "sse-idle", "startup", "memory"):
+    if plan.name in ("idle", "sse-idle", "startup", "memory", "h2streams"):
         return
     spent = [statistics.median(s[key] / plan.units(s) for taken in samples.values() for s in taken)
              for key in ("load_cpu", "origin_cpu")]
@@ -106,7 +108,7 @@ def fixed_rate(latency, rate):
 
 def per_thread(plan, samples):
     """CPU of our threads per unit of work; the busiest is the worker."""
-    if not plan.lower_is_better or plan.name in ("idle", "sse-idle", "startup", "memory"):
+    if not plan.lower_is_better or plan.name in ("idle", "sse-idle", "startup", "memory", "h2streams"):
         return
     rows = []
     for name, taken in samples.items():

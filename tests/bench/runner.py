@@ -6,10 +6,11 @@ import os
 import re
 import resource
 import subprocess
+import sys
 import time
 
 import procstat
-from programs import Unavailable, need
+from programs import WAITING, Unavailable, need
 
 SETTLE = 0.3  # the sinks' flush_interval is 200 ms: what was written for the load counts
 
@@ -80,6 +81,15 @@ class Stream(Load):
         if program.way == "connect":
             words += ["--connect", target]
         return words
+
+
+class Waiting(Load):
+    """Clients with many streams that nobody answers (waiting.py); they speak like the load generator."""
+
+    def words(self, bench, program, plan, seconds):
+        target = f"localhost:{program.origin.port}"
+        return [sys.executable, WAITING, "client", "--port", str(program.port), "--tls", "localhost", "--ca", bench.certs.ca, "--header", target,
+                "--connections", str(plan.connections), "--streams", str(plan.streams)]
 
 
 class H2Load(Load):

@@ -11,7 +11,7 @@ import peers
 import procstat
 import subject
 from programs import Unavailable
-from runner import KINDS, Load, run
+from runner import KINDS, Load, Waiting, run
 
 
 @dataclass
@@ -158,6 +158,33 @@ def memory(bench, plan, programs):
     return samples, {}
 
 
+def waiting_once(bench, plan, program):
+    """Some connections with a stream each, then all with a hundred; before that one connection that came and went."""
+    with Waiting(bench, program, plan, 0) as load:
+        load.ready()
+        time.sleep(0.5)
+        before = procstat.anonymous(program.pid)
+        counted = load.measure()
+        time.sleep(0.5)
+        grown = procstat.anonymous(program.pid) - before
+        load.close()
+    if counted["fault"] or counted["answered"]:
+        raise Unavailable(f"{program.name}: {counted['answered']} streams were answered; {counted['fault']}")
+    each = grown / counted["streams"]
+    return {"value": each * plan.streams, "stream_bytes": each * 1024}
+
+
+def waiting(bench, plan, programs):
+    """Every round with fresh processes: memory that was given back once would be taken for none."""
+    samples = {p.name: [] for p in programs}
+    for _ in range(bench.rounds):
+        for p in programs:
+            p.stop()
+            p.start()
+            samples[p.name].append(waiting_once(bench, plan, p))
+    return samples, {}
+
+
 def start_once(program):
     began = time.monotonic()
     program.launch()
@@ -235,13 +262,16 @@ PLANS = {plan.name: plan for plan in [
     Plan("sse-idle", "1,000 silent streams of server-sent events", "kB/stream", ["nginx-stream", "soth-bare", "soth-stream"],
          path="sse", connections=1000, load="stream", warmup=0, more=["--idle"],
          goals=[Goal("soth-stream", "", 32, True)]),
+    Plan("h2streams", "100 open streams without an answer, HTTP/2 on both sides, 10 connections", "KiB on top of a connection",
+         ["haproxy-h2-waiting", "soth-h2-bare", "soth-h2-waiting", "soth-h2-shipped"], connections=10, streams=100,
+         goals=[Goal("soth-h2-bare", "", 100, True), Goal("soth-h2-waiting", "", 100, True), Goal("soth-h2-shipped", "", 100, True)]),
     Plan("startup", "from exec to the first accepted connection, CA on disk", "ms",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth"], goals=[Goal("soth", "", 15, True)]),
     Plan("memory", "growth under a body of 1 GiB, one connection", "MB at full speed",
          ["nginx", "haproxy-http", "haproxy-tcp", "mitmproxy", "soth", "soth-rev"], path="/1g", connections=1, warmup=0,
          goals=[Goal(row, "", 2, True, key) for row in ("soth", "soth-rev") for key in ("value", "slow_mb")]),
 ]}
-SPECIAL = {"idle": idle, "sse-idle": idle, "memory": memory, "startup": startup}
+SPECIAL = {"idle": idle, "sse-idle": idle, "memory": memory, "startup": startup, "h2streams": waiting}
 
 
 def take_part(bench, plan):

@@ -4,10 +4,11 @@ speak of), without events, with further modules, in reverse mode, with two worke
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
-from programs import Program, write
+from programs import Program, Unavailable, write
 
 
 class Soth(Program):
@@ -108,6 +109,32 @@ class ReverseGrpc(ReverseH2):
     name, decoders = "soth-h2-grpc", ("grpc",)
 
 
+class ReverseH2Waiting(ReverseH2):
+    """The same in front of an origin that does not answer."""
+
+    name, waits = "soth-h2-waiting", True
+
+
+class ReverseH2Bare(ReverseH2Waiting):
+    name, events = "soth-h2-bare", False
+
+
+class ReverseH2Shipped(ReverseH2Waiting):
+    """With every module of the shipped conf.d that is on in it."""
+
+    name, events = "soth-h2-shipped", False
+
+    def add_modules(self):
+        shipped = os.path.join(self.bench.prefix, "etc", "soth-mitm", "conf.d")
+        if not os.path.isdir(shipped):
+            raise Unavailable(f"no {shipped}")
+        os.unlink(f"{self.dir}/conf.d/10-policy.yaml")
+        for name in os.listdir(shipped):
+            with open(os.path.join(shipped, name)) as f:
+                text = re.sub(r"path: /\S*/events.jsonl", f"path: {self.dir}/events.jsonl", f.read())
+            write(f"{self.dir}/conf.d/{name}", text)
+
+
 class Stream(Soth):
     """Streams with every decoder that sees them."""
 
@@ -138,4 +165,4 @@ class Modules(Soth):
                     write(f"{self.dir}/conf.d/{name}", f.read())
 
 
-ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseH2, ReverseH2NoEvents, ReverseGrpc, Stream, StreamBare, StreamNoEvents, Modules]
+ALL = [Soth, NoEvents, Reverse, ReverseNoEvents, TwoWorkers, Tunnel, ReverseH1, ReverseH2, ReverseH2NoEvents, ReverseH2Waiting, ReverseH2Bare, ReverseH2Shipped, ReverseGrpc, Stream, StreamBare, StreamNoEvents, Modules]

@@ -143,16 +143,20 @@ class Client(Peer):
 
 
 def client(options):
+    once = Client(options)  # what the program takes once, whoever comes: buffers of its log and the like
+    once.ask(options.streams)
+    once.settle(0.5)
+    once.sock.close()
+    time.sleep(0.5)
     peers = [Client(options) for _ in range(options.connections)]
     for peer in peers:
         peer.ask(1)
         peer.settle(0.1)
     print("ready", flush=True)
     sys.stdin.readline()
-    for peer in peers:
+    for peer in peers:  # one after the other: ten clients at one moment would be a larger burst than the one before
         peer.ask(options.streams - 1)
-    for peer in peers:
-        peer.settle(0.5 / len(peers))
+        peer.settle(0.3)
     fault = next((peer.fault for peer in peers if peer.fault), "")
     answered = sum(len(peer.seen) for peer in peers)
     print(json.dumps({"streams": len(peers) * (options.streams - 1), "answered": answered, "fault": fault}), flush=True)

@@ -80,6 +80,25 @@ def test_with_or_without_the_coding(proxy, origin, tmp_path, bodies, coding):
     assert content(folder, "request") == expected and content(folder, "response") == expected
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, br", ""])
+def test_what_is_decoded_is_redacted(proxy, origin, tmp_path, coding):
+    """Until it is decoded nobody can see what is to be hidden; in the file it is, and the lengths are true."""
+    plain = b"".join(b'{"user": %d, "password": "hush hush %d", "deep": {"token": ["hush", {"a": "hush"}]}}\n' % (n, n) for n in range(500))
+    body = coded(coding, plain)
+    fields = [("Content-Encoding", coding)] if coding else []
+    server = origin(routes={"/c": lambda wire, request: wire.send(reply(body=body, fields=fields))})
+    folder = tmp_path / "bodies"
+    p = proxy(sink={"bodies_dir": str(folder), "bodies": "decoded"}, sink_top={"payload": "full"}, redact_keys=["Password", "token"])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("PUT", "/c", "origin.test", fields, body).body == body
+    p.wait_closed()
+    finished(folder, 2)
+    for side in ("request", "response"):
+        got = content(folder, side)
+        assert b"hush" not in got and len(got) == len(plain)
+        assert b'{"user": 7, "password": "***********", "deep": {"token": [*********************]}}\n' in got
+
+
 def test_what_is_cut_says_so(proxy, origin, tmp_path):
     def half(wire, request):
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 400)

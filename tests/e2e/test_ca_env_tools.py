@@ -19,6 +19,7 @@ from harness.tools import clean_env, missing, need, node_with_proxies, run
 from test_ca_env import JAVA, NODE, PYTHON
 
 
+ROOTS = "/etc/ssl/certs/ca-certificates.crt"  # Debian's own
 STATES = ["one CA", "rotated, the old one signs", "rotated, the new one signs"]
 
 
@@ -111,10 +112,13 @@ def test_python(tool, world, library):
 
 
 @once
-def test_npm(tool, world, tmp_path):
+@pytest.mark.parametrize("configured", [False, True], ids=["plain", "with a cafile of the machine's"])
+def test_npm(tool, world, tmp_path, configured):
+    npmrc = tmp_path / "npmrc"
+    npmrc.write_text(f"cafile={ROOTS}\n" if configured else "")
     (tmp_path / "package.json").write_text('{"name": "x", "version": "1.0.0"}')
     tool(need("npm"), "install", "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0", "--registry", world[1].url + "/npm/", "greeting",
-         where={"npm_config_globalconfig": os.devnull}, wanted=GREETING.format("npm"), after=[need("node"), "-e", "console.log(require('greeting'))"])
+         where={"npm_config_globalconfig": npmrc}, wanted=GREETING.format("npm"), after=[need("node"), "-e", "console.log(require('greeting'))"])
 
 
 @once

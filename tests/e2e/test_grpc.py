@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """gRPC through CONNECT, both sides of grpc-python: every kind of call, what the module tells of it, and what refusals look like to a client."""
 import base64
+import pathlib
 import queue
 
 import grpc
@@ -261,3 +262,38 @@ def test_a_blocked_web_call(proxy, origin):
     assert head.startswith("HTTP/1.1 200 OK\r\n") and body == ""
     assert (fields["grpc-status"], fields["grpc-message"], fields["content-type"]) == ("7", "blocked by policy", "application/grpc-web")
     assert fields["proxy-status"] == "soth-mitm; error=http_request_denied" and server.requests == []
+
+
+# ---- the log that docs/grpc.md prints
+
+# What depends on versions of the peers' libraries and on the machine.
+VARYING = {"grpc_timeout", "header_bytes", "header_count", "grpc_accept_encoding", "bytes_from_client", "bytes_from_server"}
+SAME = {"grpc_service", "grpc_method", "grpc_detection_mode", "http2_stream_id"}  # said once for all of the call
+
+
+def printed(event):
+    return " ".join([f"{event['flow_sequence_id']:2}", event.kind] + [f"{k}={v}" for k, v in event.attrs.items() if k not in VARYING | SAME])
+
+
+def test_the_log_of_the_documentation(proxy, tls):
+    """One bidirectional call, as it is explained there line by line."""
+    server = GrpcServer(tls)
+    p = proxy(workers=1, extra_modules=[GRPC])
+    try:
+        with Channel(p, server.port) as c:
+            asked = queue.Queue()
+            answers = c.bidi(iter(asked.get, None))
+            for word in (b"one", b"two"):
+                asked.put(word)
+                assert next(answers) == word.upper()
+            asked.put(None)
+            assert list(answers) == []
+        p.wait_closed(2)
+    finally:
+        server.close()
+    stream = [e for e in p.events() if "parent_flow_id" in e]
+    log = [printed(e).replace(f":{server.port}", ":PORT") for e in stream]
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "grpc.md").read_text()
+    shown = page.split("```text\n", 1)[1].split("```", 1)[0].splitlines()
+    assert {e.at("http2_stream_id") for e in stream} == {"1"} and {e["stream_key"] for e in stream} == {"h2:1"}
+    assert log == shown, "\n".join(log)

@@ -67,9 +67,12 @@ def test_priority(proxy, origin, authority, wants):
         client.raw(update(asked[0], b"u=0, i"))
         last = client.ask("GET", "/3")  # behind the updates
         until(lambda: len(hearing.heads) == 3, 10, "the third request")
+        client.raw(update(last + 2, b"u=4") + update(last + 2, b"u=5"))  # before it begins: the later one counts
+        later = client.ask("GET", "/4")
+        until(lambda: len(hearing.heads) == 4 and (not wants or len(hearing.updates) == 3), 10, "the fourth request")
         hearing.answer.set()
-        assert [a.status for a in client.wait(*asked, last)] == [204] * 3
+        assert later == last + 2 and [a.status for a in client.wait(*asked, last, later)] == [204] * 4
     paths = {head[":path"]: number for number, head in hearing.heads.items()}
     assert [hearing.heads[paths[f"/{n}"]].get("priority") for n in (1, 2, 3)] == ["u=1, i", "u=2, i", None]
-    assert hearing.updates == ([(paths["/2"], b"u=7"), (paths["/1"], b"u=0, i")] if wants else [])
+    assert hearing.updates == ([(paths["/2"], b"u=7"), (paths["/1"], b"u=0, i"), (paths["/4"], b"u=5")] if wants else [])
     assert paths["/1"] != asked[0]

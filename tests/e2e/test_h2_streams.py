@@ -82,6 +82,16 @@ def test_a_blocked_stream_never_reaches_its_origin(bridge):
     assert set(closes(streams).values()) == {("mitm_http_completed", None)}
 
 
+def test_a_blocked_request_of_http1_never_reaches_its_h2_origin(proxy, h2_origin):
+    p, origin = proxy(upstream_http2="always", policy=RULES), h2_origin()
+    with p.https("origin.test", origin.port) as client:
+        for path, status in (("/hello", 200), ("/secret/one", 403), ("/bytes/300000", 200), ("/secret/two", 403)):
+            body = b"x" * 50000 if "secret" in path else b""
+            assert client.ask("POST" if body else "GET", path, f"origin.test:{origin.port}", body=body).status == status
+    until(lambda: [r["url"] for r in origin.requests] == ["/hello", "/bytes/300000"], 10, "what the origin got")
+    assert {r["version"] for r in origin.requests} == {"2.0"}
+
+
 def test_each_streams_authority_is_judged(bridge):
     p, origin, client = bridge(policy={"blocked_hosts": ["blocked.test"]})
     with client:
@@ -234,6 +244,7 @@ def test_the_origin_leaves_between_requests(proxy, h2_origin):
 
 
 def test_the_origin_leaves_between_requests_of_http1(proxy, h2_origin):
+    """A request that crosses its goaway is refused, and sent again elsewhere."""
     p, origin = proxy(upstream_http2="always"), h2_origin()
 
     def served():  # what it refuses as it leaves is sent again

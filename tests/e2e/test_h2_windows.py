@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Who may keep whom waiting: a client that pauses one stream among many, one that lets nothing through, an origin that takes no streams."""
+"""Who may keep whom waiting: a client that pauses one stream among many, one that lets nothing through, an origin that takes no streams; and
+how long streams are waited for when the proxy ends."""
+import signal
 import threading
 import time
 
 import pytest
 
 from harness.h2 import H2Origin, flow_of, h2_client
-from harness.h2_raw import REFUSED_STREAM, Peer, rst, settings
+from harness.h2_raw import DATA, REFUSED_STREAM, Peer, frame, goaway, rst, settings
+from harness.modules import build_module
 from harness.timing import SCALE
 
 NAMES = ("origin.test", "*.origin.test")
@@ -136,3 +139,98 @@ def test_an_origin_that_never_takes_any_of_http1(proxy, origin, authority):
         answer = client.ask("GET", "/a", f"origin.test:{one.port}")
         assert answer.status == 504 and answer.head.get("Proxy-Status") == "soth-mitm; error=connection_timeout"
     p.closed_as("upstream_connect_failed", "h2_no_stream")
+
+
+# ---- the last bytes of a request that wait for a window when its answer is settled otherwise
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("modules")
+    for source in ("transform.c", "pausing.c"):
+        found = build_module(folder, source)
+    return found
+
+
+class Narrow:
+    """Takes a window of each body and no more; what it does then with each request is `answer`'s."""
+
+    def __init__(self, origin, authority, answer):
+        self.answer = answer
+        self.server = origin(self._serve, tls=authority.server(*NAMES, alpn=("h2",)))
+        self.port = self.server.port
+
+    def _serve(self, wire):
+        peer = Peer(wire)
+        peer.grants = False
+        seen = 0
+        while peer.turn() is not None:
+            for stream in list(peer.heads)[seen:]:
+                if peer.heads[stream][0][":method"] == "GET" or len(peer.bodies.get(stream, b"")) == 65535:
+                    seen += 1
+                    self.answer(peer, stream)
+
+
+ENDINGS = {
+    "blocked": (lambda peer, stream: peer.respond(stream, body=b"answer\n"), 403),
+    "reset": (lambda peer, stream: peer.send(rst(stream, 2)), 502),
+    "malformed": (lambda peer, stream: peer.send(peer.head(stream, [(":status", "200"), ("Bad", "x")], 5)), 502),
+    "goaway": (lambda peer, stream: peer.send(goaway(stream), rst(stream, 2)), 502),
+}
+
+
+@pytest.mark.parametrize("ending", list(ENDINGS))
+def test_an_answer_while_the_last_bytes_wait(proxy, origin, authority, modules, ending):
+    """What a transform gives out at the body's end finds no window; then there is an answer of ours. The client's next request is served."""
+    answer, status = ENDINGS[ending]
+    one = Narrow(origin, authority, answer)
+    extra = [{"module": "transform", "config": {"responses": False}}]
+    if ending == "blocked":
+        extra.append({"module": "pausing", "config": {"mode": "unused", "on": ["response"], "action": "block"}})
+    p = proxy(upstream_http2="always", modules_dir=modules, extra_modules=extra)
+    with p.https("origin.test", one.port) as client:
+        for _ in range(3 if ending == "blocked" else 1):  # a fault of the origin ends the client's connection, a block does not
+            assert client.ask("POST", "/a", f"origin.test:{one.port}", body=b"x" * 65535 + b"ca").status == status
+            if ending == "blocked":
+                assert client.ask("GET", "/b", f"origin.test:{one.port}").status == 403
+        if ending == "blocked":
+            assert client.ask("POST", "/a", f"origin.test:{one.port}", body=b"x" * 65535 + b"ca").status == status
+            p.signal(signal.SIGTERM)  # nothing is left of it: the connection is idle, and ends at once
+            assert p.wait_exit(3) == 0
+    p.closed_as("mitm_http_completed" if ending == "blocked" else "mitm_http_error", ...)
+
+
+# ---- the drain
+
+def test_a_drain_in_two_steps(proxy, h2_origin):
+    """First a notice: what crosses it is still taken. Then, a round trip later, the last stream's number."""
+    p = proxy(drain_timeout="20s")
+    with p.https("origin.test", h2_origin.port, alpn=("h2",)) as wire:
+        port = wire.port
+        c = Peer(wire, client=True)
+        c.send(c.request(1, "/echo", "POST", end=False, authority=f"origin.test:{h2_origin.port}"), frame(DATA, 0, 1, b"one"))
+        assert c.until(lambda: c.bodies.get(1) == b"one")
+        p.signal(signal.SIGTERM)
+        assert c.until(lambda: c.goaways) and c.goaways == [(0, 0x7fffffff)]
+        c.send(c.request(3, "/hello", authority=f"origin.test:{h2_origin.port}"))
+        assert c.until(lambda: c.over(3) and len(c.goaways) == 2) and c.status(3) == 200 and c.goaways[1] == (0, 3)
+        c.send(c.request(5, "/hello", authority=f"origin.test:{h2_origin.port}"), frame(DATA, 1, 1, b"two"))
+        assert c.until(lambda: c.over(1)) and c.bodies[1] == b"onetwo"
+        c.drain()
+        assert c.status(5) is None
+    assert p.wait_exit() == 0
+    parent, streams = flow_of(p, port)
+    assert {f[-1].at("reason_code") for f in (parent, *streams.values())} == {"mitm_http_completed"} and set(streams) == {1, 3}
+
+
+def test_a_drain_that_comes_to_its_end(proxy, h2_origin):
+    p = proxy(drain_timeout="500ms", exit=26)
+    with h2_client(p, "origin.test", h2_origin.port) as client:
+        port = client.sock.getsockname()[1]
+        held, echo = client.ask("GET", "/hold"), client.ask("POST", "/echo", body=b"one", end=False)
+        client.until(lambda: client.streams[echo].body == b"one")
+        p.signal(signal.SIGTERM)
+        client.drain()
+        assert client.streams[echo].reset is not None or not client.streams[echo].ended
+    assert p.wait_exit() == 26
+    parent, streams = flow_of(p, port)
+    assert {f[-1].at("reason_code") for f in (parent, *streams.values())} == {"shutdown_drain"} and set(streams) == {held, echo}

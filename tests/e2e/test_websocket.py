@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 import threading
 import time
 
@@ -408,6 +410,32 @@ def test_node(watching, serving, kind):
     assert (told(p, "ws_closed")[0].at("close_code"), told(p, "ws_closed")[0].at("close_reason")) == ("1000", "enough")
 
 
+def websocat():
+    """scripts/setup --lanes builds it, where cargo can."""
+    here = HERE.parent.parent / "build" / "tools" / "bin" / "websocat"
+    found = shutil.which("websocat") or (str(here) if here.exists() else None)
+    return found or pytest.skip("websocat is not installed (scripts/setup --lanes)")
+
+
+def test_websocat(watching, serving):
+    server, p = serving(echo, tls=False), watching()
+    tunnel = f"PROXY:127.0.0.1:origin.test:{server.port},proxyport={p.port}"
+    words = [b"hello", b"x" * 3000, "äöü".encode()]
+    with subprocess.Popen([websocat(), "--text", "--no-close", "--ws-c-uri", f"ws://origin.test:{server.port}/chat", "-", f"ws-c:cmd:{need('socat')} - {tunnel}"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env()) as talk:
+        for word in words:
+            talk.stdin.write(word + b"\n")
+            talk.stdin.flush()
+            assert talk.stdout.readline() == word + b"\n"
+        until(lambda: len(told(p, "ws_message")) == 6, 10, "six messages")
+        talk.terminate()
+    messages = told(p, "ws_message")
+    assert [e.at("direction") for e in messages] == ["client_to_server", "server_to_client"] * 3
+    assert [e.at("payload_len") for e in messages[::2]] == [str(len(word) + 1) for word in words]
+    p.wait_closed()
+    assert {e.at("violation") for e in told(p, "ws_frame")} == {None}
+
+
 PAGE = b"""<!doctype html><meta charset=utf-8><title>waiting</title><body><img src=/wait><script>
 const ws = new WebSocket('wss://origin.test:' + location.hash.slice(1) + '/chat');
 const words = ['one', 'two', 'x'.repeat(70000)];
@@ -484,3 +512,24 @@ def test_broken_rules_are_told_and_every_byte_passes(watching, judging, origin, 
     p.closed_as("websocket_error", "reserved_bits")
     violations = [e.at("violation") for e in told(p, "ws_frame")]
     assert violations == [name for name, _ in STRANGE] + ["masked_server_frame"]
+
+
+@pytest.mark.parametrize("before,broken", [(b"", "length_too_big"), (frame(0xb1, b"a", b"abcd"), "reserved_bits")])
+def test_a_length_that_cannot_be_followed(watching, origin, before, broken):
+    """The module looks away; that a rule was broken is said where the flow ends, too."""
+    over = threading.Event()
+
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert wire.exactly(len(said)) == said
+        over.wait(30)
+        return False
+
+    said = before + b"\x82\xff\x80" + bytes(7) + b"abcd" + b"behind"
+    server, p = origin(routes={"/talk": upgrade}), watching()
+    with p.client().connect(f"origin.test:{server.port}") as raw:
+        assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+        raw.send(said)
+        assert p.wait_event("decoder_stage_failed").at("failure_code") == "length_too_big"
+        over.set()
+    p.closed_as("websocket_error", broken)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MPL-2.0
 """WebSockets over HTTP/2 (RFC 8441), in all four pairings with HTTP/1.1: what is said arrives byte by byte, and events are those of any WebSocket."""
 import asyncio
+import base64
 import hashlib
 import json
+import pathlib
 import signal
 import struct
+import subprocess
 import zlib
 
 import pytest
@@ -15,10 +18,12 @@ from websockets.sync.client import connect
 from harness.h2 import H2Origin, h2_client
 from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebSocket, WebSocketOrigin, frame
 from harness.modules import build_module, module_metric
-from harness.timing import scaled
-from harness.tools import clean_env, need, node_modules, run
+from harness.timing import scaled, until
+from harness.tools import clean_env, go_program, need, node_modules, run
+from test_chromium import trust
 from test_websocket import Server
 
+HERE = pathlib.Path(__file__).parent
 NAMES = ("origin.test", "*.origin.test")
 WS = {"module": "ws"}
 PIECE = (b"the quick brown fox jumps over the lazy dog; " * 1500)[:1 << 16]
@@ -419,6 +424,50 @@ def test_the_origin_resets(watching, origins, path, code):
     p.wait_closed(3)
 
 
+UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+
+
+@pytest.mark.parametrize("how", ["reset", "end"])
+def test_a_client_of_http1_goes(watching, origins, how):
+    """A connection that breaks is a stream that is reset, a connection that ends a stream that ends."""
+    server, p = origins(), watching(upstream_http2="always")
+    raw = p.https("origin.test", server.port)
+    answer = raw.ask("GET", "/chat", f"origin.test:{server.port}", UPGRADE)
+    assert answer.status == 101 and answer.head.get("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    raw.send(frame(TEXT, b"one"))
+    assert raw.exactly(5) == frame(TEXT, b"one", mask=None)
+    if how == "reset":
+        raw.reset()
+        assert server.wait("closed", "/chat")["rst"] == 8
+        p.closed_as("client_aborted", "ws")
+    else:
+        raw.send(frame(CLOSE, b"\x03\xe8"))
+        assert raw.exactly(4) == frame(CLOSE, b"\x03\xe8", mask=None)
+        raw.close()
+        assert server.wait("closed", "/chat")["rst"] in (0, 8)
+        p.closed_as("websocket_completed")
+
+
+def test_an_origin_of_http1_breaks(watching, origin):
+    def upgrade(wire, request):
+        key = request.head.get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest())
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        wire.exactly(9)
+        wire.reset()
+        return False
+
+    server, p = origin(tls=True, routes={"/chat": upgrade}), watching()
+    with h2_client(p, "origin.test", server.port) as client:
+        ws = H2WebSocket(client, "/chat")
+        assert ws.open() == 200
+        ws.send(TEXT, "one")
+        client.until(lambda: ws.one.over)
+        assert ws.one.reset == 8
+    p.wait_closed(2)
+    assert ("websocket_error", "ECONNRESET") in [(e.at("reason_code"), e.at("reason_detail")) for e in told(p, "stream_closed")]
+
+
 def test_the_clients_connection_goes(watching, origins):
     server, p = origins(), watching()
     client = h2_client(p, "origin.test", server.port)
@@ -464,6 +513,57 @@ def test_node(watching, origins):
     p.wait_closed(2)
     assert "websocket_completed" in [e.at("reason_code") for e in told(p, "stream_closed")]
     assert [e.at("opcode_label") for e in told(p, "ws_message")] == ["text"] * 8
+
+
+@pytest.fixture
+def go_origin(authority, tmp_path):
+    program = go_program(HERE / "go" / "h2origin", tmp_path / "h2origin")
+    server = subprocess.Popen([program, *authority.leaf(*NAMES)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              env=clean_env(GODEBUG="http2xconnect=1"))
+    yield int(server.stdout.readline())
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+
+@pytest.mark.parametrize("client", ["h2", "h1"])
+def test_go(watching, go_origin, client):
+    """A server whose handler returns after the close: it ends its stream and resets it without an error."""
+    p = watching(upstream_http2="always" if client == "h1" else "mirror")
+    if client == "h2":
+        with h2_client(p, "origin.test", go_origin) as session:
+            ws = H2WebSocket(session, "/ws")
+            assert ws.open() == 200
+            for n in range(20):
+                ws.send(BINARY, bytes([n]) * 50000)
+                assert ws.receive() == (0x82, bytes([n]) * 50000)
+            assert ws.close() == 1000
+            assert session.get("/hello").body == b"hello over HTTP/2.0"
+    else:
+        with connect(f"wss://origin.test:{go_origin}/ws", proxy=p.url, ssl=p.trust(alpn=None), compression=None, open_timeout=scaled(15)) as ws:
+            ws.send("hello")
+            assert ws.recv(timeout=scaled(10)) == "hello"
+    p.wait_closed(3 if client == "h2" else 1)
+    assert [e.at("reason_code") for e in told(p, "stream_closed") if e["protocol"] == "ws"] == ["websocket_completed"]
+    assert [e.at("version") for e in told(p, "response_headers") if e.at("status_code") == "101"] == ["HTTP/2"]
+
+
+@pytest.mark.slow
+def test_chromium(watching, origins, tmp_path):
+    """A page and its WebSocket share one connection of HTTP/2."""
+    server = origins()
+    p = watching(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
+    trust(tmp_path, p.ca_path)
+    done = run([need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>", "--disable-background-networking",
+                "--disable-component-update", "--no-first-run", "--disable-sync", "--dump-dom", f"https://origin.test:{server.port}/page"],
+               timeout=90, check=False, env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    assert server.asked("/done?3-4001-true"), done.stdout[-800:] + done.stderr[-800:]
+    assert [a["method"] for a in server.asked("/chat")] == ["CONNECT"]
+    closed = p.wait_event("ws_closed")
+    assert (closed.at("close_code"), closed.at("close_reason"), closed.at("violation")) == ("4001", "done", None)
+    assert told(p, "ws_opened")[0]["parent_flow_id"] == p.log.find("request_headers", target="/page")[0]["parent_flow_id"]
+    assert [e.at("inflated_len") or e.at("payload_len") for e in told(p, "ws_message")] == ["3", "3", "3", "3", "70000", "70000"]
 
 
 # ---- messages that a module adds, where nobody judges frames
@@ -559,4 +659,5 @@ def test_a_drain_waits_for_the_end_of_a_message(watching, serving):
         client.send(ws.stream, whole[12:])
         client.until(lambda: ws.one.over)
     assert p.wait_exit() == 0
+    until(lambda: len(got) == 2, 10, lambda: f"what the server got: {got}")
     assert got == ["a message in two halves", 1001]

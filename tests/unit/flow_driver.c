@@ -434,8 +434,15 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
 /* Its connection has a note of it, and its time. */
 static void rest_kin(struct driver *d, struct driver_kin *kin)
 {
+    if (d->inside)
+        d->inside(true);
+    kin->rests = flow_rest(kin->flow);
+    if (d->inside)
+        d->inside(false);
+    if (!kin->rests)
+        return;
     kin->flow = NULL;
-    kin->rests = true;
+    d->rests++;
     promise(d, flow_deadline(d->flow) != 0, "a connection without a deadline, with a stream at rest");
 }
 
@@ -460,17 +467,27 @@ static bool step_kin(struct driver *d, unsigned which, struct input input)
     promise(d, kin->closed || flow_deadline(kin->flow) != 0, "a stream without a deadline");
     if (kin->closed)
         free_kin(d, which);
-    else if (!kin->dialing && !kin->origin.open && flow_rest(kin->flow))
+    else if (!kin->dialing && !kin->origin.open)
         rest_kin(d, kin);
     return true;
 }
 
 static bool step_main(struct driver *d, struct input input);
 
+static struct flow *take_due(struct driver *d)
+{
+    if (d->inside)
+        d->inside(true);
+    struct flow *flow = flow_take_due(&d->env);
+    if (d->inside)
+        d->inside(false);
+    return flow;
+}
+
 static void step_due(struct driver *d)
 {
     struct flow *flow;
-    while ((flow = flow_take_due(&d->env))) {
+    while ((flow = take_due(d))) {
         if (!flow_owner(flow))
             adopt(d, flow);
         if (flow_owner(flow) == d)

@@ -61,7 +61,7 @@ struct driver {
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */
     struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
-    unsigned dials, origin_closes, retried_dials;
+    unsigned dials, origin_closes, retried_dials, rests;
     bool dialing, accepted, closed, aborted, lingers;
     uint64_t received, sent; /* wire bytes of both sides */
     void (*on_input)(void *arg, const struct driver *driver, const struct input *input); /* sees every input first; may be NULL */

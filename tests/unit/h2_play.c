@@ -73,7 +73,8 @@ static void say_closed(struct buffer *out, const struct h2_event *event)
 {
     static const char *const causes[] = {"end", "peer", "fault", "loss"};
     http_say(out, "closed %d by %s %s", event->stream, causes[event->cause], h2_code_name(event->code));
-    http_say(out, "%s%s%s\n", event->fault ? " " : "", event->fault ? event->fault : "", event->unprocessed ? " unprocessed" : "");
+    const char *fault = event->cause == H2_BY_FAULT ? event->fault : NULL; /* the connection's stands where it was refused */
+    http_say(out, "%s%s%s\n", fault ? " " : "", fault ? fault : "", event->unprocessed ? " unprocessed" : "");
 }
 
 void h2_play_say(struct buffer *out, const struct h2_event *event)

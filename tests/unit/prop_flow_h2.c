@@ -259,6 +259,7 @@ static bool holds(uint64_t seed, unsigned operations, char *fault, size_t size)
     origin = client = (struct h2_peer){.h2 = NULL};
     memset(kin, 0, sizeof kin);
     driver_accept(&d);
+    d.env.awake = below(2) ? 0 : below(6);
     if (!proxy) {
         static const char head[] = "CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n";
         driver_say(&d, SIDE_CLIENT, head, sizeof head - 1);

@@ -89,11 +89,11 @@ static void origin_comes(void)
     if (!driver_dialed(&d))
         return;
     h2_peer_fini(&origin);
-    h2_peer_init(&origin, &d, SIDE_ORIGIN, -1, 0);
+    h2_peer_init_connecting(&origin, &d, -1);
     move();
 }
 
-/* Bodies and trailers both ways, a reset, a block, an answer of HTTP/1, a drain. */
+/* Bodies and trailers both ways, a WebSocket, a reset, a block, an answer of HTTP/1, a drain. */
 static void talk(bool proxy)
 {
     static char bulk[40000];
@@ -103,6 +103,8 @@ static void talk(bool proxy)
     h2_peer_trailers(&client, one, "x-t: 1\n");
     int32_t two = h2_peer_ask(&client, "GET", "/two", "a.test", "", true);
     h2_peer_ask(&client, "GET", "/three", "b.test", "", true);
+    int32_t four = h2_peer_connect(&client, "websocket", "/four", "a.test", "sec-websocket-version: 13\n");
+    h2_peer_body(&client, four, bulk, sizeof bulk, true);
     move();
     origin_comes();
     for (unsigned i = 0; proxy && i < d.kin_count; i++)

@@ -145,6 +145,26 @@ static void frames_that_cost_nothing(void **state)
     }
 }
 
+/* Padding is no body: it neither passes for one nor earns anything. */
+static void padding_alone(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    request(&w, 1, "POST", "");
+    for (int i = 0; i < 3000; i++)
+        h2_wire_frame(&w.in, 0, 8, 1, (const uint8_t *)"\3\0\0\0", 4);
+    ends_as(&w, "h2_flood:empty_data");
+    begin(&w);
+    request(&w, 1, "POST", "");
+    for (int i = 0; i < 3000; i++)
+        h2_wire_frame(&w.in, 0, 8, 1, (const uint8_t *)"\3x\0\0\0", 5);
+    play(&w);
+    assert_int_equal(w.error, 0);
+    assert_int_equal(w.bodies, 3000);
+    end(&w);
+}
+
 /* The same frames, a few a second, for an hour. */
 static void the_same_at_leisure(void **state)
 {
@@ -495,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_that_cost_nothing),
+        cmocka_unit_test(padding_alone),
         cmocka_unit_test(the_same_at_leisure),
         cmocka_unit_test(rapid_reset),
         cmocka_unit_test(made_to_reset),

@@ -213,5 +213,5 @@ def flow_of(proxy, client_port, seconds=10):
     flows = until(ready, seconds, lambda: f"the end of all flows; have {[(e.flow, e.kind, e.attrs) for e in proxy.events()][-12:]}")
     parent = [f for f in flows.values() if "parent_flow_id" not in f[0]]
     assert len(parent) == 1
-    streams = {int(e.at("http2_stream_id")): f for f in flows.values() for e in f if "parent_flow_id" in e and e.kind == "request_headers"}
+    streams = {int(e.at("http2_stream_id")): f for f in flows.values() for e in f if "parent_flow_id" in e and e.at("http2_stream_id")}
     return parent[0], streams

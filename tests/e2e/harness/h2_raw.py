@@ -40,6 +40,7 @@ class Peer:
         self.wire, self.encoder, self.decoder = wire, Encoder(), Decoder()
         self.heard, self.heads, self.bodies, self.ended, self.resets, self.goaways = [], {}, {}, set(), {}, []
         self.gone, self.left = False, b""
+        self.grants = True  # what DATA costs is given back
         if client:
             self.send(PREFACE)
         else:
@@ -95,7 +96,7 @@ class Peer:
             self.heads.setdefault(stream, []).append(dict(self.decoder.decode(payload)))
         elif kind == DATA:
             self.bodies[stream] = self.bodies.get(stream, b"") + payload
-            if payload:
+            if payload and self.grants:
                 self.send(window(0, len(payload)), b"" if flags & END_STREAM else window(stream, len(payload)))
         elif kind == SETTINGS and not flags & ACK:
             self.send(frame(SETTINGS, ACK, 0))

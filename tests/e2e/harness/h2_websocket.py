@@ -31,8 +31,12 @@ class WebSocketOrigin:
         for line in self.process.stdout:
             self.said.append(json.loads(line))
 
-    def asked(self, url=None):
-        return [s for s in self.said if "method" in s and url in (None, s["url"])]
+    def asked(self, url=None, count=1, seconds=10):
+        """The requests that it told of, once there are so many."""
+        def found():
+            return [s for s in self.said if "method" in s and url in (None, s["url"])]
+        until(lambda: len(found()) >= count, seconds, lambda: f"{count} requests; it said {self.said}")
+        return found()
 
     def wait(self, key, url, seconds=10):
         """What it said about the end: key `ended` (of the WebSocket) or `closed` (of the stream)."""

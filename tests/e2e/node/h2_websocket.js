@@ -47,6 +47,25 @@ function talk(ws, url, stream) {
   ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
 }
 
+// It asks for /done?... when it is over; /wait keeps it from being loaded before.
+const page = `<!doctype html><meta charset=utf-8><title>waiting</title><body><img src=/wait><script>
+const words = ['one', 'two', 'x'.repeat(70000)];
+let n = 0;
+const ws = new WebSocket('wss://' + location.host + '/chat');
+ws.onopen = () => ws.send(words[0]);
+ws.onmessage = (e) => { if (e.data === words[n]) n++; if (n < words.length) ws.send(words[n]); else ws.close(4001, 'done'); };
+ws.onclose = (e) => fetch('/done?' + n + '-' + e.code + '-' + e.wasClean);
+</script></body>`;
+const waiting = [];
+
+function serveFile(stream, url) {
+  if (url === '/wait') { waiting.push(stream); return; }
+  for (const one of [stream, ...(url.startsWith('/done') ? waiting.splice(0) : [])]) {
+    one.respond({ ':status': 200, 'content-type': 'text/html' });
+    one.end(url === '/page' ? page : 'hello');
+  }
+}
+
 function serve(options) {
   const settings = { enableConnectProtocol: options.connect, maxConcurrentStreams: 1000 };
   const secret = { cert: fs.readFileSync(options.cert), key: fs.readFileSync(options.key) };
@@ -57,7 +76,7 @@ function serve(options) {
     say({ url, method: headers[':method'], protocol: headers[':protocol'] || '', key: headers['sec-websocket-key'] || '', version: '2' });
     stream.on('error', () => {});
     stream.on('close', () => say({ closed: url, rst: stream.rstCode }));
-    if (headers[':method'] !== 'CONNECT') { stream.respond({ ':status': 200 }); stream.end('hello'); return; }
+    if (headers[':method'] !== 'CONNECT') return serveFile(stream, url);
     if (url.startsWith('/refuse')) { stream.respond({ ':status': 403 }); stream.end('no'); return; }
     if (url.startsWith('/silent')) return;
     if (url.startsWith('/reset-first')) { stream.close(http2.constants.NGHTTP2_CANCEL); return; }
