@@ -31,7 +31,9 @@ static enum phase phase_now(const struct flow *flow)
         return PHASE_TLS_ORIGIN;
     if (ex->request == PART_BODY)
         return PHASE_REQUEST_BODY;
-    return ex->response == PART_HEAD ? PHASE_RESPONSE_HEAD : PHASE_RESPONSE_BODY;
+    if (ex->response == PART_HEAD)
+        return PHASE_RESPONSE_HEAD;
+    return flow->hooks.protocol == SOTH_PROTO_SSE ? PHASE_SSE : PHASE_RESPONSE_BODY;
 }
 
 static uint64_t dial_timeout(const struct flow *flow)
