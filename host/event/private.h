@@ -211,6 +211,7 @@ struct views {
 /* False: a sink that wants that much payload sees nothing of it; else *text is what it sees. */
 bool view_cut(const struct soth_attr *attr, uint64_t payload, struct soth_span *text);
 size_t view_size(const struct queued *q);              /* memory that view_make takes at most */
+void views_free(struct views *views);
 bool views_reserve(struct views *views, size_t size);  /* forgets the views that were made */
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload);
 

@@ -100,7 +100,7 @@ static void nap_between(struct sink *sink)
 }
 
 /* (lock held) Sleeps until there is something to do; wake_ns != 0: until then at the latest. */
-static void wait_for_work(struct sink *sink, uint64_t wake_ns)
+static void wait_for_work(struct sink *sink, struct views *views, uint64_t wake_ns)
 {
     struct bus *bus = sink->bus;
     bool quiet = wake_ns != 0;
@@ -118,6 +118,7 @@ static void wait_for_work(struct sink *sink, uint64_t wake_ns)
         sink->sleeping = false;
         if (!quiet && sink->count == 0 && bus_now_ns() >= until) {
             slab_pool_trim(&bus->pool);
+            views_free(views);
             quiet = true;
         }
     }
@@ -202,7 +203,7 @@ static void serve(struct sink *sink)
     uint64_t wake_ns = 0;
     sink->served_ns = bus_now_ns();
     for (;;) {
-        wait_for_work(sink, wake_ns);
+        wait_for_work(sink, &batch.views, wake_ns);
         bool reopen = sink->reopen;
         sink->reopen = false;
         take(sink, &batch);
@@ -214,7 +215,7 @@ static void serve(struct sink *sink)
             break;
     }
     sink->deaf = true;
-    free(batch.views.memory);
+    views_free(&batch.views);
 }
 
 void *sink_main(void *arg)

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "host/event/private.h"
 
@@ -38,15 +39,27 @@ size_t view_size(const struct queued *q)
     return rounded(sizeof(struct soth_event) + (q->shape || q->flagged ? q->attr_count * sizeof(struct soth_attr) : 0));
 }
 
+#define GROWTH ((size_t)16384)
+
+void views_free(struct views *views)
+{
+    if (views->memory)
+        munmap(views->memory, views->size);
+    views->memory = NULL;
+    views->size = 0;
+}
+
+/* Mapped, so that all of it can be given back. */
 bool views_reserve(struct views *views, size_t size)
 {
     views->used = 0;
     if (size <= views->size)
         return true;
-    char *bigger = malloc(size);
-    if (!bigger)
+    size = (size + GROWTH - 1) & ~(GROWTH - 1);
+    void *bigger = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bigger == MAP_FAILED)
         return false;
-    free(views->memory);
+    views_free(views);
     views->memory = bigger;
     views->size = size;
     return true;
