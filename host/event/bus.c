@@ -91,8 +91,8 @@ void bus_emit_outside(struct bus *bus, struct soth_span client, struct soth_span
     static const struct soth_span nothing = {NULL, 0};
     struct event_source *source = &bus->system_source;
     pthread_mutex_lock(&bus->lock);
-    source->client_addr = client;
-    source->server_host = host;
+    source->client_addr = (struct soth_span){client.p, client.n < QUEUED_NAME_MOST ? client.n : QUEUED_NAME_MOST};
+    source->server_host = (struct soth_span){host.p, host.n < QUEUED_NAME_MOST ? host.n : QUEUED_NAME_MOST};
     source->server_port = port;
     bus_system_event(bus, kind, attrs, n);
     source->client_addr = source->server_host = nothing;

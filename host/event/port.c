@@ -138,10 +138,10 @@ static inline bool remember(struct bus_port_private *p, struct queued *q)
     return true;
 }
 
+/* Addresses and names of hosts are short (QUEUED_NAME_MOST): of flows by where they are kept, of others by bus_emit_outside. */
 static inline size_t name_size(struct soth_span name)
 {
-    size_t n = name.n < QUEUED_NAME_MOST ? name.n : QUEUED_NAME_MOST;
-    return name.p ? n : 0;
+    return name.p ? name.n : 0;
 }
 
 static inline uint16_t name_mark(struct soth_span name, size_t n)

@@ -70,9 +70,13 @@ void flow_adopt(struct flow *flow, uint64_t id, void *owner)
     flow->hooks.owner = owner;
 }
 
+/* In the order in which they came: that is the order in which they are sent. */
 void family_call_waiting(struct flow *flow)
 {
-    for (struct kin *kin = flow->children; kin; kin = kin->elder) {
+    struct kin *kin = flow->children;
+    while (kin && kin->elder)
+        kin = kin->elder;
+    for (; kin; kin = kin->younger) {
         struct flow *child = family_awake(kin);
         if (child && child->waits_line)
             family_call(child);

@@ -414,7 +414,7 @@ bool flow_moved(struct flow *flow, uint64_t when_ns)
 {
     uint64_t until = when_ns + flow->env->settings->idle_timeout * UINT64_C(1000000);
     bool silence = flow->phase == PHASE_REQUEST_BODY || flow->phase == PHASE_RESPONSE_BODY || flow->phase == PHASE_TUNNEL ||
-                   flow->phase == PHASE_WS;
+                   flow->phase == PHASE_WS || flow->phase == PHASE_SSE;
     if (flow->go_on || is_due(flow, chained_deadline(flow)) || !silence || until <= flow->env->bus->monotonic_ns)
         return false;
     flow->deadline_ns = until;

@@ -31,7 +31,9 @@ static enum phase phase_now(const struct flow *flow)
         return PHASE_TLS_ORIGIN;
     if (ex->request == PART_BODY)
         return PHASE_REQUEST_BODY;
-    return ex->response == PART_HEAD ? PHASE_RESPONSE_HEAD : PHASE_RESPONSE_BODY;
+    if (ex->response == PART_HEAD)
+        return PHASE_RESPONSE_HEAD;
+    return flow->hooks.protocol == SOTH_PROTO_SSE ? PHASE_SSE : PHASE_RESPONSE_BODY;
 }
 
 static uint64_t dial_timeout(const struct flow *flow)
@@ -83,14 +85,9 @@ void http_begin(struct flow *flow, struct effects *fx)
     flow->asked = flow->heard = false;
     if (!flow->client.h1)
         flow->client.h1 = h1_new_request(&l);
-    /* an origin of HTTP/2 speaks before it is asked */
+    /* an origin of HTTP/2 speaks before it is asked: of its settings */
     bool origin_is_h2 = flow->origin.open && flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls);
     if (!flow->client.h1 || (origin_is_h2 && !mux_open(flow, SIDE_ORIGIN))) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
-    }
-    /* an origin of HTTP/2 speaks without being asked: of its settings */
-    if (flow->origin.secure && !flow->origin.h2 && alpn_is_h2(flow->origin.tls) && !mux_open(flow, SIDE_ORIGIN)) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }

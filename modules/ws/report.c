@@ -63,24 +63,28 @@ void report_opened(struct ws *ws, struct soth_flow *flow)
                SOTH_ATTRS(PEERS("extensions", extensions), PEERS("subprotocol", host->hdr_get(flow, "Sec-WebSocket-Protocol", 0))));
 }
 
+static bool is_wanted(const struct ws *ws, struct soth_flow *flow, uint32_t kind)
+{
+    return (ws->host->wanted(flow, kind) & SOTH_WANTED_EVENT) != 0;
+}
+
+/* Events that nobody wants have a number, too: without attributes they cost no more than that. */
 static void report_message(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct message *m)
 {
     struct soth_attr attrs[1 + REPORT_ATTRS] = {{"data", bytes_span(&m->data), 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, sizeof "data" - 1}};
-    size_t n = 1 + report_message_attrs(attrs + 1, direction, m);
+    size_t n = is_wanted(ws, flow, SOTH_EV_WS_MESSAGE) ? 1 + report_message_attrs(attrs + 1, direction, m) : 0;
     ws->host->emit(ws, flow, SOTH_EV_WS_MESSAGE, attrs, n);
 }
 
 void report_frame(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct talk_frame *frame)
 {
     const char *violation = frame->violation ? frame->violation : frame->message ? frame->message->violation : NULL;
+    struct soth_attr attrs[REPORT_ATTRS];
+    size_t n = is_wanted(ws, flow, SOTH_EV_WS_FRAME) ? report_frame_attrs(attrs, direction, frame) : 0;
     if (violation)
         ws->host->count(ws, ws->violations, 1);
-    if (ws->host->wanted(flow, SOTH_EV_WS_FRAME) & SOTH_WANTED_EVENT) {
-        struct soth_attr attrs[REPORT_ATTRS];
-        size_t n = report_frame_attrs(attrs, direction, frame);
-        ws->host->emit(ws, flow, SOTH_EV_WS_FRAME, attrs, n);
-    }
-    if (frame->message && (ws->host->wanted(flow, SOTH_EV_WS_MESSAGE) & SOTH_WANTED_EVENT))
+    ws->host->emit(ws, flow, SOTH_EV_WS_FRAME, attrs, n);
+    if (frame->message)
         report_message(ws, flow, direction, frame->message);
 }
 

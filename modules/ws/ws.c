@@ -22,11 +22,6 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
-static bool is_wanted(const struct ws *ws, struct soth_flow *flow, uint32_t kind)
-{
-    return (ws->host->wanted(flow, kind) & SOTH_WANTED_EVENT) != 0;
-}
-
 /* ---- beginning ---- */
 
 static int ws_create(const struct soth_host *host, void *self)
@@ -86,7 +81,7 @@ static void look_for(struct ws *ws, struct soth_flow *flow, struct conversation 
 
 static void arm(struct ws *ws, struct soth_flow *flow, struct conversation *c)
 {
-    if (!turns_may_idle(&c->turns) || !is_wanted(ws, flow, SOTH_EV_WS_TURN_COMPLETED))
+    if (!turns_may_idle(&c->turns))
         return;
     c->spoke_ns = ws->host->monotonic_ns();
     if (!c->timing)

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from harness.h2 import H2Origin, flow_of, h2_client
-from harness.h2_raw import DATA, REFUSED_STREAM, Peer, frame, goaway, rst, settings
+from harness.h2_raw import ACK, DATA, REFUSED_STREAM, SETTINGS, Peer, frame, goaway, rst, settings
 from harness.modules import build_module
-from harness.timing import SCALE
+from harness.timing import SCALE, until
 
 NAMES = ("origin.test", "*.origin.test")
 
@@ -94,11 +94,17 @@ class Shut:
                     peer.send(rst(stream, REFUSED_STREAM))
 
 
+    def settled(self):
+        """Its settings are known: a body that was sent before would be refused, and is not there any more to be sent again."""
+        return bool(self.peers) and any(kind == SETTINGS and flags & ACK for kind, flags, _, _ in self.peers[0].heard)
+
+
 def test_an_origin_that_raises_its_limit(proxy, origin, authority):
     """What comes before then waits, and goes over the same connection."""
     one = Shut(origin, authority, raise_to=2)
     p = proxy()
     with h2_client(p, "origin.test", one.port) as client:
+        until(one.settled, 10, "its settings")
         asked = [client.ask("GET", f"/{n}") for n in range(3)]
         asked.append(client.ask("POST", "/upload", body=b"x" * 50000))
         one.let.set()
@@ -110,6 +116,7 @@ def test_an_origin_that_raises_its_limit_for_http1(proxy, origin, authority):
     one = Shut(origin, authority, raise_to=1)
     p = proxy(upstream_http2="always")
     with p.https("origin.test", one.port) as client:
+        until(one.settled, 10, "its settings")
         threading.Timer(0.5, one.let.set).start()
         for _ in range(2):
             answer = client.ask("POST", "/a", f"origin.test:{one.port}", body=b"x" * 1000)

@@ -126,6 +126,29 @@ def test_a_stream_that_is_cut(streaming, origin, coding):
     assert p.log.find("decoder_stage_failed") == []
 
 
+def test_a_client_that_leaves(streaming, origin):
+    route = Paced([b"data: a\n\n", b"data: b\n\n"])
+    server, p = origin(routes={"/e": route}), streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        route.go()
+        told(p, 1)
+    p.closed_as("client_aborted", "sse")
+    route.go(9)
+
+
+def test_a_stream_that_falls_silent(streaming, origin):
+    route = Paced([b"data: a\n\n", b"data: b\n\n"])
+    server, p = origin(routes={"/e": route}), streaming(idle_timeout="700ms")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        route.go()
+        with pytest.raises(Cut):
+            client.response("GET")
+    p.closed_as("idle_watchdog_timeout", "sse")
+    route.go(9)
+
+
 def test_the_next_exchange_is_http_again(streaming, origin):
     route = Paced([b"data: a\n\n"])
     route.go(9)

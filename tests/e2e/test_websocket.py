@@ -101,6 +101,23 @@ def test_echo(watching, serving, tls):
     assert events[-1].at("bytes_from_client") is not None
 
 
+def test_events_have_the_same_number_whoever_listens(watching, serving):
+    server, numbers = serving(echo), []
+    for sink in ({}, {"sink_top": {"events": ["stream_closed"]}}):
+        p = watching({"turn_idle": "300ms"}, **sink)
+        p.checks["complete"] = not sink
+        with client(p, server.port) as ws:
+            for pause in (0, 1):  # one turn ends with the next message, one in silence, one with the conversation
+                ws.send("hello")
+                assert ws.recv(timeout=scaled(10)) == "hello"
+                time.sleep(pause)
+            ws.send("hello")
+            assert ws.recv(timeout=scaled(10)) == "hello"
+        p.wait_closed()
+        numbers.append(told(p, "stream_closed")[0]["flow_sequence_id"])
+    assert numbers[0] == numbers[1]
+
+
 def test_compressed(watching, serving):
     server, p = serving(echo), watching(sink_top={"payload": "full"})
     text = "the same words again and again, " * 2000

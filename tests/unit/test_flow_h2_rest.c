@@ -32,12 +32,13 @@ static struct h2_peer client, origin;
 
 /* ---- bytes that the flows hold ---- */
 
-#define PLACES (1u << 16)
-static void *places[PLACES]; /* what they have allocated, by its address */
 static size_t held;
 static bool inside;
 
 #ifndef UNCOUNTED
+#define PLACES (1u << 16)
+static void *places[PLACES]; /* what they have allocated, by its address */
+
 #define EVERYBODYS __attribute__((visibility("default"))) /* nghttp2's, too */
 
 void *__libc_malloc(size_t n);
