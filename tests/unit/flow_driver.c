@@ -56,6 +56,21 @@ static bool pauses(struct driver *d, struct soth_flow *flow, struct ask *ask)
     return ask->pause.state == PAUSE_WAITING;
 }
 
+static void decide_request(struct driver *d, const struct soth_message *message, struct verdict *out)
+{
+    *out = d->policy.request;
+    if (d->policy.blocked_path && soth_span_is(message->target, d->policy.blocked_path))
+        *out = (struct verdict){.action = SOTH_BLOCK, .reason = "rule", .policy_module = "test"};
+}
+
+static void note_request(struct driver *d, const struct soth_flow *flow, const struct verdict *v)
+{
+    struct driver_kin *kin = flow->owner == d ? NULL : flow->owner;
+    d->refused = v->action == SOTH_BLOCK;
+    if (kin)
+        kin->refused = d->refused;
+}
+
 static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
 {
     struct driver *d = policy;
@@ -66,6 +81,8 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
         return ASK_WAIT;
     if (q->hook == SOTH_HOOK_CONNECT)
         decide_connect(d, q->connect, &ask->verdict);
+    else if (q->hook == SOTH_HOOK_REQUEST)
+        decide_request(d, q->message, &ask->verdict);
     else
         ask->verdict = d->policy.request;
     if (ask->pause.state == PAUSE_LATE)
@@ -73,7 +90,7 @@ static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask
     if (q->hook == SOTH_HOOK_CONNECT)
         note_connect(d, q->connect, &ask->verdict);
     else if (q->hook == SOTH_HOOK_REQUEST)
-        d->refused = ask->verdict.action == SOTH_BLOCK;
+        note_request(d, flow, &ask->verdict);
     *ask = (struct ask){.verdict = ask->verdict};
     return ASK_DONE;
 }
@@ -345,6 +362,11 @@ static bool hears(struct driver *d, enum side side)
     return flow_wants(d->flow, side) && d->end[side].open && !d->end[side].ended;
 }
 
+static bool waits_for_room(struct driver *d, enum side side)
+{
+    return d->blocked[side] && d->end[side].open && flow_wants_room(d->flow, side);
+}
+
 static void check_state(struct driver *d)
 {
     promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
@@ -356,7 +378,8 @@ static void check_state(struct driver *d)
         return;
     promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
     promise(d, !flow_waits(d->flow) || (!flow_wants(d->flow, SIDE_CLIENT) && !flow_wants(d->flow, SIDE_ORIGIN)), "it waits and reads");
-    promise(d, d->dialing || flow_waits(d->flow) || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN), "a flow that waits for nothing");
+    promise(d, d->dialing || flow_waits(d->flow) || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN) || waits_for_room(d, SIDE_CLIENT) ||
+                   waits_for_room(d, SIDE_ORIGIN), "a flow that waits for nothing");
 }
 
 static void peer_turn(struct driver *d, enum side side);
@@ -412,6 +435,7 @@ static void run_kin(struct driver *d, struct driver_kin *kin, const struct effec
     }
     if (buffer_size(fx->out[SIDE_ORIGIN])) {
         promise(d, end->open, "bytes for an origin that is not connected");
+        promise(d, !kin->refused, "bytes for an origin, of a stream whose request is blocked");
         keep_sent(end->tls ? &end->to_tls : &end->got, fx, SIDE_ORIGIN);
         keep_sent(&kin->told, fx, SIDE_ORIGIN);
         d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
@@ -504,6 +528,7 @@ bool driver_kin_dialed(struct driver *d, unsigned which)
         return false;
     kin->dialing = false;
     kin->origin.open = true;
+    kin->origin.born = ++d->connections;
     step_kin(d, which, (struct input){.type = INPUT_DIALED});
     step_due(d);
     return true;
@@ -571,6 +596,7 @@ static bool step_main(struct driver *d, struct input input)
     size_t had = buffer_size(&d->end[SIDE_ORIGIN].got);
     if (!d->flow)
         return false;
+    bool http2 = d->flow->origin.h2 != NULL; /* which has words of its own: its peer looks for the request */
     if (d->on_input)
         d->on_input(d->on_input_arg, d, &input);
     if (d->inside)
@@ -585,11 +611,12 @@ static bool step_main(struct driver *d, struct input input)
     check_state(d);
     buffer_fini(&out[0]);
     buffer_fini(&out[1]);
+    http2 = http2 || d->flow->origin.h2;
     if (d->closed)
         free_flow(d);
     peer_turn(d, SIDE_CLIENT);
     peer_turn(d, SIDE_ORIGIN);
-    promise(d, d->kin_count || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
+    promise(d, d->kin_count || http2 || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
     return true;
 }
 
@@ -709,6 +736,7 @@ bool driver_dialed(struct driver *d)
         return false;
     d->dialing = false;
     d->end[SIDE_ORIGIN].open = true;
+    d->end[SIDE_ORIGIN].born = ++d->connections;
     return driver_step(d, (struct input){.type = INPUT_DIALED});
 }
 

@@ -18,6 +18,7 @@ struct driver_end { /* one of the two connections, seen from outside */
     struct session *tls; /* the peer's, NULL = cleartext */
     struct buffer to_tls, from_tls; /* ciphertext: what it has not read yet, and what it wants to send */
     bool open;
+    unsigned born;       /* the number of the connection */
     bool ends;           /* its end follows what is in the inbox, with `error` (0 = FIN) */
     int error;
     bool ended;          /* the flow was told */
@@ -29,6 +30,7 @@ struct driver_policy {
     bool pauses;         /* it keeps every question waiting, until driver_resume or for 300 ms, which block */
     uint64_t pause_ms;   /* for so long instead; 0 = 300 */
     const char *blocked; /* any name that is this one is blocked, whatever `target` says */
+    const char *blocked_path; /* a request for this one is blocked, whatever `request` says */
 };
 
 /* A stream of HTTP/2: a flow that has no client of its own, and an origin only when it does not share its connection's. */
@@ -36,7 +38,7 @@ struct driver_policy {
 struct driver_kin {
     struct flow *flow; /* NULL after it closed, and at rest */
     struct driver_end origin;
-    bool dialing, closed, reused, rests;
+    bool dialing, closed, reused, rests, refused;
     struct watch watch;
     struct buffer told; /* everything its own origins were sent without TLS */
 };
@@ -61,7 +63,7 @@ struct driver {
     struct watch watch;
     struct buffer log; /* a line an event: kind name=value ... */
     struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
-    unsigned dials, origin_closes, retried_dials, rests;
+    unsigned dials, connections, origin_closes, retried_dials, rests;
     bool dialing, accepted, closed, aborted, lingers;
     uint64_t received, sent; /* wire bytes of both sides */
     void (*on_input)(void *arg, const struct driver *driver, const struct input *input); /* sees every input first; may be NULL */

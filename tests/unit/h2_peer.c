@@ -12,6 +12,7 @@ static void init(struct h2_peer *p, struct driver *d, enum side side, int kin, u
 {
     struct h2_limits limits = {.connect_protocol = connects, .max_header_list = 65536, .max_concurrent_streams = 100, .stream_window = window, .strict_responses = true};
     *p = (struct h2_peer){.driver = d, .is_client = side == SIDE_CLIENT, .end = kin < 0 ? &d->end[side] : &d->kin[kin].origin};
+    h2_meter_init(&p->meter, p->is_client);
     p->h2 = p->is_client ? h2_new_client(&limits) : h2_new_server(&limits);
 }
 
@@ -68,6 +69,12 @@ static void note_body(struct h2_peer *p, const struct h2_event *e)
         h2_consume(p->h2, e->stream, e->data.n);
 }
 
+static void accuse(struct h2_peer *p, const char *what, const char *detail)
+{
+    if (!p->driver->fault[0])
+        snprintf(p->driver->fault, sizeof p->driver->fault, "the %s of HTTP/2 gets %s%s", p->is_client ? "client" : "origin", what, detail);
+}
+
 static void hear(struct h2_peer *p, const struct h2_event *e)
 {
     switch (e->type) {
@@ -80,6 +87,8 @@ static void hear(struct h2_peer *p, const struct h2_event *e)
         else
             note(p, "%d head %.*s %.*s %.*s", e->stream, SOTH_SPAN(e->message->method), SOTH_SPAN(e->message->target),
                  SOTH_SPAN(e->message->authority));
+        if (!p->is_client && p->unwanted && soth_span_is(e->message->target, p->unwanted))
+            accuse(p, "a request that is blocked", "");
         if (e->message->protocol.p)
             note(p, " :protocol=%.*s", SOTH_SPAN(e->message->protocol));
         note_fields(p, e->message);
@@ -106,15 +115,27 @@ static void hear(struct h2_peer *p, const struct h2_event *e)
     }
 }
 
+/* Floods are the other peer's: what it does reaches this one. */
+static void judge_fault(struct h2_peer *p)
+{
+    const char *fault = h2_fault(p->h2);
+    if (!p->lies && fault[0] && strncmp(fault, "h2_flood", 8) != 0)
+        accuse(p, "what its codec refuses: ", fault);
+}
+
 static bool take(struct h2_peer *p)
 {
     struct h2_event event;
     const uint8_t *at = buffer_size(&p->end->got) ? buffer_data(&p->end->got) : (const uint8_t *)"";
     size_t n = buffer_size(&p->end->got), all = n;
+    h2_meter_got(&p->meter, at, n);
+    if (p->meter.fault)
+        accuse(p, p->meter.fault, "");
     for (;;) {
         ssize_t used = h2_take(p->h2, at, n, p->driver->world->port->monotonic_ns, &event);
         if (used < 0) {
             note(p, "broken %s\n", h2_fault(p->h2));
+            judge_fault(p);
             break;
         }
         at += used;
@@ -132,16 +153,31 @@ static enum side side_of(const struct h2_peer *p)
     return p->is_client ? SIDE_CLIENT : SIDE_ORIGIN;
 }
 
+static void say(struct h2_peer *p, const void *data, size_t n)
+{
+    h2_meter_said(&p->meter, data, n);
+    if (p->end == &p->driver->end[side_of(p)])
+        driver_say(p->driver, side_of(p), data, n);
+    else
+        buffer_append(&p->end->inbox, data, n);
+}
+
 static bool flush(struct h2_peer *p, struct buffer *out)
 {
     h2_output(p->h2, out);
     bool any = buffer_size(out) > 0;
-    if (any && p->end == &p->driver->end[side_of(p)])
-        driver_say(p->driver, side_of(p), buffer_data(out), buffer_size(out));
-    else if (any)
-        buffer_append(&p->end->inbox, buffer_data(out), buffer_size(out));
+    if (any)
+        say(p, buffer_data(out), buffer_size(out));
     buffer_fini(out);
     return any;
+}
+
+void h2_peer_raw(struct h2_peer *p, const void *data, size_t n)
+{
+    struct buffer out = {0};
+    flush(p, &out); /* its preface first */
+    p->lies = true;
+    say(p, data, n);
 }
 
 bool h2_peer_turn(struct h2_peer *p)

@@ -8,6 +8,7 @@
 #define TESTS_UNIT_H2_PEER_H
 
 #include "flow_driver.h"
+#include "h2_meter.h"
 #include "host/http/h2.h"
 
 struct h2_peer {
@@ -17,6 +18,9 @@ struct h2_peer {
     bool is_client;
     bool holds;          /* what it gets is not consumed: its windows fill */
     bool mute;           /* reads nothing at all */
+    bool lies;           /* it was made to send what its codec does not know of: what it thinks of the flow's frames says nothing */
+    struct h2_meter meter; /* bodies that it gets, of what it allows */
+    const char *unwanted;  /* a request for this path breaks a promise; NULL: none does */
     uint64_t body_bytes; /* got in all */
     size_t held;         /* not consumed yet */
     int32_t heard[64];   /* streams whose head has come (origin), the first of them */
@@ -32,6 +36,8 @@ void h2_peer_init_connecting(struct h2_peer *peer, struct driver *driver, int ki
 void h2_peer_fini(struct h2_peer *peer);
 /* Takes what it was sent and sends what it has to say. true: it did something. */
 bool h2_peer_turn(struct h2_peer *peer);
+/* Any bytes, past the codec. */
+void h2_peer_raw(struct h2_peer *peer, const void *p, size_t n);
 /* fields: "name: value\n..." */
 int32_t h2_peer_ask(struct h2_peer *peer, const char *method, const char *path, const char *authority, const char *fields, bool end);
 int32_t h2_peer_connect(struct h2_peer *peer, const char *protocol, const char *path, const char *authority, const char *fields);
