@@ -121,7 +121,7 @@ uint32_t batch_offer(struct sink *sink, struct batch *batch, uint32_t *again_ms)
     }
     for (;;) {
         uint32_t done = 0, ms = 0, before = at;
-        struct soth_batch view = {sizeof view, batch->count - at, batch->events + at, batch->lost};
+        struct soth_batch view = {sizeof view, batch->count - at, batch->events + at, batch->lost, batch->waiting};
         int r = sink->ops.write(sink->instance, &view, &done, &ms);
         batch->lost = 0;
         at = r == SOTH_OK ? batch->count : at + (done < view.count ? done : view.count);

@@ -222,7 +222,7 @@ struct batch {
     struct queued *queued[BATCH];
     const struct soth_event *events[BATCH];
     uint32_t count;
-    uint64_t lost;
+    uint64_t lost, waiting;
     struct views views; /* kept from batch to batch */
 };
 /* On the sink's thread, without the lock. Offers the batch until it is taken, dropped or time is up. Returns how many events were taken;

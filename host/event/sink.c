@@ -88,13 +88,13 @@ static bool may_nap(const struct sink *sink)
 /* (lock held) All is written, and more will come in a moment: it looks again by itself then, which is cheaper for all than to be woken. */
 static void nap_between(struct sink *sink)
 {
-    if (sink->count == 0 && sink->cycle >= BUSY && may_nap(sink))
+    if (sink->count > 0 && sink->waited > 0)
+        return;
+    if (sink->count == 0 && sink->cycle >= BUSY && may_nap(sink)) {
         nap(sink, LINGER_NS);
-    else if (sink->count > 0 && sink->waited == 0 && may_nap(sink)) {
+    } else if (sink->count > 0 && may_nap(sink)) {
         uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
         nap(sink, until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS);
-    } else {
-        return;
     }
     sink->waited = sink->cycle = sink->count;
 }
@@ -130,6 +130,7 @@ static void take(struct sink *sink, struct batch *batch)
 {
     batch->count = queue_take(sink, batch->queued, BATCH);
     sink->waited -= batch->count < sink->waited ? batch->count : sink->waited;
+    batch->waiting = sink->waited < sink->count ? sink->waited : sink->count;
     batch->lost = sink->lost_since_write;
     sink->lost_since_write = 0;
     sink_report_losses(sink);

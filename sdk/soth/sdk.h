@@ -166,6 +166,7 @@ struct soth_batch {
     uint32_t count; /* may be 0: the wake-up that the sink asked for */
     const struct soth_event *const *events; /* in sequence order */
     uint64_t lost;                          /* events dropped from this sink's queue since the last write */
+    uint64_t waiting;                       /* events that come with the next calls, at once: what is slow may be left to the last of these */
 };
 
 /* For SOTH_ATTRS({"sequence_no", SOTH_U64(n)}, {"event", SOTH_TEXT(span)}): an attribute list for soth_host.emit and frame. */
