@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/event/bus.h"
+#include "host/event/private.h"
 
 #define NAMES_MOST 48 /* of a kind, of 64: a set of them is a word */
 _Static_assert(NAMES_MOST <= EVENT_ATTRS_MOST, "what comes out has room for all of them");
@@ -118,26 +118,28 @@ static inline uint32_t find(const struct names *of, uint32_t from, const char *t
     return of->count;
 }
 
-static bool is_text(uint32_t type)
+static inline const struct names *names_of(uint32_t kind)
 {
-    return (type & 3u) == SOTH_ATTR_TEXT || (type & 3u) == SOTH_ATTR_BYTES;
+    pthread_once(&split_once, split);
+    return &names[kind];
 }
 
-static bool is_absent(const struct soth_attr *attr)
+const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32_t *place)
 {
-    return attr->text.p == NULL || (attr->text.n == 0 && is_text(attr->type));
+    const struct names *of = names_of(kind);
+    *n = text && *n == 0 ? (uint32_t)strlen(text) : *n;
+    *place = text ? find(of, 0, text, *n) : of->count;
+    return *place < of->count ? of->v[*place].text : NULL;
 }
 
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out)
 {
-    const uint32_t known = 3u | SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL;
     int count = 0;
     if (kind == 0 || kind >= SOTH_EV_COUNT || !lists[kind])
         return -SOTH_EINVALID;
     if (is_hosts_own(kind))
         return -SOTH_EPERM;
-    pthread_once(&split_once, split);
-    const struct names *of = &names[kind];
+    const struct names *of = names_of(kind);
     uint64_t given = 0;
     uint32_t next = 0;
     for (size_t i = 0; i < n; i++) {
@@ -145,16 +147,16 @@ int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, st
         uint32_t at = text ? find(of, next, text, attrs[i].name_len ? attrs[i].name_len : strlen(text)) : of->count;
         bool is_known = at < of->count;
         next = is_known ? at + 1 : next;
-        if (is_known && is_absent(&attrs[i]))
+        if (is_known && event_attr_is_absent(&attrs[i]))
             continue;
-        if (!is_known || (attrs[i].type & ~known) || (given >> at & 1)) {
+        if (!is_known || (attrs[i].type & ~EVENT_TYPES) || (given >> at & 1)) {
             ++*left_out;
             continue;
         }
         given |= UINT64_C(1) << at;
         out[count] = attrs[i];
         out[count].name = of->v[at].text;
-        if (!is_text(attrs[i].type))
+        if (!event_type_is_text(attrs[i].type))
             out[count].text = (struct soth_span){"", 0};
         out[count++].name_len = of->v[at].n;
     }

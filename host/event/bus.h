@@ -156,6 +156,8 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
  * type. Returns how many there are, -SOTH_EINVALID for an unknown kind, -SOTH_EPERM for one that is the host's alone.
  */
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
+/* The same for the events of a port, which remembers lists of attributes that were checked before (lists.c). */
+int bus_attrs_check(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
 
 /* event/kind.c: the table events.def at run time. */
 const char *event_kind_name(unsigned kind);

@@ -85,6 +85,8 @@ struct shape {
 
 bool event_attr_is_before(const struct soth_attr *a, const struct soth_attr *b);
 
+#define EVENT_TYPES (3u | SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL) /* all bits that a module may give */
+
 /* No branch in these two: they are asked of each attribute of each event. */
 static inline bool event_type_is_text(uint32_t type)
 {
@@ -102,6 +104,13 @@ static inline unsigned event_attr_is_absent(const struct soth_attr *attr)
 struct shape *shape_new(const struct soth_attr *attrs, size_t n);
 void shapes_free(struct shape *shapes);
 
+/* ---- attrs.c, lists.c: what modules emit ---- */
+
+/* Our own of this name, for good, and its place among those of the kind; NULL: the kind has none. *n 0: strlen, and set. */
+const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32_t *place);
+struct attr_list;
+void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT]);
+
 struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
@@ -111,6 +120,7 @@ struct bus_port_private {
     size_t count, room;
     struct shape *shapes[SOTH_EV_COUNT][SHAPES_OF_KIND];
     struct shape *made; /* list of all of those */
+    struct attr_list *lists[SOTH_EV_COUNT];
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */

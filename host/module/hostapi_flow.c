@@ -61,7 +61,7 @@ int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct sot
     struct soth_attr proper[EVENT_ATTRS_MOST];
     struct bus *bus = instance->registry->bus;
     unsigned left_out = 0;
-    int count = event_attrs_check(kind, attrs, n, proper, &left_out);
+    int count = flow ? bus_attrs_check(flow->bus, kind, attrs, n, proper, &left_out) : event_attrs_check(kind, attrs, n, proper, &left_out);
     if (count < 0)
         return count;
     if (left_out)
