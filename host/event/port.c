@@ -78,7 +78,7 @@ static inline bool admit(const struct bus_port *port, unsigned kind, const struc
 {
     if (event_attr_is_absent(attr))
         return false;
-    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
+    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload[kind], text));
 }
 
 /* What attributes need: places, and bytes for their texts. Numbers have an empty text. */
@@ -278,8 +278,9 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
 void bus_port_learn(struct bus_port *port)
 {
     port->mask = port->bus->kinds;
+    if (port->bus->payload_kinds) /* of others nobody reads it */
+        memcpy(port->payload, port->bus->payload, sizeof port->payload);
     port->payload_kinds = port->bus->payload_kinds;
-    port->payload = port->bus->payload;
     port->congested = port->bus->full_sinks > 0;
 }
 

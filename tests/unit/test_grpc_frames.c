@@ -41,10 +41,10 @@ static void say(struct buffer *out, const struct frames_found *found)
 static void set_up(struct frames *f, const char *with)
 {
     const char *coding = with ? strstr(with, "coding ") : NULL, *max = with ? strstr(with, "max ") : NULL;
-    *f = (struct frames){.max_message_bytes = max ? strtoull(max + 4, NULL, 10) : 1 << 20, .inflate = 1, .keep = 1};
+    *f = (struct frames){.max_message_bytes = max ? strtoull(max + 4, NULL, 10) : 1 << 20, .inflate = 1, .keep_most = UINT64_MAX};
     f->trailers = with && strstr(with, "web");
     if (with && strstr(with, "drop"))
-        f->keep = f->inflate = 0;
+        f->keep_most = f->inflate = 0;
     if (coding) {
         struct coding_list list = {.n = 0};
         f->may_compress = 1;
@@ -87,7 +87,7 @@ static void documents(void **state)
 /* What is longer than 64 KiB is not kept, and counted all the same. */
 static void a_long_message(void **state)
 {
-    struct frames f = {.max_message_bytes = 1 << 20, .keep = 1};
+    struct frames f = {.max_message_bytes = 1 << 20, .keep_most = UINT64_MAX};
     struct frames_found found;
     static char body[70000];
     char head[5] = {0, 0, 1, (char)(70000 >> 8 & 255), (char)(70000 & 255)};

@@ -38,7 +38,7 @@ static uint8_t keep = 1;
 static void play(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
 {
     const char *kind = golden_text(c, "kind"), *limit = golden_text(c, "limit");
-    struct records r = {.max_record_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_data = keep};
+    struct records r = {.max_record_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep ? UINT64_MAX : 0};
     struct record record;
     int found = 0;
     r.kind = *kind == 'l' ? RECORDS_LINES : *kind == 's' ? RECORDS_SEQUENCE : RECORDS_CONCATENATED;

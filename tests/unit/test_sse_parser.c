@@ -67,7 +67,7 @@ static int feed(struct sse *s, const uint8_t *p, size_t n, struct buffer *out)
 static void run(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out, uint8_t keep)
 {
     const char *limit = golden_text(c, "limit");
-    struct sse s = {.max_event_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_data = keep};
+    struct sse s = {.max_event_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep ? UINT64_MAX : 0};
     struct sse_event event;
     int r = 0;
     for (size_t at = 0; at < n && r == 0;) {
@@ -133,7 +133,7 @@ static void without_data(void **state)
 static void memory_stays_flat(void **state)
 {
     static const char text[] = "id: 12345\nevent: token\ndata: {\"delta\":\"hello\"}\n\n";
-    struct sse s = {.max_event_bytes = 1000000, .keep_data = 1};
+    struct sse s = {.max_event_bytes = 1000000, .keep_most = UINT64_MAX};
     struct sse_event event;
     (void)state;
     for (unsigned i = 0; i < 10000000; i++) {
@@ -149,7 +149,7 @@ static void memory_stays_flat(void **state)
 /* One large event does not stay for the small ones behind it. */
 static void a_large_event_is_given_back(void **state)
 {
-    struct sse s = {.max_event_bytes = 1u << 20, .keep_data = 1};
+    struct sse s = {.max_event_bytes = 1u << 20, .keep_most = UINT64_MAX};
     struct buffer out = {0};
     char *text = malloc(900000);
     (void)state;
