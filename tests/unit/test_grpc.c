@@ -45,6 +45,32 @@ static void a_unary_call(void **state)
 }
 
 /* Both directions run on their own, either may end first. */
+/* As much of a message as sinks want, and not more than there is; of a compressed one of what it was. */
+static void samples(void **state)
+{
+    static const struct {
+        uint64_t most;
+        const char *data;
+    } cases[] = {{0, ""}, {1, "data=h "}, {4, "data=hell "}, {5, "data=hello "}, {6, "data=hello "}, {UINT64_MAX, "data=hello "}};
+    static const struct testhost_step steps[] = {DOWN("\0\0\0\0\5hello\1\0\0\0\15\x78\x9c\xcb\x48\xcd\xc9\xc9\x07\x00\x06\x2c\x02\x15")};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char plain[256], packed[256];
+        struct testhost *host = testhost_new(&soth_mitm_module, NULL, NULL);
+        assert_non_null(host);
+        testhost_wanted(host, UINT64_C(1) << SOTH_EV_GRPC_MESSAGE, cases[i].most);
+        snprintf(plain, sizeof plain, "grpc_message compressed=false %sdirection=server_to_client " OF(3) WHOSE " message_len=5 sequence_no=1\n",
+                 cases[i].data);
+        snprintf(packed, sizeof packed, "grpc_message compressed=true %sdecompressed_len=5 direction=server_to_client " OF(4) WHOSE
+                 " message_len=13 sequence_no=2\n", cases[i].data);
+        testhost_decoder(host, &(struct testhost_case){
+            .request = CALL "application/grpc", .response = ANSWER "application/grpc\ngrpc-encoding: deflate", .steps = steps, .step_count = 1});
+        assert_non_null(strstr(testhost_events(host), plain));
+        assert_non_null(strstr(testhost_events(host), packed));
+        assert_int_equal(testhost_free(host), 0);
+    }
+}
+
 static void both_directions_at_once(void **state)
 {
     static const struct testhost_step steps[] = {UP("\0\0\0\0\1a"), DOWN("\0\0\0\0\1x"), UP("\0\0\0\0\1b\0\0"), DOWN("\0\0\0\0\2yz"), UP("\0\0\1c")};
@@ -216,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unary_call),
+        cmocka_unit_test(samples),
         cmocka_unit_test(both_directions_at_once),
         cmocka_unit_test(trailers_only),
         cmocka_unit_test(an_answer_that_is_not_grpc),
