@@ -39,7 +39,7 @@ struct frames {
     uint8_t coding;      /* enum coding_id that compressed messages have; 0 = none that is known */
     uint8_t may_compress; /* a coding was announced, known or not */
     uint8_t trailers;    /* grpc-web responses: frames with trailers may come */
-    uint8_t inflate;     /* whether decompressed_len is wanted */
+    uint8_t inflate;     /* whether decompressed_len is wanted, or that a message keeps to the limit decompressed */
     uint64_t keep_most;  /* bytes of data that are wanted, for messages that begin from then on */
     /* its own */
     uint8_t head[FRAMES_HEAD];

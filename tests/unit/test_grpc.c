@@ -4,6 +4,7 @@
 /* The module grpc: which exchanges are calls, what it publishes and in which order, gRPC-Web, what is broken, what a limit means. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -232,6 +233,31 @@ static void a_limit_detaches_or_closes(void **state)
     assert_int_equal(check((const char *[]){"max_message_bytes=4", "on_overflow=close", NULL}, &c), 0);
 }
 
+/* A message that is too large when it is decompressed is found by whoever hears of what follows from it, and where it ends the exchange. */
+static void a_limit_does_not_depend_on_who_listens(void **state)
+{
+    static const struct testhost_step steps[] = {DOWN("\1\0\0\0\14\x78\x9c\x4b\x4c\xa4\x3d\x00\x00\x7a\x47\x25\xe5")}; /* a hundred bytes */
+    static const uint32_t kinds[] = {SOTH_EV_GRPC_MESSAGE, SOTH_EV_GRPC_MALFORMED, SOTH_EV_GRPC_RESPONSE_HEADERS, SOTH_EV_GRPC_RESPONSE_TRAILERS,
+                                     SOTH_EV_DECODER_STAGE_FAILED};
+    struct testhost_case c = {.request = CALL "application/grpc", .response = ANSWER "application/grpc\ngrpc-encoding: deflate", .steps = steps,
+                              .step_count = 1, .trailers = {NULL, "grpc-status: 0"}, .leave_out = TESTHOST_FRAMES | TESTHOST_BLOCK};
+    (void)state;
+    for (unsigned on_overflow = 0; on_overflow < 2; on_overflow++)
+        for (size_t i = 0; i <= sizeof kinds / sizeof *kinds; i++) {
+            const bool nobody = i == sizeof kinds / sizeof *kinds;
+            const char *config[] = {"max_message_bytes=99", on_overflow ? "on_overflow=close" : NULL, NULL};
+            struct testhost *host = testhost_new(&soth_mitm_module, config, NULL);
+            assert_non_null(host);
+            testhost_wanted(host, nobody ? 0 : UINT64_C(1) << kinds[i], UINT64_MAX);
+            assert_int_equal(testhost_decoder(host, &c), 0);
+            const char *events = testhost_events(host);
+            assert_int_equal(strstr(events, on_overflow ? "failed max_message_bytes close\n" : "failed max_message_bytes\n") != NULL, on_overflow || !nobody);
+            assert_null(strstr(events, "grpc_response_trailers"));
+            assert_null(strstr(events, "grpc_message "));
+            assert_int_equal(testhost_free(host), 0);
+        }
+}
+
 static void patterns_are_checked(void **state)
 {
     (void)state;
@@ -253,6 +279,7 @@ int main(void)
         cmocka_unit_test(web_in_text),
         cmocka_unit_test(broken_framing),
         cmocka_unit_test(a_limit_detaches_or_closes),
+        cmocka_unit_test(a_limit_does_not_depend_on_who_listens),
         cmocka_unit_test(patterns_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
