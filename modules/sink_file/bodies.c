@@ -147,6 +147,8 @@ static void finish(struct bodies *b, struct flow *flow, unsigned side, int went_
             body->broken = coding_end(body->coding) < 0;
         int whole = body->length == UNKNOWN ? went_well : body->relayed == body->length;
         int sample = !body->broken && body->captured < body->relayed;
+        if (body->written == 0)
+            file_of(b, flow, side); /* nothing has come out of its coding: there is a file of that, too */
         let_go(b);
         file_name(b, flow, side, "part", from);
         file_name(b, flow, side, sample ? "sample" : whole && !body->broken ? "body" : "cut", name);
