@@ -132,6 +132,11 @@ const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32
     return *place < of->count ? of->v[*place].text : NULL;
 }
 
+bool event_attrs_may(uint32_t kind)
+{
+    return kind != 0 && kind < SOTH_EV_COUNT && lists[kind] && !is_hosts_own(kind);
+}
+
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out)
 {
     int count = 0;

@@ -156,8 +156,24 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
  * type. Returns how many there are, -SOTH_EINVALID for an unknown kind, -SOTH_EPERM for one that is the host's alone.
  */
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
-/* The same for the events of a port, which remembers lists of attributes that were checked before (lists.c). */
-int bus_attrs_check(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
+/*
+ * A list of attributes that a port has seen and checked before, known again by the places of its names (lists.c). NULL: it is to be checked.
+ * bus_list_copy: what event_attrs_check makes of it.
+ */
+struct attr_list;
+struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n);
+size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out);
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra);
+
+/* bus_emit of a list, with another attribute of the host's own, which may be absent. */
+static inline void bus_emit_list(struct bus_port *port, struct event_source *source, unsigned kind, struct attr_list *list,
+                                 const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    uint64_t sequence = source->next_sequence++;
+    if (bus_wants(port, kind))
+        bus_emit_list_wanted(port, source, sequence, kind, list, attrs, n, extra);
+}
 
 /* event/kind.c: the table events.def at run time. */
 const char *event_kind_name(unsigned kind);

@@ -16,9 +16,16 @@ struct known_attr {
     uint32_t type, name_len;
 };
 
+#define LIST_SHAPES 4u
 struct attr_list {
     size_t n; /* LIST_UNFIT: the first that came was not one to remember */
     struct known_attr v[LIST_MOST];
+    uint64_t payload; /* bit per attribute: a sink may see less of it */
+    struct list_shape {
+        uint64_t absent; /* bit per attribute that is not there; the host's own is the one behind the last */
+        const char *extra;
+        const struct shape *shape; /* NULL: none yet */
+    } shapes[LIST_SHAPES];
 };
 #define LIST_UNFIT SIZE_MAX
 
@@ -47,7 +54,7 @@ static bool is_constant(const char *text)
 static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
     uint64_t given = 0;
-    if (n == 0 || n > LIST_MOST)
+    if (n > LIST_MOST)
         return false;
     for (size_t i = 0; i < n; i++) {
         struct known_attr *known = &list->v[i];
@@ -59,45 +66,97 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
         if (!known->name || (known->type & ~EVENT_TYPES) || (given >> place & 1) || !is_constant(known->given))
             return false;
         given |= UINT64_C(1) << place;
+        list->payload |= (uint64_t)((known->type & EVENT_FLAGGED) != 0) << i;
     }
     list->n = n;
     return true;
 }
 
-/* -1: it is another list. */
-static int copy_known(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out)
+static inline bool is_list(const struct attr_list *list, const struct soth_attr *attrs, size_t n)
 {
-    int count = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct soth_attr *a = &attrs[i];
+    uint64_t differs = list->n ^ n;
+    if (differs)
+        return false;
+    for (size_t i = 0; i < n; i++) { /* no branch: it is the right one nearly always */
         const struct known_attr *known = &list->v[i];
-        if (a->name != known->given || a->type != known->type || (a->name_len && a->name_len != known->name_len))
-            return -1;
-        if (event_attr_is_absent(a))
-            continue;
-        out[count++] = (struct soth_attr){known->name, event_type_is_text(a->type) ? a->text : (struct soth_span){"", 0}, a->number, a->type,
-                                          known->name_len};
+        uint32_t other = attrs[i].name_len ^ known->name_len;
+        differs |= ((uintptr_t)attrs[i].name ^ (uintptr_t)known->given) | (attrs[i].type ^ known->type) | (attrs[i].name_len ? other : 0);
     }
-    return count;
+    return differs == 0;
 }
 
 /* Once for each kind: other lists of it are checked each time. */
-static __attribute__((noinline)) int check_new(struct attr_list **place, uint32_t kind, const struct soth_attr *attrs, size_t n,
-                                               struct soth_attr *out, unsigned *left_out)
+static __attribute__((noinline)) struct attr_list *list_new(uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
-    int count = event_attrs_check(kind, attrs, n, out, left_out);
-    if (count >= 0 && n > 0 && !*place && (*place = malloc(sizeof **place)) && !learn(*place, kind, attrs, n))
-        (*place)->n = LIST_UNFIT;
+    struct attr_list *list = calloc(1, sizeof *list);
+    if (list && !learn(list, kind, attrs, n))
+        list->n = LIST_UNFIT;
+    return list;
+}
+
+struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    if (n == 0 || kind >= SOTH_EV_COUNT || !event_attrs_may(kind))
+        return NULL;
+    struct attr_list **place = &port->private->lists[kind];
+    if (!*place)
+        *place = list_new(kind, attrs, n);
+    return *place && is_list(*place, attrs, n) ? *place : NULL;
+}
+
+/* With names of our own, and without texts of numbers; in the same places. */
+static void canonical(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct soth_attr *a = &attrs[i];
+        const bool keep = event_type_is_text(a->type) || event_attr_is_absent(a);
+        out[i] = (struct soth_attr){list->v[i].name, keep ? a->text : (struct soth_span){"", 0}, a->number, a->type, list->v[i].name_len};
+    }
+}
+
+size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out)
+{
+    size_t count = 0;
+    canonical(list, attrs, n, out);
+    for (size_t i = 0; i < n; i++)
+        if (!event_attr_is_absent(&out[i]))
+            out[count++] = out[i];
     return count;
 }
 
-int bus_attrs_check(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out)
+/* ---- their shapes ---- */
+
+static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_private *p, struct attr_list *list, struct list_shape *place,
+                                                               uint64_t absent, const struct soth_attr *attrs, size_t n,
+                                                               const struct soth_attr *extra)
 {
-    if (kind >= SOTH_EV_COUNT)
-        return -SOTH_EINVALID;
-    struct attr_list **place = &port->private->lists[kind];
-    int count = *place && (*place)->n == n ? copy_known(*place, attrs, n, out) : -1;
-    return count >= 0 ? count : check_new(place, kind, attrs, n, out, left_out);
+    struct soth_attr all[LIST_MOST + 1];
+    canonical(list, attrs, n, all);
+    all[n] = *extra;
+    struct shape *shape = shape_new(all, n + 1);
+    if (!shape)
+        return NULL;
+    shape->next = p->made;
+    p->made = shape;
+    *place = (struct list_shape){absent, extra->name, shape};
+    return shape;
+}
+
+const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
+                               const struct soth_attr *extra, size_t *text)
+{
+    uint64_t absent = (uint64_t)event_attr_is_absent(extra) << n;
+    for (size_t i = 0; i < n; i++) {
+        absent |= (uint64_t)event_attr_is_absent(&attrs[i]) << i;
+        *text += event_type_is_text(attrs[i].type) ? attrs[i].text.n : 0;
+    }
+    if (list->payload & ~absent)
+        return NULL;
+    struct list_shape *at = list->shapes, *end = at + LIST_SHAPES;
+    for (; at < end && at->shape; at++)
+        if (at->absent == absent && at->extra == extra->name)
+            return at->shape;
+    return at < end ? add_shape(p, list, at, absent, attrs, n, extra) : NULL;
 }
 
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT])

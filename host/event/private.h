@@ -108,7 +108,7 @@ void shapes_free(struct shape *shapes);
 
 /* Our own of this name, for good, and its place among those of the kind; NULL: the kind has none. *n 0: strlen, and set. */
 const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32_t *place);
-struct attr_list;
+bool event_attrs_may(uint32_t kind); /* may modules emit it? */
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT]);
 
 struct bus_port_private {
@@ -125,6 +125,10 @@ struct bus_port_private {
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
 };
+
+/* Of those values. NULL: they are to be emitted whole. Adds to *text the bytes of texts; extra is of the host, and may be absent. */
+const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
+                               const struct soth_attr *extra, size_t *text);
 
 /* ---- losses.c: ranges of events that a sink did not get ---- */
 

@@ -256,22 +256,54 @@ static char *mask_content(const struct flow *flow, struct soth_attr *attrs, size
     return copy;
 }
 
+static struct flow *flow_of(struct soth_flow *view)
+{
+    return (struct flow *)(void *)((char *)view - offsetof(struct flow, hooks));
+}
+
+/* From here to its end an event is of the protocol that a decoder has told. Returns the transport's. */
+static uint16_t module_event_begin(struct flow *flow, unsigned kind)
+{
+    const uint16_t transport = flow->source.protocol;
+    if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
+        illegal(flow);
+    if (flow->hooks.protocol)
+        flow->source.protocol = flow->hooks.protocol;
+    return transport;
+}
+
+static bool redacts(const struct flow *flow, unsigned kind)
+{
+    return flow->env->settings->redact_keys.n > 0 && bus_captures(flow->env->bus, kind);
+}
+
 /* What a module publishes; exchange_no is added where there is one. */
 void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n)
 {
-    struct flow *flow = (struct flow *)(void *)((char *)view - offsetof(struct flow, hooks));
+    struct flow *flow = flow_of(view);
     struct soth_attr with[MODULE_ATTRS_MOST + 1];
     n = n < MODULE_ATTRS_MOST ? n : MODULE_ATTRS_MOST;
     memcpy(with, attrs, n * sizeof *attrs);
     with[n] = message_attr(flow);
-    char *masked = flow->env->settings->redact_keys.n > 0 && bus_captures(flow->env->bus, kind) ? mask_content(flow, with, n) : NULL;
-    const uint16_t transport = flow->source.protocol;
-    if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
-        illegal(flow);
-    flow->source.protocol = view->protocol ? view->protocol : transport;
+    char *masked = redacts(flow, kind) ? mask_content(flow, with, n) : NULL;
+    const uint16_t transport = module_event_begin(flow, kind);
     bus_emit(flow->env->bus, &flow->source, kind, with, n + 1);
     flow->source.protocol = transport;
     free(masked);
+}
+
+void emit_list_for_module(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs, size_t n)
+{
+    struct flow *flow = flow_of(view);
+    struct soth_attr copy[EVENT_ATTRS_MOST];
+    if (redacts(flow, kind)) {
+        emit_for_module(view, kind, copy, bus_list_copy(list, attrs, n, copy));
+        return;
+    }
+    const struct soth_attr extra = message_attr(flow);
+    const uint16_t transport = module_event_begin(flow, kind);
+    bus_emit_list(flow->env->bus, &flow->source, kind, list, attrs, n, &extra);
+    flow->source.protocol = transport;
 }
 
 void emit_stream_closed(struct flow *flow)

@@ -55,13 +55,13 @@ void *api_flow_state(struct soth_flow *flow)
     return flow->state;
 }
 
-int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
+static int emit_checked(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
     struct instance *instance = instance_of(self);
     struct soth_attr proper[EVENT_ATTRS_MOST];
     struct bus *bus = instance->registry->bus;
     unsigned left_out = 0;
-    int count = flow ? bus_attrs_check(flow->bus, kind, attrs, n, proper, &left_out) : event_attrs_check(kind, attrs, n, proper, &left_out);
+    int count = event_attrs_check(kind, attrs, n, proper, &left_out);
     if (count < 0)
         return count;
     if (left_out)
@@ -70,6 +70,15 @@ int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct sot
         flow->emit(flow, kind, proper, (size_t)count);
     else if (bus)
         bus_emit_system(bus, kind, proper, (size_t)count);
+    return SOTH_OK;
+}
+
+int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct attr_list *list = flow && flow->emit_list ? bus_attr_list(flow->bus, kind, attrs, n) : NULL;
+    if (!list)
+        return emit_checked(self, flow, kind, attrs, n);
+    flow->emit_list(flow, kind, list, attrs, n);
     return SOTH_OK;
 }
 

@@ -51,7 +51,7 @@ static const struct soth_opt options[] = {
     SOTH_OPT_DURATION(struct sink, rotate_age, "0", 0, INT64_C(31536000000), "begin a new segment after this time, 0 = never"),
     SOTH_OPT_INT(struct sink, keep_segments, "0", 0, 1000000, "how many segments stay, 0 = all"),
     SOTH_OPT_SIZE(struct sink, keep_bytes, "0", 0, INT64_C(1) << 50, "bound of all segments together, 0 = none; the one that is written to stays"),
-    SOTH_OPT_INT(struct sink, flush_every, "256", 1, 1000000, "write to the file after so many events"),
+    SOTH_OPT_INT(struct sink, flush_every, "256", 1, 1000000, "write to the file after so many events, and what comes with them"),
     SOTH_OPT_DURATION(struct sink, flush_interval, "200ms", 1, 86400000, "and after this time at the latest"),
     SOTH_OPT_ENUM(struct sink, fsync, "never|interval|always", "never", "when the disk is told to keep what was written"),
     SOTH_OPT_DURATION(struct sink, fsync_interval, "1s", 10, 3600000, "with fsync: interval"),

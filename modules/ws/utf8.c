@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See utf8.h. Runs of ASCII are looked at 32 bytes at a time. */
+/* See utf8.h. Runs of ASCII are looked at 64 bytes at a time. */
 #include "utf8.h"
 
 #include <string.h>
+
+typedef uint64_t vector __attribute__((vector_size(16)));
+
+static inline vector load(const uint8_t *p)
+{
+    vector v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 
 /* Length of the ASCII at the beginning, or less. */
 static size_t ascii(const uint8_t *p, size_t n)
 {
     size_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-        uint64_t words[4];
-        memcpy(words, p + i, 32);
-        if ((words[0] | words[1] | words[2] | words[3]) & UINT64_C(0x8080808080808080))
+    for (; i + 64 <= n; i += 64) {
+        vector all = load(p + i) | load(p + i + 16) | load(p + i + 32) | load(p + i + 48);
+        if ((all[0] | all[1]) & UINT64_C(0x8080808080808080))
             break;
     }
     while (i < n && p[i] < 0x80)

@@ -67,8 +67,10 @@ static int probe_write(void *instance, const struct soth_batch *batch, uint32_t 
 {
     struct probe *p = instance;
     pthread_mutex_lock(&p->lock);
-    if (p->writes < sizeof p->gave_ns / sizeof *p->gave_ns)
+    if (p->writes < sizeof p->gave_ns / sizeof *p->gave_ns) {
         p->gave_ns[p->writes] = now_ns();
+        p->waiting[p->writes] = batch->waiting;
+    }
     p->writes++;
     p->empty_writes += batch->count == 0;
     p->inside = true;

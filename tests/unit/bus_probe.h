@@ -33,7 +33,8 @@ struct probe {
     unsigned answer_count, answer_at, take_first; /* events that a write takes that is not SOTH_OK */
     int always;      /* != 0: of all further writes */
     uint32_t retry_ms;
-    uint64_t gave_ns[32]; /* when the first writes came */
+    uint64_t gave_ns[32]; /* when the first writes came, */
+    uint64_t waiting[32]; /* and what they said that waits behind them */
     uint32_t flush_ms; /* that flush was given */
     bool flush_waits;  /* until it is false */
     unsigned writes, empty_writes, flushes, reopens, wakes;

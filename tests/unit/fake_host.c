@@ -264,7 +264,7 @@ struct soth_event *fake_event(unsigned kind, uint64_t flow_id, const struct soth
 int fake_write(struct fake_instance *instance, struct soth_event *const *events, uint32_t n, uint32_t *done, uint32_t *retry_ms)
 {
     const struct soth_event *list[FAKE_EVENTS];
-    struct soth_batch batch = {sizeof batch, n, list, 0, 0};
+    struct soth_batch batch = {sizeof batch, n, list, 0, instance->waiting};
     for (uint32_t i = 0; i < n; i++)
         list[i] = events[i];
     *done = *retry_ms = 0;

@@ -31,6 +31,7 @@ struct fake_instance {
     struct conf_file *yaml;
     struct options_owned *owned;
     int created;
+    uint64_t waiting; /* of the batches of fake_write */
 };
 
 void fake_reset(void);

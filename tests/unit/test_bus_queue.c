@@ -8,6 +8,24 @@
 
 #include "host/event/private.h"
 
+/* What a batch says that waits comes with the next calls, one after the other. */
+static void batches_say_what_comes_behind_them(void **state)
+{
+    struct sink_line rig;
+    (void)state;
+    line_init(&rig, 10000, QUEUE_DROP_NEWEST);
+    line_hold(&rig);
+    line_emit(&rig, 2 * BATCH + 10);
+    probe_gate(&rig.probe, false);
+    PROBE_WAIT(&rig.probe, n, 2 * BATCH + 11);
+    const uint64_t *waiting = rig.probe.waiting;
+    assert_int_equal(waiting[0], 0);
+    assert_int_equal(waiting[1], BATCH + 10);
+    assert_int_equal(waiting[2], 10);
+    assert_int_equal(waiting[3], 0);
+    assert_int_equal(line_fini(&rig), 0);
+}
+
 /* ---- a full queue ---- */
 
 static void the_newest_are_dropped_and_told(void **state)
@@ -283,6 +301,7 @@ static void a_slow_sink_slows_the_reader_and_keeps_the_queue_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches_say_what_comes_behind_them),
         cmocka_unit_test(the_newest_are_dropped_and_told),
         cmocka_unit_test(the_oldest_are_dropped),
         cmocka_unit_test(bytes_bound_the_queue_too),

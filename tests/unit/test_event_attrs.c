@@ -95,73 +95,6 @@ static void the_whole_table_is_known(void **state)
     }
 }
 
-/* ---- the same of a port, which remembers lists ---- */
-
-static void same(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n)
-{
-    struct soth_attr want[EVENT_ATTRS_MOST], got[EVENT_ATTRS_MOST];
-    unsigned left_out = 0, told = 0;
-    int r = event_attrs_check(kind, attrs, n, want, &left_out);
-    assert_int_equal(bus_attrs_check(port, kind, attrs, n, got, &told), r);
-    assert_int_equal(told, left_out);
-    for (int i = 0; i < r; i++) {
-        assert_ptr_equal(got[i].name, want[i].name);
-        assert_ptr_equal(got[i].text.p, want[i].text.p);
-        assert_int_equal(got[i].text.n, want[i].text.n);
-        assert_int_equal(got[i].number, want[i].number);
-        assert_int_equal(got[i].type, want[i].type);
-        assert_int_equal(got[i].name_len, want[i].name_len);
-    }
-}
-
-/* Random lists out of good and bad attributes: whatever came before, each is answered as if it were the first. */
-static void a_port_answers_as_if_each_list_were_the_first(void **state)
-{
-    static const struct soth_attr some[] = {
-        ATTR_NUMBER("bytes", 7), {"bytes", {"garbage", 7}, 8, SOTH_ATTR_U64, 0}, {"bytes", {NULL, 0}, 8, SOTH_ATTR_U64, 5},
-        ATTR_NUMBER("offset", 9), {"offset", {"x", 1}, 0, SOTH_ATTR_TEXT, 6}, {"offset", {"x", 1}, 0, 32, 6},
-        {"payload", {"abc", 3}, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 7}, {"payload", {"", 0}, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 7},
-        {"payloads", {"abc", 3}, 0, SOTH_ATTR_BYTES, 8}, {"payloads", {"abc", 3}, 0, SOTH_ATTR_BYTES, 7}, {NULL, {"x", 1}, 0, SOTH_ATTR_TEXT, 0},
-        {"decoded_bytes", {"", 0}, 3, SOTH_ATTR_U64, 13},
-    };
-    uint32_t seed = 1;
-    (void)state;
-    for (unsigned life = 0; life < 300; life++) {
-        struct bus *bus = bus_new();
-        struct bus_port *port = bus_port_new(bus, NULL, NULL);
-        for (unsigned i = 0; i < 40; i++) {
-            struct soth_attr attrs[6];
-            size_t n = 0, many = (seed = seed * 1664525u + 1013904223u) >> 29;
-            for (; n < many && n < 6; n++)
-                attrs[n] = some[((seed = seed * 1664525u + 1013904223u) >> 16) % (sizeof some / sizeof *some)];
-            same(port, i % 7 == 0 ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK, attrs, n);
-        }
-        bus_port_free(port);
-        bus_free(bus);
-    }
-}
-
-/* A name that the module keeps where it can write is read each time. */
-static void names_that_change_are_read_again(void **state)
-{
-    char name[] = "offset";
-    const struct soth_attr attrs[] = {{name, {"", 0}, 9, SOTH_ATTR_U64, 6}};
-    struct soth_attr out[EVENT_ATTRS_MOST];
-    struct bus *bus = bus_new();
-    struct bus_port *port = bus_port_new(bus, NULL, NULL);
-    unsigned left_out = 0;
-    (void)state;
-    assert_int_equal(bus_attrs_check(port, SOTH_EV_REQUEST_BODY_CHUNK, attrs, 1, out, &left_out), 1);
-    memcpy(name, "offsat", 6);
-    assert_int_equal(bus_attrs_check(port, SOTH_EV_REQUEST_BODY_CHUNK, attrs, 1, out, &left_out), 0);
-    assert_int_equal(left_out, 1);
-    assert_int_equal(bus_attrs_check(port, SOTH_EV_COUNT, attrs, 1, out, &left_out), -SOTH_EINVALID);
-    assert_int_equal(bus_attrs_check(port, 0, attrs, 1, out, &left_out), -SOTH_EINVALID);
-    assert_int_equal(bus_attrs_check(port, SOTH_EV_STREAM_CLOSED, attrs, 1, out, &left_out), -SOTH_EPERM);
-    bus_port_free(port);
-    bus_free(bus);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,8 +103,6 @@ int main(void)
         cmocka_unit_test(what_has_no_value_is_absent),
         cmocka_unit_test(kinds_must_be_known_and_not_the_hosts_own),
         cmocka_unit_test(the_whole_table_is_known),
-        cmocka_unit_test(a_port_answers_as_if_each_list_were_the_first),
-        cmocka_unit_test(names_that_change_are_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

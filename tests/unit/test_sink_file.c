@@ -82,10 +82,10 @@ static void times_on_request(void **state)
     free(text);
 }
 
-/* More than the buffer takes, in one write: lines of 10 kB, longer rows than any other. */
+/* More than the buffer takes, in one write: lines of 20 kB, longer rows than any other. */
 static void more_than_the_buffer(void **state)
 {
-    static char big[10000];
+    static char big[20000];
     struct soth_event *events[40];
     uint32_t done, retry_ms;
     (void)state;
@@ -362,6 +362,25 @@ static void the_buffer_waits_and_says_how_long(void **state)
     assert_int_equal(log_rows(), 16);
 }
 
+/* A burst is written at its end, not by flush_every, unless it takes too long. */
+static void what_comes_at_once_goes_with_it(void **state)
+{
+    (void)state;
+    log_use(BUFFERED);
+    log_sink.waiting = 20;
+    log_send(15);
+    assert_int_equal(log_lines(log_path, 1), 0);
+    log_later(200);
+    log_send(15);
+    assert_int_equal(log_lines(log_path, 1), 30);
+    log_send(15);
+    assert_int_equal(log_lines(log_path, 1), 30);
+    log_sink.waiting = 0;
+    log_send(1);
+    assert_int_equal(log_lines(log_path, 1), 46);
+    assert_int_equal(log_rows(), 46);
+}
+
 static void what_comes_after_silence_does_not_wait(void **state)
 {
     (void)state;
@@ -454,6 +473,7 @@ int main(void)
         TEST(the_open_segment_stays),
         TEST(the_open_segment_stays_whatever_is_newer),
         TEST(the_buffer_waits_and_says_how_long),
+        TEST(what_comes_at_once_goes_with_it),
         TEST(what_comes_after_silence_does_not_wait),
         TEST(the_disk_is_never_asked_unless_told),
         TEST(the_disk_keeps_every_write),

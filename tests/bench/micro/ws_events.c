@@ -74,12 +74,10 @@ static const struct bus_sink_ops writer_ops = {writer_write, NULL, NULL};
 /* ---- the worker's side ---- */
 
 /* As flow/emit.c does. */
-static void emit(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n)
+static void emit_list(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs, size_t n)
 {
-    struct soth_attr with[EVENT_ATTRS_MOST + 1];
-    memcpy(with, attrs, n * sizeof *attrs);
-    with[n] = ATTR_NUMBER("exchange_no", view->exchange_no);
-    bus_emit(view->bus, view->source, kind, with, n + 1);
+    const struct soth_attr extra = ATTR_NUMBER("exchange_no", view->exchange_no);
+    bus_emit_list(view->bus, view->source, kind, list, attrs, n, &extra);
 }
 
 struct talker {
@@ -129,7 +127,7 @@ static double run(struct writer *writer, uint64_t echoes)
     struct event_source source = {.flow_id = 1, .next_sequence = 1, .client_addr = soth_span("127.0.0.1:40000"),
                                   .server_host = soth_span("www.example.com"), .server_port = 443, .protocol = SOTH_PROTO_WS};
     struct talker talker = {.ws = (struct ws *)(void *)instance->self, .turn = {.frames = {1, 1}, .bytes = {1024, 1024}}};
-    talker.flow = (struct soth_flow){.bus = bus_port_new(bus, NULL, NULL), .source = &source, .emit = emit, .exchange_no = 1};
+    talker.flow = (struct soth_flow){.bus = bus_port_new(bus, NULL, NULL), .source = &source, .emit_list = emit_list, .exchange_no = 1};
     must(talker.flow.bus != NULL, "a port");
     double began = cpu_ns();
     for (uint64_t i = 0; i < echoes; i++)

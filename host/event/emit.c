@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Emitting: what a worker tells is copied once into its port's slab and waits there for bus_flush. No lock is taken. Nearly every event has a
+ * shape that the port keeps already, and then its values alone are copied; events of modules come with their list (lists.c), which knows its shapes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/event/private.h"
+
+#define RETIRED_MOST (1u << 20) /* bytes that wait for the end of a turn; with payload a turn may bring many times that */
+
+static void *carve_fresh(struct bus_port *port, size_t n)
+{
+    struct bus_port_private *p = port->private;
+    if (p->retired_bytes + SLAB_MAPPED > RETIRED_MOST)
+        bus_flush(port);
+    struct slab *fresh = slab_get(&port->bus->pool, n);
+    if (!fresh)
+        return NULL;
+    if (p->slab) { /* unpublished events in it have no references of their own yet */
+        p->slab->next = p->retired;
+        p->retired = p->slab;
+        p->retired_bytes += p->slab->size;
+    }
+    p->slab = fresh;
+    p->at = fresh->data + n;
+    p->end = fresh->data + fresh->size;
+    return fresh->data;
+}
+
+static inline void *carve(struct bus_port *port, size_t n)
+{
+    struct bus_port_private *p = port->private;
+    uint8_t *at = p->at;
+    n = (n + 15) & ~(size_t)15;
+    if ((size_t)(p->end - at) < n)
+        return carve_fresh(port, n);
+    p->at = at + n;
+    return at;
+}
+
+/* ---- emitting ---- */
+
+/* The first letter tells nearly always. */
+static inline bool in_order(const struct soth_attr *a, const struct soth_attr *b)
+{
+    unsigned char x = (unsigned char)a->name[0], y = (unsigned char)b->name[0];
+    return x != y ? x < y : !event_attr_is_before(b, a);
+}
+
+/* Addresses and names of hosts have 8 to 32 bytes nearly always: two moves that overlap instead of a call. */
+static inline void copy_bytes(char *to, const char *from, size_t n)
+{
+    if (n - 8 <= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n - 16 <= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else {
+        memcpy(to, from, n);
+    }
+}
+
+static inline struct soth_span copy(char **at, struct soth_span text)
+{
+    struct soth_span out = {*at, text.n};
+    if (text.p == NULL)
+        return text;
+    copy_bytes(*at, text.p, text.n);
+    *at += text.n;
+    return out;
+}
+
+/* Is there a value that somebody wants? Of payload *text becomes as much as the sink gets that wants most. */
+static inline bool admit(const struct bus_port *port, unsigned kind, const struct soth_attr *attr, struct soth_span *text)
+{
+    if (event_attr_is_absent(attr))
+        return false;
+    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
+}
+
+/* What attributes need: places, and bytes for their texts. Numbers have an empty text. */
+struct room {
+    size_t places, text;
+};
+
+/* Where some are absent or payload: only what is there and somebody wants. */
+static __attribute__((noinline)) struct room room_for_some(const struct bus_port *port, unsigned kind, const struct soth_attr *attrs, size_t n)
+{
+    struct room room = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        struct soth_span text = attrs[i].text;
+        if (!admit(port, kind, &attrs[i], &text))
+            continue;
+        room.places++;
+        room.text += text.n;
+    }
+    return room;
+}
+
+/* Emitters name attributes in order nearly always, so this is one pass. */
+static __attribute__((noinline)) uint32_t copy_attrs(const struct bus_port *port, unsigned kind, struct soth_attr *to,
+                                                     const struct soth_attr *attrs, size_t n, char *at)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct soth_span text = attrs[i].text;
+        if (!admit(port, kind, &attrs[i], &text))
+            continue;
+        uint32_t k = count++;
+        for (; k > 0 && !in_order(&to[k - 1], &attrs[i]); k--)
+            to[k] = to[k - 1];
+        to[k] = attrs[i];
+        if (text.n > 0)
+            to[k].text = copy(&at, text);
+    }
+    return count;
+}
+
+static __attribute__((noinline)) bool more_room(struct bus_port_private *p)
+{
+    size_t room = p->room ? p->room * 2 : 64;
+    struct queued **bigger = realloc(p->pending, room * sizeof *bigger);
+    if (!bigger)
+        return false;
+    p->pending = bigger;
+    p->room = room;
+    return true;
+}
+
+static inline bool remember(struct bus_port_private *p, struct queued *q)
+{
+    if (p->count == p->room && !more_room(p))
+        return false;
+    p->pending[p->count++] = q;
+    return true;
+}
+
+/* Addresses and names of hosts are short (QUEUED_NAME_MOST): of flows by where they are kept, of others by bus_emit_outside. */
+static inline size_t name_size(struct soth_span name)
+{
+    return name.p ? name.n : 0;
+}
+
+static inline uint16_t name_mark(struct soth_span name, size_t n)
+{
+    return name.p ? (uint16_t)n : QUEUED_ABSENT;
+}
+
+static inline char *put_name(char *at, struct soth_span name, size_t n)
+{
+    if (n > 0)
+        copy_bytes(at, name.p, n);
+    return at + n;
+}
+
+/* A place for an event with so many bytes of attributes in front and of text; what is left to fill is behind *text. NULL without memory. */
+static inline __attribute__((always_inline)) struct queued *begin(struct bus_port *port, const struct event_source *source,
+                                                                  uint64_t flow_sequence_id, unsigned kind, size_t attrs, size_t text, char **rest)
+{
+    struct bus_port_private *p = port->private;
+    const size_t client_n = name_size(source->client_addr), host_n = name_size(source->server_host);
+    const size_t size = sizeof(struct queued) + attrs + text + client_n + host_n;
+    struct queued *q = carve(port, size);
+    if (!q || !remember(p, q))
+        return NULL;
+    q->slab = p->slab;
+    q->flow_id = source->flow_id;
+    q->flow_sequence_id = flow_sequence_id;
+    q->parent_flow_id = source->parent_flow_id;
+    q->monotonic_ns = port->monotonic_ns;
+    q->unix_ms = port->unix_ms;
+    q->bytes = (uint32_t)size;
+    q->client_n = name_mark(source->client_addr, client_n);
+    q->host_n = name_mark(source->server_host, host_n);
+    q->server_port = source->server_port;
+    q->kind = (uint8_t)kind;
+    q->protocol = (uint8_t)source->protocol;
+    q->flagged = false;
+    char *at = put_name((char *)(q + 1) + attrs, source->client_addr, client_n);
+    *rest = put_name(at, source->server_host, host_n);
+    port->pending = true;
+    return q;
+}
+
+/* Any event, attribute by attribute: with payload, or of a shape that the port does not keep. */
+static __attribute__((noinline)) void emit_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                                                 const struct soth_attr *attrs, size_t n)
+{
+    struct room room = room_for_some(port, kind, attrs, n);
+    char *at;
+    struct queued *q = begin(port, source, flow_sequence_id, kind, room.places * sizeof *attrs, room.text, &at);
+    if (!q)
+        return;
+    q->shape = NULL;
+    for (size_t i = 0; i < n; i++)
+        q->flagged |= (attrs[i].type & EVENT_FLAGGED) != 0;
+    q->attr_count = (uint16_t)copy_attrs(port, kind, (struct soth_attr *)(void *)(q + 1), attrs, n, at);
+}
+
+static inline bool is_of(const struct shape *shape, const struct soth_attr *attrs, size_t n, size_t *text)
+{
+    const struct shape_key *key = shape->keys;
+    uint64_t differs = 0;
+    size_t bytes = 0;
+    if (shape->given != n)
+        return false;
+    for (const struct soth_attr *a = attrs, *end = attrs + n; a < end; a++, key++) { /* no branch: it is the right one mostly */
+        uint32_t absent = (uint32_t)(a->text.p == NULL) | (uint32_t)((a->text.n | key->number) == 0); /* event_attr_is_absent, if of that type */
+        differs |= ((uintptr_t)a->name ^ (uintptr_t)key->name) | (a->type ^ key->type) | (absent ^ key->absent);
+        bytes += a->text.n;
+    }
+    *text = bytes;
+    return differs == 0;
+}
+
+static __attribute__((noinline)) struct shape *another_shape(struct bus_port_private *p, struct shape **place, const struct soth_attr *attrs,
+                                                             size_t n)
+{
+    struct shape *shape = shape_new(attrs, n);
+    if (!shape)
+        return NULL;
+    shape->next = p->made;
+    p->made = shape;
+    *place = shape;
+    return shape;
+}
+
+/* NULL: it is to be emitted whole. *text: bytes that its texts take at most. Reports of losses are read in the queue. */
+static inline const struct shape *shape_for(struct bus_port_private *p, unsigned kind, const struct soth_attr *attrs, size_t n, size_t *text)
+{
+    struct shape **at = p->shapes[kind], **end = at + SHAPES_OF_KIND;
+    for (; at < end && *at; at++)
+        if (is_of(*at, attrs, n, text))
+            return *at;
+    if (at == end || kind == SOTH_EV_EVENTS_LOST)
+        return NULL;
+    struct shape *shape = another_shape(p, at, attrs, n);
+    return shape && is_of(shape, attrs, n, text) ? shape : NULL;
+}
+
+/* The values of attributes, of which `extra` is the one behind the last of n. */
+static inline void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs, size_t n,
+                              const struct soth_attr *extra)
+{
+    const uint8_t *from = shape->from;
+    for (uint64_t *end = values + shape->count; values < end; values++, from++) {
+        const struct soth_attr *a = *from < n ? &attrs[*from] : extra;
+        *values = a->number;
+        if (event_type_is_text(a->type)) {
+            *values = a->text.n;
+            copy_bytes(at, a->text.p, a->text.n);
+            at += a->text.n;
+        }
+    }
+}
+
+/* text: bytes that its texts take at most. */
+static inline void emit_shaped(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                               const struct shape *shape, size_t text, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    char *at;
+    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), text, &at);
+    if (!q)
+        return;
+    q->shape = shape;
+    q->attr_count = shape->count;
+    put_values(shape, (uint64_t *)(void *)(q + 1), at, attrs, n, extra);
+}
+
+void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                     const struct soth_attr *attrs, size_t n)
+{
+    size_t text;
+    const struct shape *shape = shape_for(port->private, kind, attrs, n, &text);
+    if (shape)
+        emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, NULL);
+    else
+        emit_whole(port, source, flow_sequence_id, kind, attrs, n);
+}
+
+/* ---- events of modules ---- */
+
+static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id,
+                                                      unsigned kind, const struct attr_list *list, const struct soth_attr *attrs, size_t n,
+                                                      const struct soth_attr *extra)
+{
+    struct soth_attr all[EVENT_ATTRS_MOST + 1];
+    size_t count = bus_list_copy(list, attrs, n, all);
+    all[count++] = *extra;
+    emit_whole(port, source, flow_sequence_id, kind, all, count);
+}
+
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    size_t text = extra->text.n;
+    const struct shape *shape = list_shape(port->private, list, attrs, n, extra, &text);
+    if (shape)
+        emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, extra);
+    else
+        emit_list_whole(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+}

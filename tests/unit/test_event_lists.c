@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Lists of attributes that a port knows again: what comes of them is what came of them the first time, checked name by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "host/event/private.h"
+
+#define LINE 768u
+#define ATTR(name_, text_, number_, type_) {name_, {text_, sizeof(text_) - 1}, number_, type_, sizeof(name_) - 1}
+
+static uint32_t draw(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* ---- what sinks see ---- */
+
+static char lines[2][LINE];
+static unsigned seen, wrong;
+
+static void describe(char line[LINE], const struct soth_event *e)
+{
+    int n = snprintf(line, LINE, "%u %.*s %.*s %u", e->kind, SOTH_SPAN(e->client_addr), SOTH_SPAN(e->server_host), e->server_port);
+    for (uint32_t i = 0; i < e->attr_count; i++) {
+        const struct soth_attr *a = &e->attrs[i];
+        n += snprintf(line + n, LINE - (size_t)n, " %.*s/%u=%.*s/%llu", (int)a->name_len, a->name, a->type, SOTH_SPAN(a->text),
+                      event_type_is_text(a->type) ? 0 : (unsigned long long)a->number);
+    }
+    assert_true((size_t)n < LINE);
+}
+
+/* Events come in pairs. */
+static int compare(void *instance, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
+{
+    (void)instance;
+    (void)retry_ms;
+    for (*done = 0; *done < batch->count; ++*done) {
+        describe(lines[seen & 1], batch->events[*done]);
+        if ((seen++ & 1) && strcmp(lines[0], lines[1]) != 0 && wrong++ == 0)
+            print_error("event %u: %s\n  checked: %s\n", seen, lines[1], lines[0]);
+    }
+    return SOTH_OK;
+}
+
+struct rig {
+    struct bus *bus;
+    struct bus_port *port;
+    struct event_source source;
+};
+
+static void rig_init(struct rig *rig, uint64_t payload)
+{
+    static const struct bus_sink_ops ops = {compare, NULL, NULL};
+    struct bus_queue_config queue = {.max_events = 100000, .max_bytes = 64 << 20, .payload = payload};
+    seen = wrong = 0;
+    *rig = (struct rig){.bus = bus_new(), .source = {.flow_id = 1, .next_sequence = 1, .client_addr = soth_span("192.0.2.1:4711"), .server_port = 443}};
+    assert_int_equal(bus_add_sink(rig->bus, "compare", NULL, &ops, ~UINT64_C(1), &queue), SOTH_OK);
+    assert_int_equal(bus_start(rig->bus), SOTH_OK);
+    rig->port = bus_port_new(rig->bus, NULL, NULL);
+}
+
+static void rig_fini(struct rig *rig, unsigned events)
+{
+    bus_port_free(rig->port);
+    assert_int_equal(bus_stop(rig->bus, 5000), 0);
+    assert_int_equal(seen, events);
+    assert_int_equal(wrong, 0);
+    bus_free(rig->bus);
+}
+
+/* Twice: as if it had never been seen, and as the port has it. Returns whether the port knew it. */
+static bool emit_both(struct rig *rig, unsigned kind, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    struct soth_attr with[EVENT_ATTRS_MOST + 1];
+    unsigned left_out = 0;
+    int count = event_attrs_check(kind, attrs, n, with, &left_out);
+    assert_true(count >= 0);
+    with[count] = *extra;
+    bus_emit(rig->port, &rig->source, kind, with, (size_t)count + 1);
+    struct attr_list *list = bus_attr_list(rig->port, kind, attrs, n);
+    if (list) {
+        assert_int_equal(left_out, 0);
+        bus_emit_list(rig->port, &rig->source, kind, list, attrs, n, extra);
+    } else {
+        bus_emit(rig->port, &rig->source, kind, with, (size_t)count + 1);
+    }
+    return list != NULL;
+}
+
+/* ---- tests ---- */
+
+/* As the decoders give them: the same list with other values, of which some are absent, with and without one of the host's. */
+static void random_values(uint64_t payload)
+{
+    const struct soth_attr extras[] = {ATTR_NUMBER("exchange_no", 3), ATTR_NUMBER("http2_stream_id", 5), {NULL, {NULL, 0}, 0, 0, 0}};
+    struct rig rig;
+    uint32_t state = 7;
+    unsigned known = 0, events = 3000;
+    rig_init(&rig, payload);
+    for (unsigned i = 0; i < events; i++) {
+        struct soth_attr attrs[] = { /* not in order, and a number with a text that is nobody's */
+            ATTR("payload_len", "", 1024, SOTH_ATTR_U64), ATTR("direction", "client_to_server", 0, SOTH_ATTR_TEXT),
+            ATTR("data", "one two three", 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD), ATTR("message_no", "garbage", i, SOTH_ATTR_U64),
+            ATTR("violation", "invalid_utf8", 0, SOTH_ATTR_TEXT), {"frame_count", {"", 0}, 1, SOTH_ATTR_U64, 0},
+        };
+        const size_t n = sizeof attrs / sizeof *attrs;
+        uint32_t absent = draw(&state) % 3 ? 1u << 2 | 1u << 4 : draw(&state);
+        for (size_t k = 0; k < n; k++)
+            if (absent >> k & 1)
+                attrs[k].text = draw(&state) % 2 || attrs[k].type == SOTH_ATTR_U64 ? (struct soth_span){NULL, 0} : (struct soth_span){"", 0};
+        known += emit_both(&rig, SOTH_EV_WS_MESSAGE, attrs, n, &extras[draw(&state) % 3]);
+        if (i % 11 == 0)
+            bus_flush(rig.port);
+    }
+    rig_fini(&rig, 2 * events);
+    assert_int_equal(known, events);
+}
+
+static void values_differ_and_some_are_absent(void **state)
+{
+    (void)state;
+    random_values(0);
+}
+
+static void payload_is_seen_as_far_as_it_is_wanted(void **state)
+{
+    (void)state;
+    random_values(5);
+    random_values(BUS_PAYLOAD_FULL);
+}
+
+/* Random lists out of good and bad attributes, whatever came before. */
+static void other_lists_of_the_kind_are_checked(void **state)
+{
+    static const struct soth_attr some[] = {
+        ATTR("bytes", "", 7, SOTH_ATTR_U64), {"bytes", {"garbage", 7}, 8, SOTH_ATTR_U64, 0}, {"bytes", {NULL, 0}, 8, SOTH_ATTR_U64, 5},
+        ATTR("offset", "", 9, SOTH_ATTR_U64), ATTR("offset", "x", 0, SOTH_ATTR_TEXT), ATTR("offset", "x", 0, 32), ATTR("bites", "x", 0, SOTH_ATTR_TEXT),
+        ATTR("payload", "abc", 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD), {"payloads", {"abc", 3}, 0, SOTH_ATTR_BYTES, 7},
+        {"payloads", {"abc", 3}, 0, SOTH_ATTR_BYTES, 8}, {NULL, {"x", 1}, 0, SOTH_ATTR_TEXT, 0}, ATTR("decoded_bytes", "", 3, SOTH_ATTR_U64),
+    };
+    const struct soth_attr extra = ATTR_NUMBER("exchange_no", 1);
+    uint32_t seed = 1;
+    unsigned known = 0, unknown = 0;
+    (void)state;
+    for (unsigned life = 0; life < 200; life++) {
+        struct rig rig;
+        rig_init(&rig, 0);
+        struct soth_attr first[3], attrs[3];
+        size_t n = 0, first_n = 0;
+        for (unsigned i = 0; i < 40; i++) {
+            bool again = i > 0 && draw(&seed) % 2;
+            n = again ? first_n : draw(&seed) % 4;
+            for (size_t k = 0; k < n; k++)
+                attrs[k] = again ? first[k] : some[draw(&seed) % (sizeof some / sizeof *some)];
+            if (i == 0)
+                memcpy(first, attrs, (first_n = n) * sizeof *attrs);
+            *(emit_both(&rig, SOTH_EV_RESPONSE_BODY_CHUNK, attrs, n, &extra) ? &known : &unknown) += 1;
+        }
+        rig_fini(&rig, 80);
+    }
+    assert_true(known > 200 && unknown > 200);
+}
+
+/* A name that the module keeps where it can write is read each time. */
+static void names_that_may_change_are_read_again(void **state)
+{
+    char name[] = "offset";
+    const struct soth_attr attrs[] = {{name, {"", 0}, 9, SOTH_ATTR_U64, 6}}, extra = ATTR_NUMBER("exchange_no", 1);
+    struct soth_attr out[EVENT_ATTRS_MOST];
+    unsigned left_out = 0;
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 0);
+    assert_false(emit_both(&rig, SOTH_EV_REQUEST_BODY_CHUNK, attrs, 1, &extra));
+    memcpy(name, "offsat", 6);
+    assert_null(bus_attr_list(rig.port, SOTH_EV_REQUEST_BODY_CHUNK, attrs, 1));
+    assert_int_equal(event_attrs_check(SOTH_EV_REQUEST_BODY_CHUNK, attrs, 1, out, &left_out), 0);
+    rig_fini(&rig, 2);
+}
+
+static void kinds_that_modules_may_not_emit_have_no_lists(void **state)
+{
+    static const struct soth_attr attrs[] = {ATTR("reason_code", "x", 0, SOTH_ATTR_TEXT)};
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 0);
+    assert_null(bus_attr_list(rig.port, SOTH_EV_STREAM_CLOSED, attrs, 1));
+    assert_null(bus_attr_list(rig.port, SOTH_EV_COUNT, attrs, 1));
+    assert_null(bus_attr_list(rig.port, UINT32_MAX, attrs, 1));
+    assert_null(bus_attr_list(rig.port, 0, attrs, 1));
+    assert_null(bus_attr_list(rig.port, SOTH_EV_WS_FRAME, NULL, 0));
+    rig_fini(&rig, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_differ_and_some_are_absent),
+        cmocka_unit_test(payload_is_seen_as_far_as_it_is_wanted),
+        cmocka_unit_test(other_lists_of_the_kind_are_checked),
+        cmocka_unit_test(names_that_may_change_are_read_again),
+        cmocka_unit_test(kinds_that_modules_may_not_emit_have_no_lists),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
