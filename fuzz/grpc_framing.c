@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/frames.c modules/grpc/web.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/grpc/frames.c modules/grpc/web.c modules/coding/ */
 /* needs: CODING */
 /*
  * The first byte chooses what the head said, the second where the rest is cut; the rest is one direction of a call, read whole, in two pieces and

@@ -11,9 +11,10 @@ from harness.eventlog import EventLog
 from harness.grpc_peers import Channel, GrpcServer
 from harness.origin import reply
 from harness.timing import scaled, until
+from harness.websocket import echo
 from test_payload import value
 from test_slow_sink import Peak
-from test_websocket import client, echo, frame, serving  # noqa: F401
+from test_websocket import client, frame
 
 DECODERS = [{"module": "content_decode"}, {"module": "sse"}, {"module": "ndjson"}, {"module": "grpc"}, {"module": "ws"}]
 MIB = 1 << 20
@@ -52,7 +53,7 @@ def watching(proxy, tmp_path):
     return start
 
 
-def test_each_sink_sees_its_own_beginning(watching, origin, serving, authority, tmp_path):  # noqa: F811
+def test_each_sink_sees_its_own_beginning(watching, origin, serving, authority, tmp_path):
     """Of WebSocket messages, of server-sent events, of records, of gRPC messages: what a sink with `full` sees, cut."""
     said = messages()
     stream = "".join(f"id: {n}\ndata: {text}\n\n" for n, text in enumerate(said)).encode()
@@ -84,7 +85,7 @@ def test_each_sink_sees_its_own_beginning(watching, origin, serving, authority, 
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
-def test_a_large_websocket_message_costs_what_is_wanted_of_it(watching, serving, tmp_path, compression):  # noqa: F811
+def test_a_large_websocket_message_costs_what_is_wanted_of_it(watching, serving, tmp_path, compression):
     """15 MiB each way, in one message each: the proxy grows by what it takes to relay, and the log has 64 bytes of each."""
     digests, size = [], 15 * MIB
     content = random.Random(5).randbytes(MIB) * 15 if compression is None else b"all the same words again and again. " * (size // 36)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/grpc.c modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c modules/match/media.c modules/match/path.c sdk/testhost/config.c sdk/testhost/cursor.c sdk/testhost/decode.c sdk/testhost/decoder.c sdk/testhost/event.c sdk/testhost/exchange.c sdk/testhost/fields.c sdk/testhost/guard.c sdk/testhost/head.c sdk/testhost/host.c sdk/testhost/policy.c sdk/testhost/sink.c sdk/testhost/text.c sdk/testhost/tokens.c */
+/* build: modules/grpc/ modules/coding/ modules/match/media.c modules/match/path.c sdk/testhost/ */
 /* needs: CODING */
 /* The module grpc: which exchanges are calls, what it publishes and in which order, gRPC-Web, what is broken, what a limit means. */
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/match/path.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/match/path.c modules/coding/ */
 /* needs: CODING */
 /* The pure parts of the module grpc: framing (tests/golden/grpc/frames.md), base64 and trailers of gRPC-Web, which heads are calls and whose. */
 #include <stdarg.h>
