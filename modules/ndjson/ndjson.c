@@ -127,6 +127,8 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
         n->host->pass(cur, (size_t)(in.p - cur->in.p));
         r = found ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
     }
+    if (r == SOTH_CONTINUE && judged && records_is_between(records)) /* line ends that keep the connection alive */
+        n->host->frame(n, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_STREAM_RECORD, .flags = SOTH_FRAME_PASS});
     if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished[cur->direction])
         return r;
     s->finished[cur->direction] = 1;
