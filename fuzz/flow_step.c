@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz/target.h"
 #include "tests/unit/flow_program.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct world *the_world(void)
 {
