@@ -13,7 +13,7 @@
 #include "modules/grpc/frames.h"
 #include "modules/grpc/web.h"
 
-enum { CODED = 3, UNKNOWN = 4, TRAILERS = 8, TEXT = 16, KEEP = 32, SMALL = 64 };
+enum { CODED = 3, UNKNOWN = 4, TRAILERS = 8, TEXT = 16, KEEP = 32, SMALL = 64, SAMPLE = 128 };
 
 struct run {
     struct frames f;
@@ -28,6 +28,7 @@ static void note(struct run *run, const struct frames_found *found)
     MUST(found->offset <= run->taken);
     MUST(found->kind == FRAMES_MALFORMED || found->message_len <= run->f.max_message_bytes);
     MUST(found->decompressed_len <= run->f.max_message_bytes && found->data.n <= FRAMES_KEPT_MOST);
+    MUST(found->kind == FRAMES_TRAILERS || found->data.n <= run->f.keep_most);
     target_append(&run->found, numbers, sizeof numbers);
     if (found->data.p)
         target_append(&run->found, found->data.p, found->data.n);
@@ -76,7 +77,7 @@ static struct buffer play(const char *p, size_t n, size_t first, size_t every, i
     run.f.coding = (uint8_t[]){0, CODING_GZIP, CODING_DEFLATE, CODING_ZSTD}[options & CODED];
     run.f.may_compress = run.f.coding || options & UNKNOWN;
     run.f.trailers = (options & TRAILERS) != 0;
-    run.f.keep = (options & KEEP) != 0;
+    run.f.keep_most = !(options & KEEP) ? 0 : options & SAMPLE ? 7 : UINT64_MAX;
     for (size_t at = 0; at < n;) {
         const size_t piece = target_piece(at, n, first, every);
         if (options & TEXT)

@@ -78,7 +78,7 @@ static inline bool admit(const struct bus_port *port, unsigned kind, const struc
 {
     if (event_attr_is_absent(attr))
         return false;
-    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
+    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload[kind], text));
 }
 
 /* What attributes need: places, and bytes for their texts. Numbers have an empty text. */

@@ -46,13 +46,10 @@ static void prepare(struct grpc *g, struct soth_flow *flow, struct state *s, uin
 {
     struct frames *f = &s->frames[direction];
     struct soth_span encoding = grpc_field(g, flow, "grpc-encoding");
-    int wanted = g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE);
     f->max_message_bytes = g->max_message_bytes;
     f->coding = coding_of(encoding);
     f->may_compress = encoding.n > 0 && !(encoding.n == 8 && strncasecmp(encoding.p, "identity", 8) == 0);
     f->trailers = direction == SOTH_TO_CLIENT && kind != CALL_GRPC;
-    f->inflate = wanted != 0;
-    f->keep = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
     s->is_text[direction] = kind == CALL_WEB_TEXT;
 }
 
@@ -208,12 +205,26 @@ static int take_text(struct grpc *g, struct soth_flow *flow, struct state *s, st
     return r;
 }
 
+/* A message that is decompressed may go beyond the limit: then the rest is not looked at. What these events say must not depend on who listens to
+ * which of them, and what becomes of the traffic on none. */
+static uint8_t is_inflated(const struct grpc *g, struct soth_flow *flow)
+{
+    static const uint8_t kinds[] = {SOTH_EV_GRPC_MALFORMED, SOTH_EV_GRPC_RESPONSE_HEADERS, SOTH_EV_GRPC_RESPONSE_TRAILERS, SOTH_EV_DECODER_STAGE_FAILED};
+    int heard = g->on_overflow == OVERFLOW_CLOSE;
+    for (size_t i = 0; i < sizeof kinds && !heard; i++)
+        heard = g->host->wanted(flow, kinds[i]) & SOTH_WANTED_EVENT;
+    return heard != 0;
+}
+
 static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct grpc *g = self;
     struct state *s = g->host->flow_state(flow);
-    const int judged = (g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE) & SOTH_WANTED_FRAME) != 0;
+    const int wanted = g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE), judged = (wanted & SOTH_WANTED_FRAME) != 0;
+    struct frames *f = &s->frames[cur->direction];
     const size_t n = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - n;
+    f->inflate = f->coding && (wanted || is_inflated(g, flow));
+    f->keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? g->host->payload_most(flow, SOTH_EV_GRPC_MESSAGE) : 0;
     int r = s->is_text[cur->direction] ? take_text(g, flow, s, cur, n, judged) : take_binary(g, flow, s, cur, n, judged);
     return r == SOTH_CONTINUE && (cur->flags & SOTH_CUR_END) && more == 0 ? take_end(g, flow, s, cur->direction) : r;
 }
