@@ -9,15 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "modules/ws/talk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 #define MAX_MESSAGE 3000u
 
