@@ -22,6 +22,7 @@ enum body_state { BODY_NONE, BODY_OPEN, BODY_OVER };
 
 struct body {
     uint8_t state;
+    uint8_t made;   /* there is a file, and it is ours */
     uint8_t broken; /* bytes are missing, or could not be written or decoded */
     uint64_t length;   /* as the head says, or UNKNOWN */
     uint64_t relayed, captured, written;
@@ -85,17 +86,19 @@ static void let_go(struct bodies *b)
     b->of = NULL;
 }
 
-static int file_of(struct bodies *b, const struct flow *flow, unsigned side)
+/* What is there already is another's: it is not touched. */
+static int file_of(struct bodies *b, struct flow *flow, unsigned side)
 {
     char name[96], path[4096];
-    const struct body *body = &flow->body[side];
+    struct body *body = &flow->body[side];
     if (b->of == body)
         return b->fd;
     let_go(b);
     file_name(b, flow, side, "part", name);
     if (shelf_path(&b->shelf, name, path, sizeof path))
-        b->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+        b->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (body->made ? 0 : O_CREAT | O_EXCL), 0600);
     b->of = b->fd >= 0 ? body : NULL;
+    body->made = body->made || b->fd >= 0;
     return b->fd;
 }
 
@@ -142,9 +145,13 @@ static void name_file(struct bodies *b, struct flow *flow, unsigned side, const 
 {
     struct body *body = &flow->body[side];
     char from[96], name[96], path[4096], to[4096], hex[65];
-    if (body->written == 0)
-        (void)file_of(b, flow, side); /* if it cannot be made, it cannot be renamed */
+    if (!body->made && (!body->broken || body->coding))
+        b->counts.errors += file_of(b, flow, side) < 0;
     let_go(b);
+    if (!body->made) {
+        shelf_add(&b->shelf, NULL, body->written);
+        return;
+    }
     file_name(b, flow, side, "part", from);
     file_name(b, flow, side, ending, name);
     if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0) {

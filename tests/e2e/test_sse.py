@@ -196,6 +196,22 @@ def test_bad_traffic_does_not_switch_the_module_off(streaming, origin):
     assert p.log.find("module_fault") == []
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_failure_says_where_it_was(streaming, origin, coding):
+    plain = b"data: a\n\n" * 100
+    good = coded(coding, plain)
+    fields = [("Content-Type", "text/event-stream"), ("Content-Encoding", coding)]
+    server = origin(routes={"/e": lambda wire, request: wire.send(reply(body=good + b"something else", fields=fields))})
+    p = streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/e", "origin.test").body == good + b"something else"
+    p.wait_closed()
+    event = p.log.find("decoder_stage_failed", module="content_decode")[0]
+    assert event.at("failure_code") == "trailing_garbage"
+    assert (int(event.at("bytes_in")), int(event.at("bytes_out"))) == (len(good), len(plain))
+    assert len(told(p, 100)) == 100
+
+
 @pytest.mark.parametrize("coding", ["compress", "gzip, unknown"])
 def test_a_coding_that_nobody_knows(streaming, origin, coding):
     body = b"data: not what it seems\n\n"

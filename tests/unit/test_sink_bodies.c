@@ -260,6 +260,26 @@ static void a_disk_that_is_full(void **state)
     assert_string_equal(content("2-1-response.body"), "abcdef");
 }
 
+/* A folder that two sinks share is a mistake: neither writes into the other's files. */
+static void a_folder_is_not_shared(void **state)
+{
+    struct bodies *other;
+    (void)state;
+    open_bodies(1 << 20);
+    other = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1 << 20});
+    assert_non_null(other);
+    piece(1, 1, 0, "abc");
+    bodies_event(other, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, 1, NUMBER("bytes", 3) NUMBER("exchange_no", 1) NUMBER("offset", 0) BYTES("payload", "abc", 3)));
+    piece(1, 1, 3, "def");
+    assert_int_equal(bodies_counts(other)->errors, 1);
+    bodies_free(other);
+    assert_null(content(".cut"));
+    assert_string_equal(content("1-1-response.part"), "abcdef");
+    closed(1, "mitm_http_completed");
+    assert_string_equal(content("1-1-response.body"), "abcdef");
+    assert_int_equal(bodies_counts(bodies)->errors, 0);
+}
+
 static void what_is_on_its_way_at_the_end_is_cut(void **state)
 {
     (void)state;
@@ -282,7 +302,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
-        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full),
+        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
         TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
