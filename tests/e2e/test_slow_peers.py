@@ -5,18 +5,26 @@ import time
 import pytest
 
 from harness.client import request
-from harness.origin import pattern, reply
+from harness.origin import drip, pattern, reply
 from harness.timing import Stopwatch, scaled, until
 
 HOST = "origin.test"
 
 
-def ask(p, server, end=True):
+def ask(p, server, end=True, target="/"):
     client = p.client().connect(f"{HOST}:{server.port}")
-    client.send(request("GET", "/", HOST))
+    client.send(request("GET", target, HOST))
     if end:
         client.finish()
     return client
+
+
+def flood(wire):
+    """As many bytes as the target says."""
+    size = int(wire.request().head.target[1:])
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    for piece in pattern(size):
+        wire.send(piece)
 
 
 def test_half_closed_client_waits_for_a_slow_origin(proxy, origin):
@@ -32,14 +40,7 @@ def test_half_closed_client_waits_for_a_slow_origin(proxy, origin):
 
 
 def test_half_closed_client_gets_a_body_that_takes_longer_than_any_patience(proxy, origin):
-    def drip(wire):
-        wire.request()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n")
-        for _ in range(14):
-            wire.send(b"x")
-            time.sleep(0.5)  # the origin's pace
-
-    server, p = origin(drip), proxy()
+    server, p = origin(drip(14, 0.5)), proxy()
     with ask(p, server) as client:
         assert client.response().body == b"x" * 14
     p.closed_as("mitm_http_completed")
@@ -93,16 +94,8 @@ def test_half_closed_client_in_the_phase_it_is_in(proxy, origin):
 
 def test_slow_reader_is_not_idle(proxy, origin):
     """idle_timeout counts from the last byte that moved, also when that moved out of a socket's buffer."""
-    size = 30_000_000
-
-    def flood(wire):
-        wire.request()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for piece in pattern(size):
-            wire.send(piece)
-
     server, p = origin(flood), proxy(idle_timeout="700ms")
-    with ask(p, server, end=False) as client:
+    with ask(p, server, end=False, target="/30000000") as client:
         client.head()
         watch, got = Stopwatch(), 0
         while watch.seconds < 4:
@@ -113,16 +106,8 @@ def test_slow_reader_is_not_idle(proxy, origin):
 
 
 def test_reader_that_stops_is_idle(proxy, origin):
-    size = 30_000_000
-
-    def flood(wire):
-        wire.request()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for piece in pattern(size):
-            wire.send(piece)
-
     server, p = origin(flood), proxy(idle_timeout="700ms")
-    with ask(p, server, end=False) as client:
+    with ask(p, server, end=False, target="/30000000") as client:
         client.head()
         p.closed_as("idle_watchdog_timeout", "response_body")
 
@@ -132,12 +117,6 @@ def test_last_bytes_of_a_closed_flow_wait_for_their_reader(proxy, origin):
     """The origin is done and gone; readers that pause longer than any fixed grace still get all of it. How much waits in the proxy
     depends on the size, hence several."""
     sizes = [8_000_000 + 190_000 * n for n in range(8)]
-
-    def flood(wire):
-        size = int(wire.request().head.target[1:])
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for piece in pattern(size):
-            wire.send(piece)
 
     server, p = origin(flood), proxy(sink={"flush_every": 1})
     readers = []

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from harness.client import request
+from harness.origin import drip
 from harness.timing import Stopwatch, scaled
 
 
@@ -88,14 +89,7 @@ def test_idle_timeout(proxy, origin, phase):
 
 
 def test_traffic_keeps_a_flow_alive_past_idle_timeout(proxy, origin):
-    def drip(wire):
-        wire.request()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for _ in range(8):
-            wire.send(b"x")
-            time.sleep(0.2)  # the origin's pace
-
-    server, p = origin(drip), proxy(idle_timeout="1s")
+    server, p = origin(drip(8, 0.2)), proxy(idle_timeout="1s")
     with p.client().connect(f"origin.test:{server.port}") as client:
         assert client.ask("GET", "/", "origin.test").body == b"x" * 8
     p.closed_as("mitm_http_completed")

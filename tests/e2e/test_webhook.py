@@ -45,6 +45,19 @@ def counted(p, outcome):
     return module_metric(p, "soth_policy_webhook_questions_total", label=outcome)
 
 
+class Slow:
+    """Decides about all at once, and about what is slow when `go` is set."""
+
+    def __init__(self, is_slow):
+        self.is_slow, self.asked, self.go = is_slow, threading.Event(), threading.Event()
+
+    def __call__(self, question):
+        if self.is_slow(question):
+            self.asked.set()
+            self.go.wait(30)
+        return {"action": "allow"}
+
+
 def by_path(question):
     if question["path"] and question["path"].startswith("/admin"):
         return {"action": "block", "reason": "no-admin"}
@@ -121,20 +134,13 @@ def test_with_other_policies(hooked, decider, origin):
 
 
 def test_nothing_of_a_body_goes_out_before_the_answer(hooked, decider, origin):
-    asked, go = threading.Event(), threading.Event()
-
-    def decide(question):
-        if question["hook"] == "request":
-            asked.set()
-            go.wait(30)
-        return {"action": "allow"}
-
-    server, service = origin(), decider(decide)
+    slow = Slow(lambda question: question["hook"] == "request")
+    server, service = origin(), decider(slow)
     p = hooked(service, timeout="30s")
     with p.client().connect(f"origin.test:{server.port}") as client:
         client.send(b"POST /echo HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
-        assert asked.wait(10) and server.connections == 0
-        go.set()
+        assert slow.asked.wait(10) and server.connections == 0
+        slow.go.set()
         assert client.response().status == 200
 
 
@@ -314,15 +320,8 @@ def test_more_than_may_be_in_flight(hooked, decider, origin):
 @pytest.mark.parametrize("answers", [False, True])
 def test_the_client_leaves_during_a_call(hooked, decider, origin, tls, answers):
     """Whether the answer comes later or never: the flow ends, nothing stays behind, the next one is served."""
-    asked, go = threading.Event(), threading.Event()
-
-    def decide(question):
-        if question["path"] == "/slow":
-            asked.set()
-            go.wait(30)
-        return {"action": "allow"}
-
-    server, service = origin(tls=tls), decider(decide)
+    slow = Slow(lambda question: question["path"] == "/slow")
+    server, service = origin(tls=tls), decider(slow)
     p = hooked(service, timeout="30s" if answers else "300ms")
 
     def client():
@@ -332,13 +331,13 @@ def test_the_client_leaves_during_a_call(hooked, decider, origin, tls, answers):
     for number in range(3):
         leaving = client()
         leaving.send(b"GET /slow HTTP/1.1\r\nHost: origin.test\r\n\r\n")
-        assert asked.wait(10)
+        assert slow.asked.wait(10)
         leaving.reset()
         if answers:
-            go.set()
+            slow.go.set()
         p.wait_closed(number + 1)
-        asked.clear()
-        go.clear()
+        slow.asked.clear()
+        slow.go.clear()
     with client() as staying:
         assert staying.ask("GET", "/hello", "origin.test").status == 200
     p.wait_closed(4)
@@ -348,24 +347,17 @@ def test_the_client_leaves_during_a_call(hooked, decider, origin, tls, answers):
 
 def test_a_client_that_leaves_makes_room_for_the_next_question(hooked, decider, origin):
     """It is not read meanwhile, and is noticed all the same: its question is given up, not answered after 30 s."""
-    asked, go = threading.Event(), threading.Event()
-
-    def decide(question):
-        if question["path"] == "/slow":
-            asked.set()
-            go.wait(30)
-        return {"action": "allow"}
-
-    server, service = origin(), decider(decide)
+    slow = Slow(lambda question: question["path"] == "/slow")
+    server, service = origin(), decider(slow)
     p = hooked(service, timeout="30s", max_in_flight=1)
     leaving = p.client()
     leaving.send(f"GET http://origin.test:{server.port}/slow HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
-    assert asked.wait(10)
+    assert slow.asked.wait(10)
     leaving.reset()
     p.closed_as("client_aborted", ...)
     with p.client() as staying:
         assert staying.ask("GET", f"http://origin.test:{server.port}/hello", "origin.test").status == 200
-    go.set()
+    slow.go.set()
     assert counted(p, "gone") == 1 and counted(p, "error") == counted(p, "timeout") == 0
 
 

@@ -69,7 +69,7 @@ const char *play_order(struct play *play);
 const char *play_seen(struct actor *actor);
 struct soth_token play_token(struct soth_flow *flow, uint32_t deadline_ms, uint32_t on_timeout);
 
-/* ---- decoders ---- */
+/* ---- decoders: chain_actors.c ---- */
 
 int tap_watch(void *self, struct soth_flow *flow, struct soth_cursor *cur);  /* touches nothing */
 int tap_pass(void *self, struct soth_flow *flow, struct soth_cursor *cur);   /* passes all by itself */

@@ -10,17 +10,7 @@
 
 #include "golden.h"
 #include "host/tls/hello.h"
-
-static void say(struct buffer *out, const char *format, ...)
-{
-    char line[2048];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    assert_true(n >= 0 && (size_t)n < sizeof line);
-    assert_int_equal(buffer_append(out, line, (size_t)n), 0);
-}
+#include "http_play.h"
 
 /* hello_parse on an allocation of exactly n bytes, so that a sanitizer sees a look beyond. */
 static int parse_exact(const uint8_t *p, size_t n, struct hello *hello, const char **fault)
@@ -45,10 +35,10 @@ static void play(const struct golden_case *c, const uint8_t *p, size_t n, const 
     }
     if (r == HELLO_DONE) {
         assert_int_equal(h.sni_len, strlen(h.sni));
-        say(out, "done sni=%s alpn=%s version=%04x tickets=%d bytes=%zu records=%zu", h.sni, h.alpn_text, h.max_version, h.has_tickets,
+        http_say(out, "done sni=%s alpn=%s version=%04x tickets=%d bytes=%zu records=%zu", h.sni, h.alpn_text, h.max_version, h.has_tickets,
             h.bytes, h.records);
     } else {
-        say(out, r == HELLO_MORE ? "more" : r == -SOTH_EINVALID ? "invalid: %s" : r == -SOTH_ELIMIT ? "limit: %s" : "?", fault);
+        http_say(out, r == HELLO_MORE ? "more" : r == -SOTH_EINVALID ? "invalid: %s" : r == -SOTH_ELIMIT ? "limit: %s" : "?", fault);
     }
 }
 

@@ -6,6 +6,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 
 from .wire import Cut, Wire
 
@@ -98,6 +99,17 @@ class Origin:
         except (OSError, ValueError):
             pass
         conn.close()
+
+
+def drip(count, pause):
+    """A handler whose body comes one byte at a time, at the origin's pace."""
+    def handler(wire):
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % count)
+        for _ in range(count):
+            wire.send(b"x")
+            time.sleep(pause)
+    return handler
 
 
 def reply(status="200 OK", body=b"", fields=(), length=True):
