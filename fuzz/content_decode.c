@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/coding/ */
 /* needs: CODING */
 /*
  * The first byte chooses codings, the second how the rest is cut and how much room there is. What must hold: never more than max_bytes come out;

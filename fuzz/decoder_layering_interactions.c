@@ -70,6 +70,12 @@ static int on_wanted(const struct soth_flow *flow, uint32_t kind)
     return SOTH_WANTED_EVENT | SOTH_WANTED_PAYLOAD | (chain_is_judged(flow) ? SOTH_WANTED_FRAME : 0);
 }
 
+static uint64_t on_payload_most(const struct soth_flow *flow, uint32_t kind)
+{
+    (void)flow, (void)kind;
+    return UINT64_MAX;
+}
+
 static void on_protocol(struct soth_flow *flow, uint32_t protocol)
 {
     (void)flow;
@@ -143,6 +149,7 @@ static void set_up(unsigned rewrites)
     host = fake_api;
     host.emit = on_emit;
     host.wanted = on_wanted;
+    host.payload_most = on_payload_most;
     host.protocol = on_protocol;
     host.hdr_get = on_hdr_get;
     host.flow_state = on_state;

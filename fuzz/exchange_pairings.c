@@ -5,7 +5,7 @@
  * raw bytes; dials end, bytes move, time passes, sockets are full, somebody goes, a drain. What cannot be done at the moment is passed over.
  * What must hold is checked at each step by tests/unit/flow_driver.h for the connection and every stream; that no window is exceeded and no
  * honest peer gets what its codec refuses, by tests/unit/h2_peer.h; that what is blocked reaches no origin, by both; and every life ends.
- * build: tests/unit/h2_peer.c tests/unit/h2_meter.c tests/unit/flow_driver.c tests/unit/flow_watch.c tests/unit/flow_world.c
+ * build: tests/unit/h2_peer.c tests/unit/h2_meter.c tests/unit/flow_driver.c tests/unit/flow_driver_kin.c tests/unit/flow_driver_peer.c tests/unit/flow_driver_policy.c tests/unit/flow_watch.c tests/unit/flow_world.c
  */
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /*
  * The life of a flow as a program (tests/unit/flow_program.h): any order of what a driver may tell it, any bytes from both sides, no TLS but that
  * of ClientHellos and whatever bytes look like it. What must hold is checked at every step by tests/unit/flow_driver.h.
- * build: tests/unit/flow_program.c tests/unit/flow_driver.c tests/unit/flow_watch.c tests/unit/flow_world.c
+ * build: tests/unit/flow_program.c tests/unit/flow_driver.c tests/unit/flow_driver_kin.c tests/unit/flow_driver_peer.c tests/unit/flow_driver_policy.c tests/unit/flow_watch.c tests/unit/flow_world.c
  */
 #include <stdio.h>
 #include <stdlib.h>

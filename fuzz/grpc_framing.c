@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/frames.c modules/grpc/web.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/grpc/frames.c modules/grpc/web.c modules/coding/ */
 /* needs: CODING */
 /*
  * The first byte chooses what the head said, the second where the rest is cut; the rest is one direction of a call, read whole, in two pieces and
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();    \
     } while (0)
 
-enum { CODED = 3, UNKNOWN = 4, TRAILERS = 8, TEXT = 16, KEEP = 32, SMALL = 64 };
+enum { CODED = 3, UNKNOWN = 4, TRAILERS = 8, TEXT = 16, KEEP = 32, SMALL = 64, SAMPLE = 128 };
 
 struct run {
     struct frames f;
@@ -40,6 +40,7 @@ static void note(struct run *run, const struct frames_found *found)
     MUST(found->offset <= run->taken);
     MUST(found->kind == FRAMES_MALFORMED || found->message_len <= run->f.max_message_bytes);
     MUST(found->decompressed_len <= run->f.max_message_bytes && found->data.n <= FRAMES_KEPT_MOST);
+    MUST(found->kind == FRAMES_TRAILERS || found->data.n <= run->f.keep_most);
     put(&run->found, numbers, sizeof numbers);
     if (found->data.p)
         put(&run->found, found->data.p, found->data.n);
@@ -88,7 +89,7 @@ static struct buffer play(const char *p, size_t n, size_t first, size_t every, i
     run.f.coding = (uint8_t[]){0, CODING_GZIP, CODING_DEFLATE, CODING_ZSTD}[options & CODED];
     run.f.may_compress = run.f.coding || options & UNKNOWN;
     run.f.trailers = (options & TRAILERS) != 0;
-    run.f.keep = (options & KEEP) != 0;
+    run.f.keep_most = !(options & KEEP) ? 0 : options & SAMPLE ? 7 : UINT64_MAX;
     for (size_t at = 0; at < n;) {
         size_t piece = every ? every : at < first ? first - at : n - at;
         piece = piece < n - at ? piece : n - at;

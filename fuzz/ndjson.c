@@ -26,7 +26,8 @@ static void put(struct buffer *out, const void *p, size_t n)
 static void note(struct buffer *out, const struct records *r, const struct record *record)
 {
     MUST(record->len > 0 || r->kind == RECORDS_LINES);
-    MUST(record->len <= r->max_record_bytes && (!record->data.p || record->data.n == record->len));
+    MUST(record->len <= r->max_record_bytes);
+    MUST(!record->data.p || record->data.n == (record->len < r->keep_most ? record->len : r->keep_most));
     put(out, &record->sequence_no, sizeof record->sequence_no);
     put(out, &record->len, sizeof record->len);
     put(out, record->data.p ? record->data.p : "", record->data.n);
@@ -34,7 +35,8 @@ static void note(struct buffer *out, const struct records *r, const struct recor
 
 static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, size_t every, uint8_t options)
 {
-    struct records r = {.max_record_bytes = options & 8 ? 16 : 1u << 20, .keep_data = (options >> 2) & 1, .kind = (uint8_t)(1 + (options & 3) % 3)};
+    struct records r = {.max_record_bytes = options & 8 ? 16 : 1u << 20, .keep_most = !(options & 4) ? 0 : options & 16 ? 7 : UINT64_MAX,
+                        .kind = (uint8_t)(1 + (options & 3) % 3)};
     struct record record;
     int found = 0;
     for (size_t at = 0; at < n && found == 0;) {

@@ -31,12 +31,12 @@ static void note(struct buffer *out, const struct sse *s, const struct sse_event
     put(out, e->id.p, e->id.n);
     put(out, e->data.p ? e->data.p : "", e->data.n);
     MUST(e->data_lines > 0 && e->data_len <= s->max_event_bytes && e->event.n <= s->max_event_bytes && e->id.n <= s->max_event_bytes);
-    MUST(!e->data.p || e->data.n == e->data_len);
+    MUST(!e->data.p || e->data.n == (e->data_len < s->keep_most ? e->data_len : s->keep_most));
 }
 
 static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, size_t every, uint8_t options)
 {
-    struct sse s = {.max_event_bytes = options & 2 ? 64 : 1u << 20, .keep_data = options & 1};
+    struct sse s = {.max_event_bytes = options & 2 ? 64 : 1u << 20, .keep_most = !(options & 1) ? 0 : options & 4 ? 7 : UINT64_MAX};
     struct sse_event event;
     int r = 0;
     for (size_t at = 0; at < n && r == 0;) {

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_MESSAGE 3000u
 
-enum { TEXT = 1, INFLATE = 2, DATA = 4, FRAMES = 8, DEFLATE = 16, FRESH = 32, UNKNOWN = 64 };
+enum { TEXT = 1, INFLATE = 2, DATA = 4, FRAMES = 8, DEFLATE = 16, FRESH = 32, UNKNOWN = 64, SAMPLE = 128 };
+#define SAMPLED 7u /* bytes */
 
 struct run {
     struct talk talk;
@@ -49,7 +50,7 @@ static void note(struct run *run, unsigned direction, const struct talk_frame *f
     if (f->message) {
         const struct message *m = f->message;
         const uint64_t about[] = {m->number, m->frames, m->bytes, m->readable ? m->inflated : 0, m->compressed, m->readable};
-        MUST(m->bytes <= MAX_MESSAGE && m->inflated <= MAX_MESSAGE && m->data.n <= MAX_MESSAGE);
+        MUST(m->bytes <= MAX_MESSAGE && m->inflated <= MAX_MESSAGE && m->data.n <= MAX_MESSAGE && m->data.n <= m->wants.data);
         put(run, about, sizeof about);
         put_text(run, m->violation);
         put(run, m->data.p, m->data.n);
@@ -85,7 +86,8 @@ static void begin(struct run *run, unsigned options)
 {
     *run = (struct run){.error = 0};
     run->talk.max_message = MAX_MESSAGE;
-    run->talk.wants = (struct talk_wants){options & TEXT, options & INFLATE, options & DATA, options & FRAMES};
+    run->talk.wants = (struct talk_wants){.text = options & TEXT, .inflate = options & INFLATE, .frames = options & FRAMES,
+                                           .data = !(options & DATA) ? 0 : options & SAMPLE ? SAMPLED : UINT64_MAX};
     if (options & DEFLATE)
         extension_read(&run->talk.extension, soth_span(options & FRESH ? "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
                                                                        : "permessage-deflate; server_max_window_bits=9"));

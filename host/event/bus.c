@@ -143,12 +143,15 @@ const char *bus_run_id(const struct bus *bus)
 
 void bus_sum_up(struct bus *bus)
 {
-    bus->kinds = bus->payload_kinds = bus->payload = 0;
+    bus->kinds = bus->payload_kinds = 0;
+    memset(bus->payload, 0, sizeof bus->payload);
     for (size_t i = 0; i < bus->sink_count; i++) {
         const struct sink *sink = bus->sinks[i];
         bus->kinds |= sink->kinds;
         bus->payload_kinds |= sink->config.payload ? sink->kinds : 0;
-        bus->payload = sink->config.payload > bus->payload ? sink->config.payload : bus->payload;
+        for (unsigned kind = 0; kind < SOTH_EV_COUNT; kind++)
+            if ((sink->kinds >> kind & 1) && sink->config.payload > bus->payload[kind])
+                bus->payload[kind] = sink->config.payload;
     }
 }
 

@@ -31,7 +31,7 @@ struct bus;
 struct bus_port {
     uint64_t mask;          /* bit k: somebody wants kind k */
     uint64_t payload_kinds; /* bit k: somebody wants kind k with payload */
-    uint64_t payload;       /* the most that anybody wants of it: bytes of each message, or BUS_PAYLOAD_FULL */
+    uint64_t payload[SOTH_EV_COUNT]; /* of those, by kind: the most that anybody wants of it, bytes of each message or BUS_PAYLOAD_FULL */
     uint64_t monotonic_ns;  /* set by the driver once per loop turn; tests inject it */
     uint64_t unix_ms;
     bool congested;         /* a pause_flow sink is full: the driver stops reading until bus_port_woken */
@@ -123,8 +123,9 @@ void bus_port_woken(struct bus_port *port); /* re-reads `congested` and what is 
 void bus_flush(struct bus_port *port);
 
 static inline bool bus_wants(const struct bus_port *port, unsigned kind) { return (port->mask >> kind) & 1; }
-/* Is content of messages wanted with this kind? port->payload tells how much. */
+/* Is content of messages wanted with this kind? bus_payload: how much of each. */
 static inline bool bus_captures(const struct bus_port *port, unsigned kind) { return (port->payload_kinds >> kind) & 1; }
+static inline uint64_t bus_payload(const struct bus_port *port, unsigned kind) { return bus_captures(port, kind) ? port->payload[kind] : 0; }
 
 /* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL or of no bytes is left out, and so is payload
  * that no sink wants. Of two attributes of one name, PAYLOAD and FULL in this order, sinks with full payload get the second alone. */

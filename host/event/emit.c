@@ -78,7 +78,7 @@ static inline bool admit(const struct bus_port *port, unsigned kind, const struc
 {
     if (event_attr_is_absent(attr))
         return false;
-    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload, text));
+    return !(attr->type & EVENT_FLAGGED) || (bus_captures(port, kind) && view_cut(attr, port->payload[kind], text));
 }
 
 /* What attributes need: places, and bytes for their texts. Numbers have an empty text. */
@@ -241,13 +241,13 @@ static inline const struct shape *shape_for(struct bus_port_private *p, unsigned
     return shape && is_of(shape, attrs, n, text) ? shape : NULL;
 }
 
-/* The values of attributes, of which `extra` is the one behind the last of n. */
-static inline void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs, size_t n,
-                              const struct soth_attr *extra)
+/* The values of attributes, of which `extra` is the one behind the last of n; NULL: there is none. */
+static inline __attribute__((always_inline)) void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs,
+                                                             size_t n, const struct soth_attr *extra)
 {
     const uint8_t *from = shape->from;
     for (uint64_t *end = values + shape->count; values < end; values++, from++) {
-        const struct soth_attr *a = *from < n ? &attrs[*from] : extra;
+        const struct soth_attr *a = !extra || *from < n ? &attrs[*from] : extra;
         *values = a->number;
         if (event_type_is_text(a->type)) {
             *values = a->text.n;
@@ -258,8 +258,9 @@ static inline void put_values(const struct shape *shape, uint64_t *values, char 
 }
 
 /* text: bytes that its texts take at most. */
-static inline void emit_shaped(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                               const struct shape *shape, size_t text, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+static inline __attribute__((always_inline)) void emit_shaped(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id,
+                                                              unsigned kind, const struct shape *shape, size_t text,
+                                                              const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
     char *at;
     struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), text, &at);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* A worker's end of the bus: its birth and death, and how what it has emitted (emit.c) is published. A lock is taken for these alone. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/event/private.h"
 
@@ -9,8 +10,9 @@
 void bus_port_learn(struct bus_port *port)
 {
     port->mask = port->bus->kinds;
+    if (port->bus->payload_kinds) /* of others nobody reads it */
+        memcpy(port->payload, port->bus->payload, sizeof port->payload);
     port->payload_kinds = port->bus->payload_kinds;
-    port->payload = port->bus->payload;
     port->congested = port->bus->full_sinks > 0;
 }
 

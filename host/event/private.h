@@ -274,7 +274,7 @@ struct bus {
     void (*on_begin)(void), (*on_end)(void); /* of a sink's thread */
     void (*on_gone)(void *arg);
     void *on_gone_arg;
-    uint64_t kinds, payload_kinds, payload; /* (lock) what any sink wants, see bus_port */
+    uint64_t kinds, payload_kinds, payload[SOTH_EV_COUNT]; /* (lock) what any sink wants, see bus_port */
     uint64_t sequence;   /* (lock) */
     unsigned full_sinks; /* (lock) pause_flow sinks that are full */
     bool stopping;       /* (lock) */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* One exchange's request, shared by exchange_head.c, exchange_judge.c and exchange_request.c. */
+/* One exchange, shared by exchange_*.c. */
 #ifndef HOST_FLOW_EXCHANGE_H
 #define HOST_FLOW_EXCHANGE_H
 
@@ -30,6 +30,11 @@ void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_s
 void exchange_request_finish(struct flow *flow, struct effects *fx);
 void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data);
 void exchange_response_finish(struct flow *flow, struct effects *fx);
+
+/* exchange_body.c. `side` is where bytes come from. */
+/* A policy wants to see the beginning of the body before it judges the head. true: here it is, judge again. */
+bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete);
+void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *msg);
 
 /* exchange_chain.c. `side` is where bytes come from. */
 /* A head, before it goes on. false: a decoder that must not fail has failed; the exchange was answered or the flow cut. */

@@ -139,19 +139,10 @@ bool exchange_takes_request(const struct flow *flow)
     return ex->request == PART_BODY && !ex->peek.complete && (ex->request_sent || ex->request_framing == FRAMING_NONE);
 }
 
-/* A policy wants to see the beginning of the body before it judges the head. */
 static void peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
 {
-    struct peek *peek = &flow->exchange.peek;
-    if (buffer_append(&peek->bytes, data.p, data.n) < 0) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
-    }
-    peek->complete = complete;
-    if (!complete && buffer_size(&peek->bytes) < peek->need)
-        return;
-    peek->need = 0;
-    exchange_request_judge(flow, fx, flow->exchange.asked);
+    if (exchange_peek(flow, fx, data, complete))
+        exchange_request_judge(flow, fx, flow->exchange.asked);
 }
 
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
@@ -168,18 +159,6 @@ void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_s
 {
     if (talk_origin_listens(flow))
         talk_request_body(flow, fx, data);
-}
-
-static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct exchange *ex = &flow->exchange;
-    if (!ex->trailers[SIDE_CLIENT])
-        ex->trailers[SIDE_CLIENT] = message_copy(msg);
-    if (ex->peek.need)
-        return;
-    emit_body(flow, SIDE_CLIENT);
-    emit_trailers(flow, SIDE_CLIENT, msg);
-    chained_trailers(flow, fx, SIDE_CLIENT, msg);
 }
 
 void exchange_request_finish(struct flow *flow, struct effects *fx)
@@ -207,7 +186,7 @@ static void send_peeked(struct flow *flow, struct effects *fx)
         return;
     ex->peek.complete = false;
     if (ex->trailers[SIDE_CLIENT])
-        trailers(flow, fx, ex->trailers[SIDE_CLIENT]);
+        exchange_trailers(flow, fx, SIDE_CLIENT, ex->trailers[SIDE_CLIENT]);
     if (!flow->closing)
         request_end(flow, fx);
 }
@@ -289,7 +268,7 @@ void exchange_client_event(struct flow *flow, struct effects *fx, const struct h
         body(flow, fx, event->data);
         break;
     case H1_TRAILERS:
-        trailers(flow, fx, event->message);
+        exchange_trailers(flow, fx, SIDE_CLIENT, event->message);
         break;
     case H1_END:
         request_end(flow, fx);

@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades, and
- * what happens when an exchange is over. A response's bytes leave in the step in which they came.
+ * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades. A response's
+ * bytes leave in the step in which they came.
  */
-#include <errno.h>
-#include <stdio.h>
-
 #include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
-
-void exchange_origin_broken(struct flow *flow, struct effects *fx, const char *error, const char *detail)
-{
-    if (flow->exchange.response_begun) {
-        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, detail);
-        return;
-    }
-    struct refusal why;
-    refusal_set(&why, 502, error, detail, CLOSE_MITM_HTTP_ERROR, detail);
-    leg_reset_origin(flow, fx);
-    exchange_answer(flow, fx, &why);
-}
 
 static void response_peeked(struct flow *flow, struct effects *fx);
 
@@ -177,19 +162,10 @@ static void response_head(struct flow *flow, struct effects *fx, const struct me
         final_head(flow, fx, msg);
 }
 
-/* A policy wants to see the beginning of the body before it judges the head. */
 static void peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
 {
-    struct peek *peek = &flow->exchange.peek;
-    if (buffer_append(&peek->bytes, data.p, data.n) < 0) {
-        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
-        return;
-    }
-    peek->complete = complete;
-    if (!complete && buffer_size(&peek->bytes) < peek->need)
-        return;
-    peek->need = 0;
-    response_again(flow, fx);
+    if (exchange_peek(flow, fx, data, complete))
+        response_again(flow, fx);
 }
 
 static void body(struct flow *flow, struct effects *fx, struct soth_span data)
@@ -205,18 +181,6 @@ static void body(struct flow *flow, struct effects *fx, struct soth_span data)
 void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_span data)
 {
     talk_response_body(flow, fx, data);
-}
-
-static void trailers(struct flow *flow, struct effects *fx, const struct message *msg)
-{
-    struct exchange *ex = &flow->exchange;
-    if (!ex->trailers[SIDE_ORIGIN])
-        ex->trailers[SIDE_ORIGIN] = message_copy(msg);
-    if (ex->peek.need)
-        return;
-    emit_body(flow, SIDE_ORIGIN);
-    emit_trailers(flow, SIDE_ORIGIN, msg);
-    chained_trailers(flow, fx, SIDE_ORIGIN, msg);
 }
 
 void exchange_response_finish(struct flow *flow, struct effects *fx)
@@ -255,7 +219,7 @@ static void response_peeked(struct flow *flow, struct effects *fx)
     if (!complete || flow->closing)
         return;
     if (ex->trailers[SIDE_ORIGIN])
-        trailers(flow, fx, ex->trailers[SIDE_ORIGIN]);
+        exchange_trailers(flow, fx, SIDE_ORIGIN, ex->trailers[SIDE_ORIGIN]);
     if (!flow->closing)
         response_end(flow, fx);
 }
@@ -263,45 +227,6 @@ static void response_peeked(struct flow *flow, struct effects *fx)
 void exchange_peek_ended(struct flow *flow, struct effects *fx)
 {
     peek(flow, fx, (struct soth_span){"", 0}, true);
-}
-
-bool exchange_is_last(const struct flow *flow)
-{
-    return flow->client_left && buffer_size(&flow->held) == 0;
-}
-
-/* The connection to the client ends here, or waits for the next request. */
-void exchange_over(struct flow *flow, struct effects *fx)
-{
-    struct exchange *ex = &flow->exchange;
-    bool more = ex->request != PART_DONE;
-    if (more && !ex->ends_early && !ex->discard && talk_origin_listens(flow))
-        return; /* the answer came first, the rest of the request still goes to the origin */
-    if (ex->plan.close || flow->is_stream || exchange_is_last(flow)) {
-        fx->linger = more;
-        chained_free(flow, !more);
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
-        return;
-    }
-    if (more)
-        return;
-    chained_free(flow, true);
-    if (flow->strand[SIDE_ORIGIN])
-        ex->origin_keeps = ex->origin_keeps && flow->origin.h2 && !h2_is_leaving(flow->origin.h2);
-    strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
-    ex->active = false;
-    ex->discard = false;
-    exchange_fini(ex);
-    if (flow->origin.open && ex->origin_keeps)
-        flow->origin.used = true;
-    else if (flow->origin.open && ex->request_sent)
-        leg_reset_origin(flow, fx);
-    if (flow->draining && h1_idle(flow->client.h1) && buffer_size(&flow->held) == 0)
-        flow_close(flow, fx, CLOSE_MITM_HTTP_COMPLETED, NULL);
-    else
-        exchange_resume(flow, fx);
-    if (flow->client_left && !flow->closing && !ex->active)
-        http_no_more_requests(flow, fx);
 }
 
 bool exchange_origin_event(struct flow *flow, struct effects *fx, const struct h1_event *event)
@@ -315,7 +240,7 @@ bool exchange_origin_event(struct flow *flow, struct effects *fx, const struct h
         body(flow, fx, event->data);
         break;
     case H1_TRAILERS:
-        trailers(flow, fx, event->message);
+        exchange_trailers(flow, fx, SIDE_ORIGIN, event->message);
         break;
     case H1_END:
         response_end(flow, fx);
@@ -373,54 +298,4 @@ bool exchange_takes_response(const struct flow *flow)
     if (flow->stage == &stage_upgraded)
         return !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN);
     return !flow->go_on && !chained_stuck(flow, SIDE_ORIGIN) && ex->active && ex->request_sent && ex->response != PART_DONE;
-}
-
-/* Nothing of the request has reached anybody: it may be sent again, once. */
-static bool may_send_again(const struct exchange *ex, const struct strand *strand)
-{
-    if (ex->retried || !(ex->outgoing || (ex->again && !ex->spent)) || ex->response_begun || ex->request_offset + ex->request_chunk > 0)
-        return false;
-    return strand->unprocessed || (strand->cause == H2_BY_LOSS && ex->safe);
-}
-
-void exchange_stream_closed(struct flow *flow, struct effects *fx, const struct strand *strand)
-{
-    struct exchange *ex = &flow->exchange;
-    const bool by_peer = strand->cause == H2_BY_PEER;
-    const uint32_t code = strand->code;
-    char detail[64];
-    if (!ex->active || strand->cause == H2_BY_END)
-        return;
-    if (flow->stage == &stage_upgraded) {
-        upgraded_lost(flow, fx, strand);
-        return;
-    }
-    if (ex->response == PART_DONE) { /* it does not want the rest of the request */
-        exchange_over(flow, fx);
-        return;
-    }
-    if (may_send_again(ex, strand)) {
-        flow->env->counters->origin_retries++;
-        ex->retried = true;
-        strand_drop(flow, SIDE_ORIGIN, H2_CANCEL);
-        exchange_connect(flow, fx);
-        return;
-    }
-    snprintf(detail, sizeof detail, "%s%s", by_peer ? "origin_reset:" : "",
-             by_peer ? h2_code_name(code) : *strand->fault ? strand->fault : ex->response_begun ? "origin_truncated" : "origin_eof");
-    if (by_peer && flow->is_stream) { /* its client knows best what that means; but nobody has refused what was begun */
-        bool means_more = code == H2_NO_ERROR || (code == H2_REFUSED_STREAM && ex->response_begun);
-        flow->strand[SIDE_CLIENT]->reset_with = means_more ? H2_INTERNAL_ERROR : code;
-        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, detail);
-        return;
-    }
-    exchange_origin_broken(flow, fx, *strand->fault ? "http_protocol_error" : "connection_terminated", detail);
-}
-
-void exchange_client_gone(struct flow *flow, struct effects *fx, const struct strand *strand)
-{
-    if (strand->cause == H2_BY_FAULT)
-        flow_cut(flow, fx, CLOSE_MITM_HTTP_ERROR, strand->fault);
-    else
-        leg_deliver_end(flow, fx, SIDE_CLIENT, ECONNRESET);
 }

@@ -29,7 +29,7 @@ static bool masked(struct flow *flow, enum side side, struct soth_span *piece, c
 static void capture(struct flow *flow, enum side side, struct soth_span data)
 {
     char copy[PIECE_MOST];
-    uint64_t wanted = flow->env->bus->payload;
+    uint64_t wanted = bus_payload(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK);
     struct exchange *ex = &flow->exchange;
     uint64_t *chunk = side == SIDE_CLIENT ? &ex->request_chunk : &ex->response_chunk;
     uint64_t *offset = side == SIDE_CLIENT ? &ex->request_offset : &ex->response_offset;
@@ -89,7 +89,7 @@ void payload_head(const struct flow *flow, unsigned kind, const struct message *
     const struct soth_strings *more = &flow->env->settings->redact_headers;
     if (!bus_captures(flow->env->bus, kind))
         return;
-    bool full = flow->env->bus->payload == BUS_PAYLOAD_FULL;
+    bool full = bus_payload(flow->env->bus, kind) == BUS_PAYLOAD_FULL;
     const char *query = full ? query_of(target) : NULL;
     bool queries = redact_fields(&text->fields, msg, more, false);
     if (full && queries)

@@ -47,10 +47,13 @@ void flow_close(struct flow *flow, struct effects *fx, enum close_code code, con
 /* The same, but nothing more is sent: the client must not take what it has for complete. */
 void flow_cut(struct flow *flow, struct effects *fx, enum close_code code, const char *detail);
 void flow_close_phase(struct flow *flow, struct effects *fx, enum close_code code); /* detail = phase */
-/* A module keeps the flow waiting (flow->ask): nothing is read until go_on is called. */
+
+/* flow_wait.c: a module keeps the flow waiting (flow->ask), nothing is read until go_on is called; what has come and what is due then */
 void flow_deliver_held(struct flow *flow, struct effects *fx); /* what came meanwhile, where nothing waits any more */
 void flow_wait(struct flow *flow, void (*go_on)(struct flow *flow, struct effects *fx));
 void flow_stop_waiting(struct flow *flow); /* go_on is forgotten, reading and the stage's deadline are as before */
+void flow_resumed(struct flow *flow, struct effects *fx, const struct input *in);
+void flow_timed_out(struct flow *flow, struct effects *fx);
 
 /* hangup.c: a peer has left while a module keeps the flow waiting */
 void flow_hung_up(struct flow *flow, struct effects *fx, enum side side, int error);

@@ -6,7 +6,7 @@
 #include <strings.h>
 
 enum where {
-    OUTSIDE,       /* of everything; `word` is what stands since the last & or line end */
+    OUTSIDE,       /* of everything; `word` is what stands since the last &, ?, ; or white space */
     IN_TEXT,       /* in quotes; `word` is what stands since then */
     BEHIND_KEY,    /* a key in quotes has ended: is there a colon? */
     BEFORE_VALUE,  /* behind that colon */
@@ -49,7 +49,7 @@ static void outside(struct mask *m, const struct soth_strings *keys, char c)
 {
     if (c == '"')
         word_begins(m, IN_TEXT);
-    else if (c == '&' || c == '\n' || c == '\r' || c == '?')
+    else if (c == '&' || c == '?' || c == ';' || is_white(c))
         word_begins(m, OUTSIDE);
     else if (c == '=' && is_key(m, keys))
         m->where = IN_FORM;

@@ -136,4 +136,5 @@ const struct soth_host hostapi = {
     .signal = api_signal,
     .setting = api_setting,
     .redact = api_redact,
+    .payload_most = api_payload_most,
 };

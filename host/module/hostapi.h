@@ -12,6 +12,7 @@ uint64_t api_flow_id(const struct soth_flow *flow);
 void *api_flow_state(struct soth_flow *flow);
 int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
 int api_wanted(const struct soth_flow *flow, uint32_t kind);
+uint64_t api_payload_most(const struct soth_flow *flow, uint32_t kind);
 void api_protocol(struct soth_flow *flow, uint32_t protocol);
 uint64_t api_unix_ms(const struct soth_flow *flow);
 void api_ended(struct soth_flow *flow, const char *why);

@@ -92,6 +92,11 @@ int api_wanted(const struct soth_flow *flow, uint32_t kind)
     return chain_is_judged(flow) ? bits | SOTH_WANTED_FRAME : bits;
 }
 
+uint64_t api_payload_most(const struct soth_flow *flow, uint32_t kind)
+{
+    return kind < SOTH_EV_COUNT ? bus_payload(flow->bus, kind) : 0;
+}
+
 void api_protocol(struct soth_flow *flow, uint32_t protocol)
 {
     if (protocol <= SOTH_PROTO_STREAMABLE_HTTP)

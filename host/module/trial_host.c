@@ -119,6 +119,12 @@ static int trial_wanted(const struct soth_flow *flow, uint32_t kind)
     return 0;
 }
 
+static uint64_t trial_payload_most(const struct soth_flow *flow, uint32_t kind)
+{
+    (void)flow, (void)kind;
+    return 0;
+}
+
 static void trial_protocol(struct soth_flow *flow, uint32_t protocol)
 {
     (void)flow, (void)protocol;
@@ -229,4 +235,5 @@ const struct soth_host trial_host = {
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
     .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
+    .payload_most = trial_payload_most,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The insides of struct session and what its files share: session.c (handshake, data), session_io.c (wolfSSL's callbacks), trust.c and
- * tickets.c. Internal to this room. Kept small: there is one per idle connection and side. */
+/* The insides of struct session and what its files share: session.c (handshake, data), session_client.c (towards an origin), session_report.c
+ * (what is said of it), session_io.c (wolfSSL's callbacks), trust.c and tickets.c. Internal to this room. Kept small: there is one per idle
+ * connection and side. */
 #ifndef HOST_TLS_SESSION_STATE_H
 #define HOST_TLS_SESSION_STATE_H
 
@@ -39,6 +40,13 @@ struct session {
 
 /* 16 bytes of SHA-256 of the parts, each with its length. */
 void session_key(uint8_t key[SESSION_KEY_SIZE], const struct soth_span *parts, size_t count);
+
+struct session *session_alloc(WOLFSSL_CTX *context); /* of either side; NULL: no memory */
+
+/* session_client.c: around its handshake. */
+void session_ask_staple(struct session *session);     /* once, before the first step: wishes may come until then */
+int session_kept_back(const struct session *session); /* with client_auth required: our certificate was not in our last flight */
+void session_save_resumable(struct session *session); /* what can be resumed, as soon as there is something */
 
 /* session_io.c: after wolfSSL gave up at the header of an alert in plaintext, reads the alert's two bytes from what is lent. 1 while
  * they have not all come. */

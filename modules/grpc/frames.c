@@ -20,6 +20,7 @@ void frames_fini(struct frames *f)
     free(f->kept);
     f->open = NULL;
     f->kept = NULL;
+    f->kept_room = 0;
 }
 
 /* ---- findings ---- */
@@ -40,18 +41,29 @@ static int malformed(struct frames *f, struct frames_found *out, enum frames_cla
 
 /* ---- a message's bytes ---- */
 
+static int room_for_most(struct frames *f)
+{
+    if (f->most <= f->kept_room)
+        return 1;
+    char *bigger = realloc(f->kept, f->most);
+    if (!bigger)
+        return 0;
+    f->kept = bigger;
+    f->kept_room = f->most;
+    return 1;
+}
+
 static int keep(struct frames *f, const char *p, size_t n)
 {
+    if ((f->open ? f->inflated : f->length) > FRAMES_KEPT_MOST) /* too long for one who looks at it whole */
+        f->keeps = 0;
+    n = n < f->most - f->kept_n ? n : f->most - f->kept_n;
     if (!f->keeps || n == 0)
         return SOTH_OK;
-    if (f->kept_n + n > FRAMES_KEPT_MOST) { /* too long for one who looks at it whole */
-        f->keeps = 0;
-        return SOTH_OK;
-    }
-    if (!f->kept && !(f->kept = malloc(FRAMES_KEPT_MOST)))
+    if (!room_for_most(f))
         return -SOTH_ENOMEM;
     memcpy(f->kept + f->kept_n, p, n);
-    f->kept_n += n;
+    f->kept_n += (uint32_t)n;
     return SOTH_OK;
 }
 
@@ -119,7 +131,8 @@ static int read_prefix(struct frames *f, struct frames_found *out)
         return malformed(f, out, CLASS_INVALID_COMPRESSED_FLAG);
     if (f->length > f->max_message_bytes || (f->is_trailers && f->length > FRAMES_KEPT_MOST))
         return malformed(f, out, CLASS_MESSAGE_TOO_LARGE);
-    f->keeps = f->keep || f->is_trailers;
+    f->keeps = f->keep_most > 0 || f->is_trailers;
+    f->most = f->keep_most < FRAMES_KEPT_MOST && !f->is_trailers ? (uint32_t)f->keep_most : FRAMES_KEPT_MOST;
     f->kept_n = 0;
     return begin_inflating(f);
 }

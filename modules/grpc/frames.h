@@ -9,7 +9,7 @@
 #include "../coding/coding.h"
 
 #define FRAMES_HEAD 5u
-#define FRAMES_KEPT_MOST 65536u /* bytes of a message that are kept */
+#define FRAMES_KEPT_MOST 65536u /* bytes of a message that is kept; of a longer one nothing is */
 
 enum frames_class { CLASS_NONE, CLASS_INVALID_COMPRESSED_FLAG, CLASS_MESSAGE_TOO_LARGE, CLASS_TRUNCATED_PREFIX, CLASS_LENGTH_MISMATCH };
 const char *frames_class_name(enum frames_class class); /* "invalid_compressed_flag" */
@@ -30,7 +30,7 @@ struct frames_found {
     uint64_t decompressed_len;
     uint8_t compressed;
     uint8_t has_decompressed; /* 0: not asked for, or it is no such coding */
-    struct soth_span data;    /* when kept and whole: the message, decompressed; until the next call */
+    struct soth_span data;    /* when kept and whole: the message, decompressed, keep_most bytes of it; until the next call */
 };
 
 struct frames {
@@ -39,20 +39,21 @@ struct frames {
     uint8_t coding;      /* enum coding_id that compressed messages have; 0 = none that is known */
     uint8_t may_compress; /* a coding was announced, known or not */
     uint8_t trailers;    /* grpc-web responses: frames with trailers may come */
-    uint8_t inflate;     /* whether decompressed_len is wanted */
-    uint8_t keep;        /* whether data is wanted */
+    uint8_t inflate;     /* whether decompressed_len is wanted, or that a message keeps to the limit decompressed */
+    uint64_t keep_most;  /* bytes of data that are wanted, for messages that begin from then on */
     /* its own */
     uint8_t head[FRAMES_HEAD];
     uint8_t head_have;
     uint8_t broken;
     uint8_t compressed, is_trailers, keeps;
+    uint32_t most;       /* bytes of this one that are kept */
     uint32_t length, left;
     uint64_t offset, begun; /* bytes taken; where this frame's prefix is */
     uint64_t sequence_no;
     struct coding *open;
     uint64_t inflated;
     char *kept;
-    size_t kept_n;
+    uint32_t kept_n, kept_room;
 };
 
 /* Takes off `in` up to the next finding. -SOTH_ENOMEM, or the kind. After FRAMES_MALFORMED everything is taken and FRAMES_MORE returned. */

@@ -8,37 +8,7 @@
 #include "../match/media.h"
 #include "../match/path.h"
 #include "call.h"
-#include "frames.h"
-#include "web.h"
-
-enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
-
-struct grpc {
-    uint64_t max_message_bytes;
-    struct soth_strings path_patterns;
-    uint8_t grpc_web;
-    uint32_t on_overflow;
-    const struct soth_host *host;
-};
-
-#define NAME_MOST 255u
-
-struct name {
-    uint32_t n; /* 0: there is none */
-    char text[NAME_MOST];
-};
-
-/* One call. */
-struct state {
-    struct frames frames[2]; /* by direction */
-    struct web_base64 base64[2];
-    char rest[2][3];         /* decoded from base64 and not yet framed */
-    uint8_t rest_n[2];
-    uint8_t is_text[2];      /* base64 */
-    uint8_t by_path;         /* how it was found */
-    uint64_t events;         /* grpc_event_sequence */
-    struct name service, method;
-};
+#include "grpc.h"
 
 #define S struct grpc
 static const struct soth_opt options[] = {
@@ -64,59 +34,7 @@ static int check(const struct soth_host *host, void *self)
     return SOTH_OK;
 }
 
-/* ---- events ---- */
-
-static const struct soth_span none = {NULL, 0};
-
-static struct soth_span name_of(const struct name *name)
-{
-    return name->n ? (struct soth_span){name->text, name->n} : none;
-}
-
-#define ATTRS_MOST 12u
-
-struct attrs {
-    struct soth_attr list[ATTRS_MOST];
-    size_t n;
-};
-
-static void add_text(struct attrs *a, const char *name, struct soth_span value)
-{
-    if (value.p)
-        a->list[a->n++] = (struct soth_attr){name, SOTH_BYTES(value)};
-}
-
-static void add_number(struct attrs *a, const char *name, uint64_t value)
-{
-    a->list[a->n++] = (struct soth_attr){name, SOTH_U64(value)};
-}
-
-static void add_flag(struct attrs *a, const char *name, int value)
-{
-    a->list[a->n++] = (struct soth_attr){name, {"", 0}, (uint64_t)value, SOTH_ATTR_BOOL, 0};
-}
-
-static void add_direction(struct attrs *a, uint32_t direction)
-{
-    add_text(a, "direction", soth_span(direction == SOTH_TO_SERVER ? "client_to_server" : "server_to_client"));
-}
-
-/* Each event of a call has its number in it, whether or not anybody listens. */
-static void emit(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t kind, struct attrs *a)
-{
-    add_text(a, "grpc_detection_mode", soth_span(s->by_path ? "path" : "content_type"));
-    add_number(a, "grpc_event_sequence", ++s->events);
-    add_text(a, "grpc_method", name_of(&s->method));
-    add_text(a, "grpc_service", name_of(&s->service));
-    g->host->emit(g, flow, kind, a->list, a->n);
-}
-
 /* ---- heads ---- */
-
-static struct soth_span field(struct grpc *g, struct soth_flow *flow, const char *name)
-{
-    return g->host->hdr_get(flow, name, 0);
-}
 
 static uint8_t coding_of(struct soth_span encoding)
 {
@@ -127,14 +45,11 @@ static uint8_t coding_of(struct soth_span encoding)
 static void prepare(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, enum call_kind kind)
 {
     struct frames *f = &s->frames[direction];
-    struct soth_span encoding = field(g, flow, "grpc-encoding");
-    int wanted = g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE);
+    struct soth_span encoding = grpc_field(g, flow, "grpc-encoding");
     f->max_message_bytes = g->max_message_bytes;
     f->coding = coding_of(encoding);
     f->may_compress = encoding.n > 0 && !(encoding.n == 8 && strncasecmp(encoding.p, "identity", 8) == 0);
     f->trailers = direction == SOTH_TO_CLIENT && kind != CALL_GRPC;
-    f->inflate = wanted != 0;
-    f->keep = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
     s->is_text[direction] = kind == CALL_WEB_TEXT;
 }
 
@@ -168,7 +83,7 @@ static int path_is_listed(const struct grpc *g, struct soth_span target)
 static int match_request(struct grpc *g, struct soth_flow *flow, const struct soth_message *message)
 {
     struct soth_span service, method;
-    enum call_kind kind = call_kind(media_type(field(g, flow, "Content-Type")));
+    enum call_kind kind = call_kind(media_type(grpc_field(g, flow, "Content-Type")));
     int by_path = kind == CALL_NONE && path_is_listed(g, message->target);
     if (message->coded || (kind == CALL_NONE && !by_path) || (kind > CALL_GRPC && !g->grpc_web))
         return SOTH_WATCH_NO;
@@ -180,27 +95,13 @@ static int match_request(struct grpc *g, struct soth_flow *flow, const struct so
     return SOTH_WATCH_BOTH;
 }
 
-static void tell_response(struct grpc *g, struct soth_flow *flow, struct state *s, const struct soth_message *message)
-{
-    struct soth_span status = field(g, flow, "grpc-status");
-    struct attrs a = {.n = 0};
-    add_text(&a, "content_type", field(g, flow, "Content-Type"));
-    add_text(&a, "grpc_encoding", field(g, flow, "grpc-encoding"));
-    add_text(&a, "grpc_message", field(g, flow, "grpc-message"));
-    add_text(&a, "grpc_status", status);
-    add_number(&a, "status_code", message->status);
-    if (status.p)
-        add_flag(&a, "trailers_only", 1);
-    emit(g, flow, s, SOTH_EV_GRPC_RESPONSE_HEADERS, &a);
-}
-
 /* A response that is not gRPC (a page of an error) is told by its head; its body is nothing to frame. */
 static int match_response(struct grpc *g, struct soth_flow *flow, const struct soth_message *message)
 {
     struct state *s = g->host->flow_state(flow);
     if (!s || message->status < 200)
         return SOTH_WATCH_NO;
-    enum call_kind kind = call_kind(media_type(field(g, flow, "Content-Type")));
+    enum call_kind kind = call_kind(media_type(grpc_field(g, flow, "Content-Type")));
     tell_response(g, flow, s, message);
     s->frames[SOTH_TO_CLIENT].broken = message->coded || (kind == CALL_NONE && !s->by_path);
     prepare(g, flow, s, SOTH_TO_CLIENT, kind == CALL_NONE ? CALL_GRPC : kind);
@@ -216,112 +117,12 @@ static int open_it(void *self, struct soth_flow *flow)
 {
     struct grpc *g = self;
     struct state *s = g->host->flow_state(flow);
-    struct attrs a = {.n = 0};
     s->by_path = seen.by_path;
     s->service = seen.service;
     s->method = seen.method;
     prepare(g, flow, s, SOTH_TO_SERVER, seen.kind);
-    add_text(&a, "content_type", field(g, flow, "Content-Type"));
-    add_text(&a, "grpc_accept_encoding", field(g, flow, "grpc-accept-encoding"));
-    add_text(&a, "grpc_encoding", field(g, flow, "grpc-encoding"));
-    add_text(&a, "grpc_timeout", field(g, flow, "grpc-timeout"));
-    emit(g, flow, s, SOTH_EV_GRPC_REQUEST_HEADERS, &a);
+    tell_request(g, flow, s);
     return SOTH_OK;
-}
-
-/* ---- messages ---- */
-
-static int tell_message(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, const struct frames_found *found)
-{
-    struct attrs a = {.n = 0};
-    add_flag(&a, "compressed", found->compressed);
-    if (found->data.p)
-        a.list[a.n++] = (struct soth_attr){"data", found->data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0};
-    if (found->has_decompressed)
-        add_number(&a, "decompressed_len", found->decompressed_len);
-    add_direction(&a, direction);
-    add_number(&a, "message_len", found->message_len);
-    add_number(&a, "sequence_no", found->sequence_no);
-    emit(g, flow, s, SOTH_EV_GRPC_MESSAGE, &a);
-    if (!(g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE) & SOTH_WANTED_FRAME))
-        return SOTH_CONTINUE;
-    struct soth_frame frame = {.size = sizeof frame, .direction = direction, .kind = SOTH_EV_GRPC_MESSAGE, .payload = found->data};
-    frame.attrs = a.list;
-    frame.attr_count = (uint32_t)a.n;
-    return g->host->frame(g, flow, &frame);
-}
-
-static int tell_malformed(struct grpc *g, struct soth_flow *flow, struct state *s, uint32_t direction, const struct frames_found *found)
-{
-    struct attrs a = {.n = 0};
-    add_text(&a, "class", soth_span(frames_class_name(found->class)));
-    add_direction(&a, direction);
-    if (found->class != CLASS_TRUNCATED_PREFIX)
-        add_number(&a, "message_len", found->message_len);
-    add_number(&a, "offset", found->offset);
-    add_number(&a, "sequence_no", found->sequence_no);
-    emit(g, flow, s, SOTH_EV_GRPC_MALFORMED, &a);
-    if (found->class != CLASS_MESSAGE_TOO_LARGE)
-        return SOTH_CONTINUE;
-    return g->host->fail(g, flow, "max_message_bytes", g->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0);
-}
-
-/* ---- status ---- */
-
-#define NAMES_MOST 512u
-
-struct status {
-    struct soth_span status, message;
-    uint32_t count;
-    char names[NAMES_MOST];
-    size_t n;
-};
-
-static void note_trailer(struct status *st, const struct soth_field *f)
-{
-    if (f->name.n == 11 && strncasecmp(f->name.p, "grpc-status", 11) == 0)
-        st->status = f->value;
-    else if (f->name.n == 12 && strncasecmp(f->name.p, "grpc-message", 12) == 0)
-        st->message = f->value;
-    st->count++;
-    if (st->n + f->name.n + 1 > NAMES_MOST)
-        return;
-    if (st->n > 0)
-        st->names[st->n++] = ',';
-    memcpy(st->names + st->n, f->name.p, f->name.n);
-    st->n += f->name.n;
-}
-
-static void tell_status(struct grpc *g, struct soth_flow *flow, struct state *s, const struct status *st)
-{
-    struct attrs a = {.n = 0};
-    add_text(&a, "grpc_message", st->message);
-    add_text(&a, "grpc_status", st->status);
-    if (st->n > 0)
-        add_text(&a, "names", (struct soth_span){st->names, st->n});
-    add_number(&a, "trailer_count", st->count);
-    emit(g, flow, s, SOTH_EV_GRPC_RESPONSE_TRAILERS, &a);
-}
-
-static int trailers(void *self, struct soth_flow *flow, const struct soth_message *message)
-{
-    struct grpc *g = self;
-    struct status st = {.count = 0};
-    if (message->direction != SOTH_TO_CLIENT)
-        return SOTH_CONTINUE;
-    for (uint32_t i = 0; i < message->field_count; i++)
-        note_trailer(&st, &message->fields[i]);
-    tell_status(g, flow, g->host->flow_state(flow), &st);
-    return SOTH_CONTINUE;
-}
-
-static void tell_web_status(struct grpc *g, struct soth_flow *flow, struct state *s, struct soth_span text)
-{
-    struct status st = {.count = 0};
-    struct soth_field f;
-    for (uint32_t i = 0; web_trailer(text, i, &f); i++)
-        note_trailer(&st, &f);
-    tell_status(g, flow, s, &st);
 }
 
 /* ---- bytes ---- */
@@ -404,14 +205,36 @@ static int take_text(struct grpc *g, struct soth_flow *flow, struct state *s, st
     return r;
 }
 
+/* A message that is decompressed may go beyond the limit: then the rest is not looked at. What these events say must not depend on who listens to
+ * which of them, and what becomes of the traffic on none. */
+static uint8_t is_inflated(const struct grpc *g, struct soth_flow *flow)
+{
+    static const uint8_t kinds[] = {SOTH_EV_GRPC_MALFORMED, SOTH_EV_GRPC_RESPONSE_HEADERS, SOTH_EV_GRPC_RESPONSE_TRAILERS, SOTH_EV_DECODER_STAGE_FAILED};
+    int heard = g->on_overflow == OVERFLOW_CLOSE;
+    for (size_t i = 0; i < sizeof kinds && !heard; i++)
+        heard = g->host->wanted(flow, kinds[i]) & SOTH_WANTED_EVENT;
+    return heard != 0;
+}
+
 static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct grpc *g = self;
     struct state *s = g->host->flow_state(flow);
-    const int judged = (g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE) & SOTH_WANTED_FRAME) != 0;
+    const int wanted = g->host->wanted(flow, SOTH_EV_GRPC_MESSAGE), judged = (wanted & SOTH_WANTED_FRAME) != 0;
+    struct frames *f = &s->frames[cur->direction];
     const size_t n = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - n;
+    f->inflate = f->coding && (wanted || is_inflated(g, flow));
+    f->keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? g->host->payload_most(flow, SOTH_EV_GRPC_MESSAGE) : 0;
     int r = s->is_text[cur->direction] ? take_text(g, flow, s, cur, n, judged) : take_binary(g, flow, s, cur, n, judged);
     return r == SOTH_CONTINUE && (cur->flags & SOTH_CUR_END) && more == 0 ? take_end(g, flow, s, cur->direction) : r;
+}
+
+static int trailers(void *self, struct soth_flow *flow, const struct soth_message *message)
+{
+    struct grpc *g = self;
+    if (message->direction == SOTH_TO_CLIENT)
+        tell_trailers(g, flow, g->host->flow_state(flow), message);
+    return SOTH_CONTINUE;
 }
 
 static void close_it(void *self, struct soth_flow *flow, uint32_t complete)

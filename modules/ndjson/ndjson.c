@@ -110,7 +110,7 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     struct record record;
     int found = 1, r = SOTH_CONTINUE;
     records->max_record_bytes = n->max_record_bytes;
-    records->keep_data = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
+    records->keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? n->host->payload_most(flow, SOTH_EV_STREAM_RECORD) : 0;
     if (!records->kind)
         records->kind = s->opened_with;
     while (found > 0 && r == SOTH_CONTINUE) {

@@ -18,6 +18,9 @@ static int is_white(char c)
 
 static int keep(struct records *r, const char *p, size_t n)
 {
+    n = n < r->keeping - r->size ? n : (size_t)(r->keeping - r->size);
+    if (n == 0)
+        return 0;
     if (r->room - r->size < n) {
         size_t room = r->room ? r->room : 256;
         while (room - r->size < n)
@@ -44,7 +47,7 @@ static int grow(struct records *r, struct soth_span *in, size_t n)
         r->fault = "max_record_bytes";
         return -1;
     }
-    if (r->keeping && keep(r, in->p, n) < 0)
+    if (keep(r, in->p, n) < 0)
         return -1;
     r->len += n;
     in->p += n;
@@ -55,7 +58,7 @@ static int grow(struct records *r, struct soth_span *in, size_t n)
 static void begin(struct records *r, enum where where)
 {
     r->where = (uint8_t)where;
-    r->keeping = r->keep_data;
+    r->keeping = r->keep_most;
 }
 
 static void forget(struct records *r)
@@ -75,7 +78,7 @@ static int tell(struct records *r, struct record *out)
 {
     *out = (struct record){.sequence_no = ++r->sequence_no, .len = r->len};
     if (r->keeping)
-        out->data = (struct soth_span){r->data ? r->data : "", (size_t)r->len};
+        out->data = (struct soth_span){r->data ? r->data : "", r->len < r->size ? (size_t)r->len : r->size};
     r->told = 1;
     return 1;
 }

@@ -13,15 +13,16 @@ enum { RECORDS_LINES = 1, RECORDS_SEQUENCE, RECORDS_CONCATENATED };
 struct record {
     uint64_t sequence_no; /* from 1 */
     uint64_t len;         /* without separators, line ends and white space around it */
-    struct soth_span data; /* p == NULL: not kept */
+    struct soth_span data; /* its beginning, keep_most bytes of it; p == NULL: not kept */
 };
 
 struct records {
     uint64_t max_record_bytes;
     uint8_t kind;
-    uint8_t keep_data; /* set before a next; holds for records that begin from then on */
+    uint64_t keep_most; /* bytes of a record; set before a next, holds for records that begin from then on */
 
-    uint8_t keeping, where, escaped, told;
+    uint8_t where, escaped, told;
+    uint64_t keeping;  /* keep_most of this record */
     uint64_t trailing; /* white space at the end of the line so far */
     uint64_t depth, len, sequence_no;
     uint64_t truncated; /* sequences: records that another one's separator has cut */

@@ -1,60 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * sink_console: one readable line an exchange on standard output, one for each event of a stream as it happens, and one for each flow that
- * was refused, tunnelled or ended badly without one. Remembers the request until its response ends; the memory is bounded, of two flows that want one place the later has it.
+ * was refused, tunnelled or ended badly without one.
  */
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "console.h"
 #include "text.h"
-
-#define SLOTS 8192u /* flows remembered at once */
-
-#define RED "\033[31m"
-#define GREEN "\033[32m"
-#define YELLOW "\033[33m"
-#define CYAN "\033[36m"
-#define BOLD "\033[1m"
-
-enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
-enum flow_mode { FLOW_ALL, FLOW_ERRORS };
-enum refused { NOT_REFUSED, REFUSED_ONCE, REFUSED_FOR_GOOD }; /* one request; the connection */
-
-struct reply {
-    uint64_t bytes, length;
-    unsigned status;
-    uint8_t streamed;
-    char type[64];
-};
-
-/* Of one flow. Many may wait for their reply at once: no more is kept of each than there is. */
-struct exchange {
-    uint64_t flow_id, started_ns;
-    struct reply *reply; /* NULL: none has begun */
-    char *blocked;       /* why; NULL = it is not */
-    uint16_t port, host_at, target_at;
-    uint8_t secure, open, refused;
-    char words[];        /* method, host, target */
-};
-
-/* Where something goes to. */
-struct place {
-    const char *host, *target;
-    unsigned port;
-    uint8_t secure;
-};
-
-struct console {
-    uint32_t color, flow;
-    uint8_t streams;
-    const struct soth_host *host;
-    struct exchange **slots;
-    uint8_t colored, failing;
-    char peer[256]; /* the host of the event at hand */
-};
 
 static const struct soth_opt options[] = {
     SOTH_OPT_ENUM(struct console, color, "auto|always|never", "auto", "auto: when standard output is a terminal"),
@@ -68,31 +23,12 @@ static int create(const struct soth_host *host, void *arg)
     struct console *self = arg;
     self->host = host;
     self->colored = self->color == COLOR_ALWAYS || (self->color == COLOR_AUTO && isatty(STDOUT_FILENO));
-    self->slots = calloc(SLOTS, sizeof *self->slots);
-    return self->slots ? SOTH_OK : -SOTH_ENOMEM;
-}
-
-static void forget_reply(struct exchange *x)
-{
-    free(x->reply);
-    x->reply = NULL;
-}
-
-static void free_exchange(struct exchange *x)
-{
-    if (!x)
-        return;
-    forget_reply(x);
-    free(x->blocked);
-    free(x);
+    return memory_init(self);
 }
 
 static void destroy(void *arg)
 {
-    struct console *self = arg;
-    for (size_t i = 0; self->slots && i < SLOTS; i++)
-        free_exchange(self->slots[i]);
-    free(self->slots);
+    memory_fini(arg);
 }
 
 /* ---- reading events ---- */
@@ -135,117 +71,6 @@ static void copy_words(char out[200], const struct soth_event *e, const char *fi
     snprintf(out, 200, "%s%s%s", a, *a && *b ? " " : "", b);
 }
 
-/* ---- memory ---- */
-
-static const char *host_of(const struct exchange *x)
-{
-    return x->words + x->host_at;
-}
-
-static const char *target_of(const struct exchange *x)
-{
-    return x->words + x->target_at;
-}
-
-/* With room for its words, which are the caller's to write. */
-static struct exchange *remember(struct console *self, uint64_t flow_id, size_t words)
-{
-    struct exchange **slot = &self->slots[flow_id % SLOTS];
-    if (*slot && (*slot)->flow_id != flow_id) {
-        free_exchange(*slot);
-        *slot = NULL;
-    }
-    struct exchange *x = realloc(*slot, offsetof(struct exchange, words) + words);
-    if (x && !*slot) {
-        memset(x, 0, offsetof(struct exchange, words));
-        x->flow_id = flow_id;
-    }
-    if (x)
-        *slot = x;
-    return x;
-}
-
-static struct exchange *recall(struct console *self, uint64_t flow_id)
-{
-    struct exchange *x = self->slots[flow_id % SLOTS];
-    return x && x->flow_id == flow_id ? x : NULL;
-}
-
-static void forget(struct console *self, uint64_t flow_id)
-{
-    if (!recall(self, flow_id))
-        return;
-    free_exchange(self->slots[flow_id % SLOTS]);
-    self->slots[flow_id % SLOTS] = NULL;
-}
-
-/* Where an event of a flow without an exchange goes to; until the next event. */
-static struct place place_of(struct console *self, const struct soth_event *e)
-{
-    text_clean(self->peer, sizeof self->peer, e->server_host);
-    return (struct place){self->peer, "", e->server_port, e->protocol == SOTH_PROTO_TUNNEL || e->server_port == 443};
-}
-
-static struct place place_in(const struct exchange *x)
-{
-    return (struct place){host_of(x), target_of(x), x->port, x->secure};
-}
-
-/* ---- writing lines ---- */
-
-static const char *paint(const struct console *self, const char *code)
-{
-    return self->colored ? code : "";
-}
-
-static const char *plain(const struct console *self)
-{
-    return paint(self, "\033[0m");
-}
-
-static const char *status_color(unsigned status)
-{
-    return status >= 500 ? RED : status >= 400 ? YELLOW : status >= 300 ? CYAN : GREEN;
-}
-
-static void url(char *out, size_t size, const struct place *x)
-{
-    const char *form = strchr(x->host, ':') ? "[%s]" : "%s";
-    char host[280], port[16] = "";
-    snprintf(host, sizeof host, form, x->host);
-    if (x->port && x->port != (x->secure ? 443u : 80u))
-        snprintf(port, sizeof port, ":%u", x->port);
-    snprintf(out, size, "%s://%s%s%s", x->secure ? "https" : "http", host, port, x->target);
-}
-
-/* `fault`: why it ended before its time, "" when it did not. */
-static void print_exchange(const struct console *self, const struct soth_event *e, struct exchange *x, const char *fault)
-{
-    const struct reply *r = x->reply && x->reply->status ? x->reply : NULL;
-    const struct place at = place_in(x);
-    char size[16], where[700];
-    unsigned long long ms = (unsigned long long)((e->monotonic_ns - x->started_ns) / 1000000u);
-    x->open = 0;
-    if (self->flow == FLOW_ERRORS && r && r->status < 400 && !*fault)
-        return;
-    url(where, sizeof where, &at);
-    text_bytes(size, r ? r->bytes : 0);
-    printf("%s%s%s %s -> ", paint(self, BOLD), x->words, plain(self), where);
-    if (!r)
-        printf("%sno response%s", paint(self, RED), plain(self));
-    else
-        printf("%s%u%s %s %s %llums", paint(self, status_color(r->status)), r->status, plain(self), *r->type ? r->type : "-",
-               r->streamed ? "stream" : size, ms);
-    printf("%s%s\n", *fault ? ": " : "", fault);
-}
-
-static void print_flow(const struct console *self, const char *color, const char *what, const struct place *at, const char *why)
-{
-    char where[700];
-    url(where, sizeof where, at);
-    printf("%s%s%s %s: %s\n", paint(self, color), what, plain(self), where, why);
-}
-
 /* ---- events ---- */
 
 /* One text behind the other; returns the place of this one. */
@@ -260,13 +85,13 @@ static size_t add_word(char *words, size_t *at, const char *word)
 static void request(struct console *self, const struct soth_event *e)
 {
     char method[24], host[256], target[256];
-    struct exchange *before = recall(self, e->flow_id);
+    struct exchange *before = memory_get(self, e->flow_id);
     if (before && before->open)
-        print_exchange(self, e, before, "");
+        line_exchange(self, e, before, "");
     copy_attr(method, sizeof method, e, "method");
     text_clean(host, sizeof host, e->server_host);
     copy_attr(target, sizeof target, e, "target");
-    struct exchange *x = remember(self, e->flow_id, strlen(method) + strlen(host) + strlen(target) + 3);
+    struct exchange *x = memory_put(self, e->flow_id, strlen(method) + strlen(host) + strlen(target) + 3);
     size_t at = 0;
     if (!x)
         return;
@@ -276,20 +101,20 @@ static void request(struct console *self, const struct soth_event *e)
     x->secure = (uint8_t)attr_is(e, "scheme", "https");
     x->port = e->server_port;
     x->started_ns = e->monotonic_ns;
-    forget_reply(x);
+    memory_drop_reply(x);
     if (x->refused != REFUSED_FOR_GOOD)
         x->refused = x->blocked ? REFUSED_ONCE : NOT_REFUSED;
     x->open = x->refused == NOT_REFUSED;
-    const struct place where = place_in(x);
+    const struct place where = place_of_exchange(x);
     if (x->blocked)
-        print_flow(self, RED, "BLOCKED", &where, x->blocked);
+        line_flow(self, RED, "BLOCKED", &where, x->blocked);
     free(x->blocked);
     x->blocked = NULL;
 }
 
 static void response(struct console *self, const struct soth_event *e)
 {
-    struct exchange *x = recall(self, e->flow_id);
+    struct exchange *x = memory_get(self, e->flow_id);
     if (!x || !x->open || find(e, "interim") || (!x->reply && !(x->reply = calloc(1, sizeof *x->reply))))
         return;
     struct reply *r = x->reply;
@@ -302,30 +127,30 @@ static void response(struct console *self, const struct soth_event *e)
     /* a stream of unknown length is told at its head: it may run for hours */
     r->streamed = !length && !bodiless;
     if (bodiless || r->length == 0)
-        print_exchange(self, e, x, "");
+        line_exchange(self, e, x, "");
 }
 
 static void body(struct console *self, const struct soth_event *e)
 {
-    struct exchange *x = recall(self, e->flow_id);
+    struct exchange *x = memory_get(self, e->flow_id);
     if (!x || !x->open || !x->reply)
         return;
     x->reply->bytes += number(e, "bytes");
     if (x->reply->status && x->reply->bytes >= x->reply->length)
-        print_exchange(self, e, x, "");
+        line_exchange(self, e, x, "");
 }
 
 static void connect_decision(struct console *self, const struct soth_event *e)
 {
     char why[200];
-    const struct place at = place_of(self, e);
+    const struct place at = place_of_event(self, e);
     copy_words(why, e, "reason", "rule_id");
     if (attr_is(e, "action", "tunnel") && self->flow == FLOW_ALL)
-        print_flow(self, CYAN, "TUNNEL", &at, why);
+        line_flow(self, CYAN, "TUNNEL", &at, why);
     if (!attr_is(e, "action", "block"))
         return;
-    struct exchange *x = recall(self, e->flow_id);
-    if (!x && (x = remember(self, e->flow_id, 1)))
+    struct exchange *x = memory_get(self, e->flow_id);
+    if (!x && (x = memory_put(self, e->flow_id, 1)))
         x->words[0] = 0;
     if (x && e->protocol != SOTH_PROTO_TUNNEL) { /* an absolute-form request: its head comes next and says what was asked for */
         free(x->blocked);
@@ -334,18 +159,18 @@ static void connect_decision(struct console *self, const struct soth_event *e)
     }
     if (x)
         x->refused = REFUSED_FOR_GOOD;
-    print_flow(self, RED, "BLOCKED", &at, why);
+    line_flow(self, RED, "BLOCKED", &at, why);
 }
 
 static void request_decision(struct console *self, const struct soth_event *e)
 {
     char why[200];
-    struct exchange *x = recall(self, e->flow_id);
-    const struct place at = x ? place_in(x) : place_of(self, e);
+    struct exchange *x = memory_get(self, e->flow_id);
+    const struct place at = x ? place_of_exchange(x) : place_of_event(self, e);
     if (!attr_is(e, "action", "block"))
         return;
     copy_words(why, e, "reason", "rule_id");
-    print_flow(self, RED, "BLOCKED", &at, why);
+    line_flow(self, RED, "BLOCKED", &at, why);
     if (x && x->refused == NOT_REFUSED) {
         x->refused = REFUSED_ONCE;
         x->open = 0; /* its 403 needs no line of its own */
@@ -355,12 +180,12 @@ static void request_decision(struct console *self, const struct soth_event *e)
 static void tls_failed(struct console *self, const struct soth_event *e)
 {
     char why[64], detail[200], line[300];
-    struct place at = place_of(self, e);
+    struct place at = place_of_event(self, e);
     at.secure = 1;
     copy_attr(why, sizeof why, e, "tls_failure_reason");
     copy_attr(detail, sizeof detail, e, "detail");
     snprintf(line, sizeof line, "%s %s%s%s", attr_is(e, "peer", "downstream") ? "client" : "origin", why, *detail ? ": " : "", detail);
-    print_flow(self, RED, "TLS FAILED", &at, line);
+    line_flow(self, RED, "TLS FAILED", &at, line);
 }
 
 static void bad_request(struct console *self, const struct soth_event *e)
@@ -368,7 +193,7 @@ static void bad_request(struct console *self, const struct soth_event *e)
     char client[128], why[200];
     text_clean(client, sizeof client, e->client_addr);
     copy_words(why, e, "parse_error_code", "parse_error_detail");
-    printf("%sBAD REQUEST%s from %s: %s\n", paint(self, RED), plain(self), client, why);
+    printf("%sBAD REQUEST%s from %s: %s\n", line_paint(self, RED), line_plain(self), client, why);
 }
 
 static int listed(const struct soth_event *e, const char *const *codes)
@@ -392,18 +217,18 @@ static void print_end(const struct console *self, const struct soth_event *e, co
     const char *what = is_block ? "BLOCKED" : "FAILED";
     char client[128];
     if (*at->host) {
-        print_flow(self, RED, what, at, why);
+        line_flow(self, RED, what, at, why);
         return;
     }
     text_clean(client, sizeof client, e->client_addr); /* it ended before it said where it wanted to go */
-    printf("%s%s%s from %s: %s\n", paint(self, RED), what, plain(self), client, why);
+    printf("%s%s%s from %s: %s\n", line_paint(self, RED), what, line_plain(self), client, why);
 }
 
 static void closed(struct console *self, const struct soth_event *e)
 {
     static const char *const good[] = {"mitm_http_completed", "relay_eof", NULL};
-    struct exchange *x = recall(self, e->flow_id);
-    struct place at = place_of(self, e);
+    struct exchange *x = memory_get(self, e->flow_id);
+    struct place at = place_of_event(self, e);
     int is_block = attr_is(e, "reason_code", "blocked"), is_open = x && x->open;
     char why[200];
     if (is_block)
@@ -411,47 +236,52 @@ static void closed(struct console *self, const struct soth_event *e)
     else
         copy_words(why, e, "reason_code", "reason_detail");
     if (x && (is_open || (x->reply && x->reply->streamed)))
-        at = place_in(x);
+        at = place_of_exchange(x);
     else if (x)
         at.secure = x->secure;
     if (is_open && !is_block)
-        print_exchange(self, e, x, listed(e, good) ? "" : why);
+        line_exchange(self, e, x, listed(e, good) ? "" : why);
     else if (is_open || is_news(e, x))
         print_end(self, e, &at, is_block, why);
-    forget(self, e->flow_id);
+    memory_drop(self, e->flow_id);
+}
+
+/* "" when the flow's request is not remembered. */
+static void url_of_flow(struct console *self, const struct soth_event *e, char where[700])
+{
+    const struct exchange *x = memory_get(self, e->flow_id);
+    where[0] = 0;
+    if (!x)
+        return;
+    const struct place at = place_of_exchange(x);
+    line_url(where, 700, &at);
 }
 
 /* "  sse_event #3 token 120B origin.test/events" */
 static void of_stream(struct console *self, const struct soth_event *e)
 {
-    const struct exchange *x = recall(self, e->flow_id);
-    char size[16], name[64], where[700] = "";
+    char size[16], name[64], where[700];
     if (!self->streams || self->flow == FLOW_ERRORS)
         return;
-    const struct place at = x ? place_in(x) : (struct place){"", "", 0, 0};
-    if (x)
-        url(where, sizeof where, &at);
+    url_of_flow(self, e, where);
     text_bytes(size, number(e, e->kind == SOTH_EV_SSE_EVENT ? "data_len" : "record_len"));
     copy_attr(name, sizeof name, e, "event");
-    printf("  %s%s%s #%llu%s%s %s%s %s\n", paint(self, CYAN), e->kind_name, plain(self), (unsigned long long)number(e, "sequence_no"),
+    printf("  %s%s%s #%llu%s%s %s%s %s\n", line_paint(self, CYAN), e->kind_name, line_plain(self), (unsigned long long)number(e, "sequence_no"),
            *name ? " " : "", name, size, find(e, "partial") ? " partial" : "", where);
 }
 
 /* "  ws_message #3 > text 120B origin.test/chat" */
 static void of_websocket(struct console *self, const struct soth_event *e)
 {
-    const struct exchange *x = recall(self, e->flow_id);
-    char size[16], opcode[16], way[24], violation[40], where[700] = "";
+    char size[16], opcode[16], way[24], violation[40], where[700];
     if (!self->streams || self->flow == FLOW_ERRORS)
         return;
-    const struct place at = x ? place_in(x) : (struct place){"", "", 0, 0};
-    if (x)
-        url(where, sizeof where, &at);
+    url_of_flow(self, e, where);
     text_bytes(size, number(e, find(e, "inflated_len") ? "inflated_len" : "payload_len"));
     copy_attr(opcode, sizeof opcode, e, "opcode_label");
     copy_attr(way, sizeof way, e, "direction");
     copy_attr(violation, sizeof violation, e, "violation");
-    printf("  %sws_message%s #%llu %c %s %s%s%s %s\n", paint(self, CYAN), plain(self), (unsigned long long)number(e, "message_no"),
+    printf("  %sws_message%s #%llu %c %s %s%s%s %s\n", line_paint(self, CYAN), line_plain(self), (unsigned long long)number(e, "message_no"),
            *way == 'c' ? '>' : '<', opcode, size, *violation ? " " : "", violation, where);
 }
 

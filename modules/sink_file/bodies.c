@@ -137,25 +137,37 @@ static void write_digest(struct bodies *b, const char *name, const char *hex)
         close(fd);
 }
 
+/* The finished file gets its name and its digest. Nothing was written (a coding that held nothing): it is an empty one. */
+static void name_file(struct bodies *b, struct flow *flow, unsigned side, const char *ending)
+{
+    struct body *body = &flow->body[side];
+    char from[96], name[96], path[4096], to[4096], hex[65];
+    if (body->written == 0)
+        (void)file_of(b, flow, side); /* if it cannot be made, it cannot be renamed */
+    let_go(b);
+    file_name(b, flow, side, "part", from);
+    file_name(b, flow, side, ending, name);
+    if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0) {
+        b->counts.errors++;
+        shelf_add(&b->shelf, NULL, body->written);
+        return;
+    }
+    sha256_hex(&body->digest, hex);
+    write_digest(b, name, hex);
+    shelf_add(&b->shelf, name, body->written);
+    b->counts.written++;
+}
+
 /* The message is over. `went_well`: as far as its flow knows. */
 static void finish(struct bodies *b, struct flow *flow, unsigned side, int went_well)
 {
     struct body *body = &flow->body[side];
-    char from[96], name[96], path[4096], to[4096], hex[65];
     if (body->state == BODY_OPEN) {
         if (body->coding && !body->broken && body->captured == body->relayed)
             body->broken = coding_end(body->coding) < 0;
         int whole = body->length == UNKNOWN ? went_well : body->relayed == body->length;
         int sample = !body->broken && body->captured < body->relayed;
-        let_go(b);
-        file_name(b, flow, side, "part", from);
-        file_name(b, flow, side, sample ? "sample" : whole && !body->broken ? "body" : "cut", name);
-        sha256_hex(&body->digest, hex);
-        write_digest(b, name, hex);
-        if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0)
-            b->counts.errors++;
-        shelf_add(&b->shelf, name, body->written);
-        b->counts.written++;
+        name_file(b, flow, side, sample ? "sample" : whole && !body->broken ? "body" : "cut");
         b->counts.cut += !sample && (!whole || body->broken);
     }
     coding_free(body->coding);
@@ -201,13 +213,14 @@ static void piece(struct bodies *b, struct flow *flow, unsigned side, struct sot
         return;
     body->broken = body->broken || (payload.n > 0 && offset != body->captured); /* what the queue has lost */
     body->relayed = offset + bytes;
-    if (payload.n == 0)
-        return;
-    body->captured = offset + payload.n;
-    if (body->coding)
+    if (payload.n > 0)
+        body->captured = offset + payload.n;
+    if (body->coding && payload.n > 0)
         write_decoded(b, flow, side, payload);
     else
         write_piece(b, flow, side, payload.p, payload.n);
+    if (body->relayed == body->length) /* no need to wait for what comes next on its connection */
+        finish(b, flow, side, 1);
 }
 
 /* ---- flows ---- */
@@ -318,9 +331,12 @@ static void chunk(struct bodies *b, const struct soth_event *e, unsigned side)
         piece(b, flow, side, payload ? payload->text : none, number(e, "offset", 0), number(e, "bytes", 0));
 }
 
+/* A connection that ends between two exchanges, whichever way, has cut nothing. */
 static int ended_well(const struct soth_event *e)
 {
-    const struct soth_attr *code = find(e, "reason_code");
+    const struct soth_attr *code = find(e, "reason_code"), *phase = find(e, "reason_detail");
+    if (phase && (soth_span_is(phase->text, "idle") || soth_span_is(phase->text, "request_head")))
+        return 1;
     return code && (soth_span_is(code->text, "mitm_http_completed") || soth_span_is(code->text, "relay_eof"));
 }
 

@@ -32,6 +32,14 @@ static int add(struct sse *s, struct sse_bytes *b, const char *p, size_t n)
     return 0;
 }
 
+/* Of the event's data as much as is wanted. */
+static int add_data(struct sse *s, const char *p, size_t n)
+{
+    uint64_t room = s->keeping - s->data.n;
+    n = n < room ? n : (size_t)room;
+    return n > 0 ? add(s, &s->data, p, n) : 0;
+}
+
 static void clear(struct sse_bytes *b)
 {
     b->n = 0;
@@ -61,8 +69,8 @@ static int value_begins(struct sse *s)
     switch (s->field) {
     case FIELD_DATA:
         if (s->data_lines == 0)
-            s->keeping = s->keep_data;
-        return s->keeping && s->data_lines > 0 ? add(s, &s->data, "\n", 1) : 0;
+            s->keeping = s->keep_most;
+        return s->data_lines > 0 ? add_data(s, "\n", 1) : 0;
     case FIELD_EVENT:
         clear(&s->event);
         return 0;
@@ -98,7 +106,7 @@ static int value_goes_on(struct sse *s, const char *p, size_t n)
     switch (s->field) {
     case FIELD_DATA:
         s->data_len += n;
-        return s->keeping ? add(s, &s->data, p, n) : 0;
+        return add_data(s, p, n);
     case FIELD_EVENT:
         return add(s, &s->event, p, n);
     case FIELD_ID:
@@ -177,10 +185,10 @@ static int line_over(struct sse *s)
     return 0;
 }
 
-/* A whole line of data, the most frequent one. 0: it is none. */
+/* A whole line of data of which nothing is kept, the most frequent one. 0: it is none. */
 static inline int line_of_data(struct sse *s, const char *p, size_t n)
 {
-    if (n < 5 || memcmp(p, "data:", 5) != 0 || s->keep_data || s->keeping)
+    if (n < 5 || memcmp(p, "data:", 5) != 0 || s->data.n < (s->data_lines > 0 ? s->keeping : s->keep_most))
         return 0;
     size_t skip = n > 5 && p[5] == ' ' ? 6 : 5;
     s->data_len += n - skip;

@@ -20,18 +20,18 @@ struct sse_event {
     uint32_t has_retry;   /* a retry field came since the last event */
     uint32_t partial;     /* the stream ended in it */
     uint64_t data_lines, data_len;
-    struct soth_span data; /* p == NULL: not kept */
+    struct soth_span data; /* its beginning, keep_most bytes of it; p == NULL: not kept */
 };
 
 struct sse {
     uint64_t max_event_bytes;
-    uint8_t keep_data; /* set before a take; holds for events that begin from then on */
+    uint64_t keep_most; /* bytes of an event's data; set before a take, holds for events that begin from then on */
 
     uint8_t bom;       /* bytes of a byte order mark seen at the beginning, BOM_OVER behind it */
     uint8_t skip_lf;   /* the line end was a CR */
     uint8_t where;     /* in the line */
     uint8_t field;
-    uint8_t keeping;   /* this event's data */
+    uint64_t keeping;  /* keep_most of this event */
     uint8_t id_has_nul, has_retry, retry_is_number, retry_has_digit, name_n;
     char name[6];
     uint64_t event_bytes; /* since the last empty line */

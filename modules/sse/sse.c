@@ -97,7 +97,7 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     struct sse_input in = sse_input(cur->in.p, n);
     struct sse_event event;
     int found = 1;
-    s->sse.keep_data = (wanted & (SOTH_WANTED_PAYLOAD | SOTH_WANTED_FRAME)) != 0;
+    s->sse.keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? e->host->payload_most(flow, SOTH_EV_SSE_EVENT) : 0;
     while (found > 0) {
         found = sse_next(&s->sse, &in, &event);
         if (found < 0)

@@ -57,11 +57,23 @@ static void message_begin(struct talk *talk, unsigned direction)
     bytes_free(&m->data);
     *m = (struct message){.opcode = side->head.opcode, .wants = talk->wants};
     m->compressed = talk->extension.deflate && (side->head.rsv & RSV1);
-    m->readable = m->compressed ? m->wants.inflate && !side->lost : m->wants.text || m->wants.data;
+    m->readable = m->compressed ? m->wants.inflate && !side->lost : m->wants.data > 0 || (m->wants.text && m->opcode == OP_TEXT);
     if (side->head.rsv && !m->compressed)
         m->readable = false; /* whatever those bits say about it */
     if (m->compressed && !m->readable && !talk->extension.fresh[direction])
         side->lost = true; /* what follows refers to this one */
+}
+
+static int keep(struct message *m, const uint8_t *p, size_t n)
+{
+    uint64_t room = m->wants.data - m->data.n;
+    return bytes_add(&m->data, p, n < room ? n : (size_t)room) ? 0 : -SOTH_ENOMEM;
+}
+
+/* Is there anything to be learnt from the message's next bytes? */
+static bool is_read(const struct message *m)
+{
+    return m->readable && (m->compressed || m->data.n < m->wants.data || (m->wants.text && m->opcode == OP_TEXT && !m->violation));
 }
 
 static int content(struct talk *talk, struct message *m, const uint8_t *p, size_t n)
@@ -73,7 +85,7 @@ static int content(struct talk *talk, struct message *m, const uint8_t *p, size_
     }
     if (m->wants.text && m->opcode == OP_TEXT && !m->violation && !utf8_take(&m->utf8, p, n))
         m->violation = "invalid_utf8";
-    return m->wants.data && !bytes_add(&m->data, p, n) ? -SOTH_ENOMEM : 0;
+    return keep(m, p, n);
 }
 
 struct inflating {
@@ -170,9 +182,10 @@ static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p,
 {
     struct talk_side *side = &talk->side[direction];
     uint8_t scratch[SCRATCH];
-    bool part = is_part(side), wanted = part ? side->message.readable || side->message.wants.frames : opcode_is_control(side->head.opcode);
+    bool part = is_part(side), all = part ? side->message.wants.frames : opcode_is_control(side->head.opcode);
     int r = 0;
     while (n > 0 && r == 0) {
+        bool wanted = all || (part && is_read(&side->message));
         size_t piece = wanted && side->head.masked && n > SCRATCH ? SCRATCH : n;
         if (wanted && side->head.masked)
             mask_apply(scratch, p, piece, side->head.key, side->head.length - side->left);

@@ -18,8 +18,8 @@
 struct talk_wants {
     bool text;    /* UTF-8 is checked */
     bool inflate; /* a compressed one is inflated: its length, text and data are known */
-    bool data;    /* its content is kept */
     bool frames;  /* the payload of each of its frames is kept, and of control frames */
+    uint64_t data; /* so many bytes of its content are kept, from its beginning; UINT64_MAX: all of them */
 };
 
 struct message {

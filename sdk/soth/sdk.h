@@ -481,6 +481,9 @@ struct soth_host {
     void (*between)(struct soth_cursor *cur, size_t n);
     /* Sinks: the values of redact_keys of soth-mitm.yaml in the next n bytes of a text become asterisks, for content that a sink has decoded by itself. */
     void (*redact)(void *self, struct soth_redaction *redaction, char *p, size_t n);
+    /* Bytes from the beginning of each message that somebody wants of its content, in events of this kind: 0: none, UINT64_MAX: all of it. What is behind
+     * them no sink sees: who keeps content for an event need not keep more. Policies (SOTH_WANTED_FRAME) get all of it, whatever this says. */
+    uint64_t (*payload_most)(const struct soth_flow *flow, uint32_t kind);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */

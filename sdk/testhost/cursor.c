@@ -67,7 +67,9 @@ static int judged(struct flow *flow, struct cursor *c, const struct soth_frame *
 {
     struct text *frames = &flow->frames;
     th_text_say(frames, "frame ");
-    th_event_say(frames, th_event_name(frame->kind), frame->attrs, frame->attr_count);
+    th_event_say(frames, th_event_name(frame->kind), frame->attrs, frame->attr_count, UINT64_MAX);
+    th_text_escape(frames, frame->payload);
+    th_text_add(frames, "\n", 1);
     flow->frame_count++;
     if (flow->frame_count == flow->plan->block_at) {
         flow->blocked = true;

@@ -43,7 +43,19 @@ static int by_name(const void *a, const void *b)
 
 #define ATTRS_MOST 64
 
-void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n)
+/* As a sink sees it that wants so much content. */
+static struct soth_span cut(const struct soth_attr *attr, uint64_t payload_most)
+{
+    struct soth_span text = attr->text;
+    uint64_t most = attr->type & SOTH_ATTR_FULL && payload_most < UINT64_MAX ? 0 : payload_most;
+    if (!(attr->type & (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)))
+        return text;
+    most -= attr->number < most ? attr->number : most;
+    text.n = text.n < most ? text.n : (size_t)most;
+    return text;
+}
+
+void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n, uint64_t payload_most)
 {
     const struct soth_attr *sorted[ATTRS_MOST];
     n = n < ATTRS_MOST ? n : ATTRS_MOST;
@@ -53,7 +65,8 @@ void th_event_say(struct text *out, const char *name, const struct soth_attr *at
     th_text_say(out, "%s", name);
     for (size_t i = 0; i < n; i++) {
         uint32_t type = sorted[i]->type & ~(uint32_t)(SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL);
-        if (!sorted[i]->text.p || (sorted[i]->text.n == 0 && (type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES)))
+        struct soth_span text = cut(sorted[i], payload_most);
+        if (!text.p || (text.n == 0 && (type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES)))
             continue; /* absent */
         th_text_say(out, " %s=", sorted[i]->name);
         if (type == SOTH_ATTR_U64)
@@ -61,7 +74,7 @@ void th_event_say(struct text *out, const char *name, const struct soth_attr *at
         else if (type == SOTH_ATTR_BOOL)
             th_text_say(out, "%s", sorted[i]->number ? "true" : "false");
         else
-            th_text_escape(out, sorted[i]->text);
+            th_text_escape(out, text);
     }
     th_text_add(out, "\n", 1);
 }
@@ -79,7 +92,7 @@ int th_emit(void *self, struct soth_flow *view, uint32_t kind, const struct soth
             th_fault(host, "emit: %s has no attribute %s", name, attrs[i].name);
     if (n > ATTRS_MOST)
         th_fault(host, "emit: %s with %zu attributes, 64 are the most", name, n);
-    if (view)
-        th_event_say(&view->flow->events, name, attrs, n);
+    if (view && (host->kinds >> kind & 1))
+        th_event_say(&view->flow->events, name, attrs, n, host->payload_most);
     return SOTH_OK;
 }

@@ -250,7 +250,20 @@ static int on_wanted(const struct soth_flow *view, uint32_t kind)
     if (!flow || kind >= SOTH_EV_COUNT)
         return 0;
     int judged = flow->is_open && flow->plan && flow->plan->frames != FRAMES_FREE && flow->host->module.stage == SOTH_STAGE_FRAME;
-    return SOTH_WANTED_EVENT | SOTH_WANTED_PAYLOAD | (judged ? SOTH_WANTED_FRAME : 0);
+    int told = view->flow->host->kinds >> kind & 1 ? SOTH_WANTED_EVENT | (view->flow->host->payload_most ? SOTH_WANTED_PAYLOAD : 0) : 0;
+    return told | (judged ? SOTH_WANTED_FRAME : 0);
+}
+
+static uint64_t on_payload_most(const struct soth_flow *view, uint32_t kind)
+{
+    const struct testhost *host = view->flow ? view->flow->host : NULL;
+    return host && kind < SOTH_EV_COUNT && (host->kinds >> kind & 1) ? host->payload_most : 0;
+}
+
+void testhost_wanted(struct testhost *host, uint64_t kinds, uint64_t payload_most)
+{
+    host->kinds = kinds;
+    host->payload_most = payload_most;
 }
 
 static int on_fail(void *self, struct soth_flow *view, const char *code, uint32_t flags)
@@ -305,6 +318,7 @@ const struct soth_host th_api = {
     .observe = on_observe,
     .ack = on_ack,
     .redact = on_redact,
+    .payload_most = on_payload_most,
     .token = th_token,
     .resume = th_resume,
     .resumed = th_resumed,
@@ -379,6 +393,7 @@ struct testhost *testhost_new(const struct soth_module *module, const char *cons
     if (!host)
         return NULL;
     memcpy(&host->module, module, module->size < sizeof host->module ? module->size : sizeof host->module);
+    testhost_wanted(host, UINT64_MAX, UINT64_MAX);
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->resumed, NULL);
     if (module->magic != SOTH_MAGIC || module->abi_major != SOTH_ABI_MAJOR) {

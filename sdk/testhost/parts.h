@@ -61,6 +61,7 @@ struct testhost {
     atomic_uint faults;
     unsigned told; /* cfg_err */
     bool setting_up, running;
+    uint64_t kinds, payload_most; /* testhost_wanted */
     struct metric metrics[METRICS_MOST];
     int metric_count;
     pthread_mutex_t lock; /* of what follows */
@@ -184,7 +185,7 @@ int th_resumed(struct soth_flow *flow, uint64_t *arg);
 bool th_event_allowed(uint32_t kind, const char *attribute, size_t n);
 const char *th_event_name(uint32_t kind);
 uint32_t th_event_number(struct soth_span name);
-void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n);
+void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n, uint64_t payload_most);
 int th_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
 
 /* cursor.c */

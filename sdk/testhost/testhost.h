@@ -32,6 +32,10 @@ unsigned testhost_free(struct testhost *host);
 /* What soth_host.setting answers, in all hosts from here on; key is a literal. Without: -SOTH_ENOENT. */
 void testhost_setting(const char *key, uint64_t value);
 
+/* Who listens, from here on: kinds of events (bit n: SOTH_EV_... n), and how many bytes of each message with its content (soth_host.payload_most).
+ * Without it everybody listens to everything. Events that nobody listens to are not in testhost_events, content is cut as sinks see it. */
+void testhost_wanted(struct testhost *host, uint64_t kinds, uint64_t payload_most);
+
 void *testhost_self(struct testhost *host);
 unsigned testhost_faults(const struct testhost *host);          /* so far */
 uint64_t testhost_count(struct testhost *host, const char *name); /* of a counter or gauge, all labels together */

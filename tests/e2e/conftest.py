@@ -7,10 +7,12 @@ import shutil
 import pytest
 
 from harness.dns import Resolver
+from harness.modules import build_module
 from harness.nginx import Nginx
 from harness.origin import HttpOrigin, Origin
 from harness.pki import Authority
 from harness.proxy import BINARY, PREFIX, Proxy
+from harness.websocket import WebSocketServer
 
 NAMES = ("origin.test", "*.origin.test", "other.test", "localhost", "127.0.0.1", "::1")
 
@@ -127,6 +129,34 @@ def shared(tmp_path_factory, authority):
     resolver.close()
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def serving(authority):
+    """serving(handler, tls=True) starts a WebSocket server."""
+    started = []
+
+    def start(handler, tls=True, **kwargs):
+        started.append(WebSocketServer(handler, authority.server("origin.test") if tls else None, **kwargs))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def watching(proxy):
+    """watching(config={}, modules=[]) starts a proxy with the module ws, and more behind it."""
+    def start(config=None, modules=(), **kwargs):
+        return proxy(extra_modules=[{"module": "ws", "config": config or {}}, *modules], **kwargs)
+    return start
+
+
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory):
+    """A modules_dir with one that judges frames."""
+    return build_module(tmp_path_factory.mktemp("modules"), "frames.c")
 
 
 def _keep(node, folder):

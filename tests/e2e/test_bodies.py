@@ -124,6 +124,34 @@ def test_a_broken_coding_is_cut(proxy, origin, tmp_path):
     assert finished(folder, 1)[0].endswith(".cut") and content(folder, "response").startswith(b"a" * 10000)
 
 
+@pytest.mark.parametrize("body, ending", [(gzip.compress(b"", mtime=0), "body"), (gzip.compress(b"something", mtime=0)[:10], "cut")], ids=["whole", "cut"])
+def test_a_coding_that_yields_nothing(proxy, origin, tmp_path, body, ending):
+    """There is a file, and its digest is that of nothing."""
+    server = origin(routes={"/c": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Encoding", "gzip")]))})
+    p, folder = capturing(proxy, tmp_path, bodies="decoded")
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/c", "origin.test").body == body
+    p.wait_closed()
+    assert finished(folder, 1)[0].endswith(ending) and content(folder, "response") == b""
+    metrics = p.metrics()
+    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 1
+    assert not metrics.get('soth_sink_file_write_errors_total{instance="sink_file"}')
+
+
+def test_a_connection_that_is_kept_holds_nothing_back(proxy, origin, tmp_path):
+    """A body whose length is known is finished with its last byte; a chunked one is whole, however its connection ends later."""
+    server = origin()
+    p, folder = capturing(proxy, tmp_path)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.ask("POST", "/echo", "origin.test", body=b"x" * 100)
+        until(lambda: files(folder, "body") and len(files(folder, "body")) == 2, 10, lambda: str(os.listdir(folder)))
+        client.ask("GET", "/chunked/1000", "origin.test")
+        client.reset()
+    p.wait_closed()
+    assert p.log.find("stream_closed")[0].at("reason_detail") == "idle"
+    assert all(f.endswith(".body") for f in finished(folder, 3))
+
+
 def test_a_sample(proxy, origin, tmp_path):
     server = origin()
     p, folder = capturing(proxy, tmp_path, payload="sample:1k")

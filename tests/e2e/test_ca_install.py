@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
+from harness import chromium
 from harness.ca import command, current
-from harness.timing import scaled
 from harness.tools import clean_env, need, run
 
 HERE = pathlib.Path(__file__).parent / "harness"
@@ -257,14 +257,10 @@ def test_nss_that_is_not_there_yet(made):
 def test_chromium_by_install(proxy, origin, tmp_path):
     """A browser that was told by `ca install nss`, and by nothing else."""
     server = origin(tls=True)
-    p = proxy(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
+    p = proxy(policy=chromium.PAGE_ALONE)
     need("certutil")
     command(p, "install", "nss")
-    args = [need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--disable-background-networking", "--disable-component-update",
-            "--no-first-run", "--disable-sync", "--dump-dom", f"https://origin.test:{server.port}/hello"]
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(90),
-                          env=clean_env(HOME=p.folder, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    done = chromium.load(p, f"https://origin.test:{server.port}/hello", tmp_path, home=p.folder)
     assert b"hello" in done.stdout, done.stdout[-800:] + done.stderr[-2000:]
 
 

@@ -10,9 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.ca import command, current, key_id, make, signed_by
-from harness.client import Client
 from harness.exits import ends
-from harness.origin import pattern, pattern_sha256
+from harness.origin import pattern_sha256
 from harness.timing import until
 from harness.tools import need, run
 

@@ -1,27 +1,17 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A page with many resources in a real browser. Chromium calls home whatever the flags: the policy blocks every other host."""
+"""A page with many resources in a real browser."""
 import base64
-import subprocess
 
 import pytest
+
+from harness import chromium
 from harness.origin import pattern
-from harness.timing import scaled
-from harness.tools import clean_env, need, run
 
 COUNT = 40
 PAGE = """<!doctype html><meta charset=utf-8><title>waiting</title><body><script>
 let loaded = 0;
 function count() { if (++loaded === %d) document.title = 'all ' + loaded; document.body.dataset.loaded = loaded; }
 </script>%s</body>"""
-
-
-def trust(home, ca_path):
-    """Chromium asks the NSS database of its user."""
-    database = home / ".pki" / "nssdb"
-    database.mkdir(parents=True)
-    certutil = need("certutil")
-    run([certutil, "-d", f"sql:{database}", "-N", "--empty-password"])
-    run([certutil, "-d", f"sql:{database}", "-A", "-t", "C,,", "-n", "soth-mitm", "-i", ca_path])
 
 
 def build_page(nginx):
@@ -39,15 +29,8 @@ def build_page(nginx):
 @pytest.mark.slow
 def test_page_with_many_resources(proxy, nginx, tmp_path):
     build_page(nginx)
-    p = proxy(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
-    trust(tmp_path, p.ca_path)
-    args = [need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>",
-            "--disable-background-networking", "--disable-component-update",
-            "--no-first-run", "--disable-sync", "--virtual-time-budget=20000", "--dump-dom",
-            f"https://origin.test:{nginx.tls13}/page/index.html"]
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(90),
-                          env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    p = proxy(policy=chromium.PAGE_ALONE)
+    done = chromium.load(p, f"https://origin.test:{nginx.tls13}/page/index.html", tmp_path, budget_ms=20000)
     dom = done.stdout.decode()
     assert f'data-loaded="{COUNT}"' in dom, dom[:1500] + done.stderr.decode()[-2000:]
     asked = {e.at("target") for e in p.log.find("request_headers", authority=f"origin.test:{nginx.tls13}")}

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from harness.exits import ends
-from harness.proxy import BINARY, STATUS_KEYS, statuses
+from harness.proxy import BINARY, STATUS_KEYS
 from harness.timing import scaled
 from harness.tools import clean_env
 

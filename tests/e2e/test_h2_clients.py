@@ -8,7 +8,7 @@ from concurrent import futures
 
 import pytest
 
-from harness.h2 import H2Origin, flow_of, h2_client
+from harness.h2 import H2Origin, h2_client
 from harness.timing import until
 from harness.tools import clean_env, go_program, missing, need, run
 

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
+from harness import chromium
 from harness.h2 import H2Origin, h2_client
-from harness.timing import scaled, until
+from harness.timing import until
 from harness.tools import clean_env, go_program, need, run
-from test_chromium import trust
 
 HERE = pathlib.Path(__file__).parent
 NAMES = ("origin.test", "*.origin.test")
@@ -99,14 +99,8 @@ def test_chromium(proxy, nginx_h2, tmp_path):
                                      f"</script>{pictures}</body>")
     for number in range(30):
         (root / f"{number}.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><!--{number}--></svg>')
-    p = proxy(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
-    trust(tmp_path, p.ca_path)
-    args = [need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>",
-            "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
-            "--virtual-time-budget=20000", "--dump-dom", f"https://origin.test:{port}/index.html"]
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(90),
-                          env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    p = proxy(policy=chromium.PAGE_ALONE)
+    done = chromium.load(p, f"https://origin.test:{port}/index.html", tmp_path, budget_ms=20000)
     assert b'data-loaded="30"' in done.stdout, done.stdout.decode()[:1500] + done.stderr.decode()[-2000:]
     asked = p.log.find("request_headers", authority=f"origin.test:{port}", protocol="http2")
     assert {e.at("target") for e in asked} >= {f"/{n}.svg" for n in range(30)}

@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness.client import trust
-from harness.tools import need, run
 
 
 def reverse(server, upstream_tls=False, **listener):

@@ -2,14 +2,13 @@
 """http://soth.mitm/ through the proxy, with real clients: the page and what it links to."""
 import datetime
 import html.parser
-import ssl
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from harness.ca import command, current
-from harness.tools import clean_env, need, run
+from harness.tools import need, run
 
 CERTIFICATE = "application/x-x509-ca-cert"
 

@@ -11,9 +11,9 @@ import zlib
 import httpx
 import pytest
 
+from harness import chromium
 from harness.timing import scaled, until
 from harness.tools import clean_env, need
-from test_chromium import trust
 
 DECODERS = [{"module": "content_decode"}, {"module": "sse"}]
 
@@ -130,15 +130,9 @@ def test_event_source_in_chromium(proxy, origin, tmp_path, coding):
     fields = [("Content-Type", "text/event-stream")] + ([("Content-Encoding", coding)] if coding else [])
     server = origin(tls=True, routes={"/": lambda wire, request: wire.send(reply(body=PAGE, fields=[("Content-Type", "text/html")])),
                                       "/events": lambda wire, request: wire.send(reply(body=coded(coding, STREAM), fields=fields))})
-    p = proxy(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]}, extra_modules=DECODERS,
+    p = proxy(policy=chromium.PAGE_ALONE, extra_modules=DECODERS,
               sink_top={"payload": "full"})
-    trust(tmp_path, p.ca_path)
-    done = subprocess.run([need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                           f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>",
-                           "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
-                           "--virtual-time-budget=15000", "--dump-dom", f"https://origin.test:{server.port}/"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(90), check=False,
-                          env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    done = chromium.load(p, f"https://origin.test:{server.port}/", tmp_path, budget_ms=15000)
     dom = done.stdout.decode()
     assert "data-got=" in dom, dom[:1000] + done.stderr.decode()[-1500:]
     import html

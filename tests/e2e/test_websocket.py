@@ -11,59 +11,15 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from websockets.sync.server import serve
 
-from harness.modules import build_module, module_metric
+from harness import chromium
+from harness.modules import module_metric
 from harness.origin import reply
 from harness.timing import scaled, until
 from harness.tools import clean_env, missing, need, node_modules, run
-from test_chromium import trust
+from harness.websocket import echo
 
 HERE = pathlib.Path(__file__).parent
-
-WS = {"module": "ws"}
-
-
-class Server:
-    """A WebSocket server of Python's websockets."""
-
-    def __init__(self, handler, tls=None, **kwargs):
-        self.server = serve(handler, "127.0.0.1", 0, ssl=tls, **kwargs)
-        self.port = self.server.socket.getsockname()[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.thread.join(10)
-
-
-@pytest.fixture
-def serving(authority):
-    """serving(handler, tls=True) starts a server."""
-    started = []
-
-    def start(handler, tls=True, **kwargs):
-        started.append(Server(handler, authority.server("origin.test") if tls else None, **kwargs))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.close()
-
-
-@pytest.fixture
-def watching(proxy):
-    """watching(config={}, sink={}) starts a proxy with the module ws."""
-    def start(config=None, modules=(), **kwargs):
-        return proxy(extra_modules=[WS | {"config": config or {}}, *modules], **kwargs)
-    return start
-
-
-def echo(peer):
-    for message in peer:
-        peer.send(message)
-
 
 def client(p, port, tls=True, **kwargs):
     secure = {"ssl": p.trust(alpn=None)} if tls else {}
@@ -200,15 +156,10 @@ def test_floods(watching, origin):
 
 # ---- policies that judge frames
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build_module(tmp_path_factory.mktemp("modules"), "frames.c")
-
-
 @pytest.fixture
-def judging(watching, built):
+def judging(watching, judges):
     def start(frames=None, **kwargs):
-        return watching(modules=[{"module": "frames", "config": frames or {}}], modules_dir=built, **kwargs)
+        return watching(modules=[{"module": "frames", "config": frames or {}}], modules_dir=judges, **kwargs)
     return start
 
 
@@ -479,13 +430,8 @@ def test_chromium(watching, serving, origin, tmp_path):
 
     page = origin(tls=True, routes={"/": lambda wire, _: wire.send(reply(body=PAGE, fields=[("Content-Type", "text/html")])), "/done": done_with,
                                     "/wait": wait})
-    p = watching(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
-    trust(tmp_path, p.ca_path)
-    done = run([need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>", "--disable-background-networking",
-                "--disable-component-update", "--no-first-run", "--disable-sync", "--dump-dom",
-                f"https://origin.test:{page.port}/#{server.port}"], timeout=90, check=False,
-               env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    p = watching(policy=chromium.PAGE_ALONE)
+    done = chromium.load(p, f"https://origin.test:{page.port}/#{server.port}", tmp_path)
     assert result == ["/done?3-4001-true"], done.stdout[-800:] + done.stderr[-800:]
     closed = p.wait_event("ws_closed")
     assert (closed.at("close_code"), closed.at("close_reason"), closed.at("violation")) == ("4001", "done", None)

@@ -15,17 +15,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.asyncio.client import connect as async_connect
 from websockets.sync.client import connect
 
+from harness import chromium
 from harness.h2 import H2Origin, h2_client
 from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebSocket, WebSocketOrigin, frame
 from harness.modules import build_module, module_metric
 from harness.timing import scaled, until
 from harness.tools import clean_env, go_program, need, node_modules, run
-from test_chromium import trust
-from test_websocket import Server
+from harness.websocket import echo
 
 HERE = pathlib.Path(__file__).parent
 NAMES = ("origin.test", "*.origin.test")
-WS = {"module": "ws"}
 PIECE = (b"the quick brown fox jumps over the lazy dog; " * 1500)[:1 << 16]
 
 
@@ -43,34 +42,8 @@ def origins(authority):
         one.close()
 
 
-@pytest.fixture
-def serving(authority):
-    """A server of Python's websockets: HTTP/1.1."""
-    started = []
-
-    def start(handler, **kwargs):
-        started.append(Server(handler, authority.server("origin.test"), **kwargs))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.close()
-
-
-@pytest.fixture
-def watching(proxy):
-    def start(config=None, modules=(), **kwargs):
-        return proxy(extra_modules=[WS | {"config": config or {}}, *modules], **kwargs)
-    return start
-
-
 def told(p, *kinds):
     return [e for e in p.events() if e.kind in kinds]
-
-
-def handler(peer):
-    for message in peer:
-        peer.send(message)
 
 
 class Talk:
@@ -264,7 +237,7 @@ RULES = {"rules": [{"id": "no-chat", "action": "block", "host": "origin.test", "
 
 @pytest.mark.parametrize("server_kind", ["h2", "h1"])
 def test_one_rule_for_both(watching, origins, serving, server_kind):
-    server = origins() if server_kind == "h2" else serving(handler)
+    server = origins() if server_kind == "h2" else serving(echo)
     p = watching(policy=RULES)
     with h2_client(p, "origin.test", server.port) as client:
         other = H2WebSocket(client, "/chat")
@@ -347,7 +320,7 @@ def test_a_client_of_http1(watching, origins, connects):
 
 
 def test_compressed(watching, serving):
-    server, p = serving(handler), watching(sink_top={"payload": "full"})
+    server, p = serving(echo), watching(sink_top={"payload": "full"})
     text = "the same words again and again, " * 2000
     with h2_client(p, "origin.test", server.port) as client:
         ws = H2WebSocket(client, "/chat", [("sec-websocket-extensions", "permessage-deflate; client_no_context_takeover; server_no_context_takeover")])
@@ -366,15 +339,10 @@ def test_compressed(watching, serving):
 
 # ---- policies that judge frames
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build_module(tmp_path_factory.mktemp("modules"), "frames.c")
-
-
 @pytest.mark.parametrize("server_kind", ["h2", "h1"])
-def test_a_blocked_message_closes_both_sides(watching, origins, serving, built, server_kind):
-    server = origins() if server_kind == "h2" else serving(handler)
-    p = watching(modules=[{"module": "frames", "config": {}}], modules_dir=built)
+def test_a_blocked_message_closes_both_sides(watching, origins, serving, judges, server_kind):
+    server = origins() if server_kind == "h2" else serving(echo)
+    p = watching(modules=[{"module": "frames", "config": {}}], modules_dir=judges)
     with h2_client(p, "origin.test", server.port) as client:
         other, ws = H2WebSocket(client, "/other"), H2WebSocket(client, "/chat")
         assert (other.open(), ws.open()) == (200, 200)
@@ -552,12 +520,8 @@ def test_go(watching, go_origin, client):
 def test_chromium(watching, origins, tmp_path):
     """A page and its WebSocket share one connection of HTTP/2."""
     server = origins()
-    p = watching(policy={"default": "block", "rules": [{"id": "page", "action": "intercept", "host": "origin.test"}]})
-    trust(tmp_path, p.ca_path)
-    done = run([need("chromium", "chromium-browser"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                f"--user-data-dir={tmp_path}/profile", f"--proxy-server={p.url}", "--proxy-bypass-list=<-loopback>", "--disable-background-networking",
-                "--disable-component-update", "--no-first-run", "--disable-sync", "--dump-dom", f"https://origin.test:{server.port}/page"],
-               timeout=90, check=False, env=clean_env(HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, XDG_CACHE_HOME=tmp_path))
+    p = watching(policy=chromium.PAGE_ALONE)
+    done = chromium.load(p, f"https://origin.test:{server.port}/page", tmp_path)
     assert server.asked("/done?3-4001-true"), done.stdout[-800:] + done.stderr[-800:]
     assert [a["method"] for a in server.asked("/chat")] == ["CONNECT"]
     closed = p.wait_event("ws_closed")
@@ -603,7 +567,7 @@ def test_messages_are_added_between_messages(watching, origins, asides, client, 
 
 
 def test_a_message_for_each_piece(watching, serving, asides):
-    server, p = serving(handler, compression=None), watching(modules=[{"module": "aside", "config": {"pieces": True}}], modules_dir=asides)
+    server, p = serving(echo, compression=None), watching(modules=[{"module": "aside", "config": {"pieces": True}}], modules_dir=asides)
     with connect(f"wss://origin.test:{server.port}/chat", proxy=p.url, ssl=p.trust(alpn=None), compression=None, open_timeout=scaled(15)) as ws:
         ws.send("one")
         heard = [ws.recv(timeout=scaled(10)) for _ in range(4)]
@@ -613,8 +577,8 @@ def test_a_message_for_each_piece(watching, serving, asides):
 # ---- drain
 
 @pytest.mark.parametrize("judged", [False, True])
-def test_open_websockets_are_told_of_the_end(pairing_of, built, judged):
-    pairing = pairing_of(modules=[{"module": "frames", "config": {}}] if judged else [], modules_dir=built)
+def test_open_websockets_are_told_of_the_end(pairing_of, judges, judged):
+    pairing = pairing_of(modules=[{"module": "frames", "config": {}}] if judged else [], modules_dir=judges)
     p, talk = pairing.proxy, pairing.talk("/chat")
     talk.say("hello")
     assert talk.hear() == "hello"

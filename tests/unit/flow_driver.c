@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See flow_driver.h. Events are read from the port before anything publishes them. */
-#include "flow_driver.h"
+/* See flow_driver.h: the flow's life, its inputs and its effects. Events are read from the port before anything publishes them. */
+#include "flow_driver_private.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #define OUTPUT_FACTOR 64 /* a reply of our own to a short request is so much longer, at most */
 #define OUTPUT_START 65536
 
-__attribute__((format(printf, 3, 4))) static void promise(struct driver *d, bool kept, const char *format, ...)
+void driver_promise(struct driver *d, bool kept, const char *format, ...)
 {
     va_list args;
     if (kept || d->fault[0])
@@ -24,105 +24,20 @@ __attribute__((format(printf, 3, 4))) static void promise(struct driver *d, bool
     va_end(args);
 }
 
-/* ---- the policy ---- */
-
-static void decide_connect(struct driver *d, const struct soth_connect *connect, struct verdict *out)
+void driver_inside(struct driver *d, bool begins)
 {
-    *out = d->policy.target;
-    if (connect->has_hello)
-        out->needs_hello = false;
-    if (d->policy.blocked && soth_span_is(connect->host, d->policy.blocked))
-        *out = (struct verdict){.action = SOTH_BLOCK, .reason = "blocked_host", .policy_module = "test"};
+    if (d->inside)
+        d->inside(begins);
 }
 
-static void note_connect(struct driver *d, const struct soth_connect *connect, const struct verdict *v)
-{
-    if (connect->identity != SOTH_ID_TARGET)
-        return;
-    d->refused = false;
-    d->cleared[0] = 0;
-    if (v->action != SOTH_BLOCK && !v->needs_hello)
-        snprintf(d->cleared, sizeof d->cleared, "%.*s:%u", SOTH_SPAN(connect->host), connect->port);
-}
+/* ---- life ---- */
 
-/* It waits for driver_resume or its deadline, which blocks. */
-static bool pauses(struct driver *d, struct soth_flow *flow, struct ask *ask)
-{
-    if (ask->pause.state == PAUSE_NONE && d->policy.pauses) {
-        ask->pause = (struct pause){.state = PAUSE_WAITING, .deadline_ns = flow->bus->monotonic_ns + (d->policy.pause_ms ? d->policy.pause_ms : 300) * UINT64_C(1000000)};
-        ask->pause.token.pause = ++flow->pauses;
-        d->pause = flow->pauses;
-    }
-    return ask->pause.state == PAUSE_WAITING;
-}
-
-static void decide_request(struct driver *d, const struct soth_message *message, struct verdict *out)
-{
-    *out = d->policy.request;
-    if (d->policy.blocked_path && soth_span_is(message->target, d->policy.blocked_path))
-        *out = (struct verdict){.action = SOTH_BLOCK, .reason = "rule", .policy_module = "test"};
-}
-
-static void note_request(struct driver *d, const struct soth_flow *flow, const struct verdict *v)
-{
-    struct driver_kin *kin = flow->owner == d ? NULL : flow->owner;
-    d->refused = v->action == SOTH_BLOCK;
-    if (kin)
-        kin->refused = d->refused;
-}
-
-static enum ask_result ask(void *policy, struct soth_flow *flow, struct ask *ask, const struct question *q)
-{
-    struct driver *d = policy;
-    if (ask->hook == 0)
-        *ask = (struct ask){.hook = q->hook};
-    promise(d, ask->hook == q->hook, "another question than the one that is open");
-    if (pauses(d, flow, ask))
-        return ASK_WAIT;
-    if (q->hook == SOTH_HOOK_CONNECT)
-        decide_connect(d, q->connect, &ask->verdict);
-    else if (q->hook == SOTH_HOOK_REQUEST)
-        decide_request(d, q->message, &ask->verdict);
-    else
-        ask->verdict = d->policy.request;
-    if (ask->pause.state == PAUSE_LATE)
-        ask->verdict = (struct verdict){.action = SOTH_BLOCK, .reason = "module_timeout", .policy_module = "test"};
-    if (q->hook == SOTH_HOOK_CONNECT)
-        note_connect(d, q->connect, &ask->verdict);
-    else if (q->hook == SOTH_HOOK_REQUEST)
-        note_request(d, flow, &ask->verdict);
-    *ask = (struct ask){.verdict = ask->verdict};
-    return ASK_DONE;
-}
-
-static void forget(void *policy, struct soth_flow *flow, struct ask *ask)
-{
-    struct driver *d = policy;
-    (void)flow;
-    d->forgotten += ask->hook != 0;
-    *ask = (struct ask){.hook = 0};
-}
-
-static void rewrite(void *policy, struct soth_flow *flow, const struct soth_message *message, struct verdict *out)
-{
-    (void)policy;
-    (void)flow;
-    (void)message;
-    *out = (struct verdict){.action = SOTH_ALLOW, .policy_module = ""};
-}
-
-void driver_resume(struct driver *d, bool stale)
-{
-    driver_step(d, (struct input){.type = INPUT_RESUMED, .pause = stale ? d->pause + 1 : d->pause, .arg = 7});
-}
-
+/* An address that the flow is told to be the proxy's own. */
 static bool is_own(void *dialer, const struct soth_addr *addr, uint16_t port)
 {
     (void)dialer;
     return addr->family == 4 && addr->bytes[0] == 127 && port == 8080;
 }
-
-/* ---- life ---- */
 
 void driver_init(struct driver *d, struct world *world)
 {
@@ -153,8 +68,8 @@ void driver_open(struct driver *d)
     d->env = (struct flow_env){
         .settings = &d->settings, .bus = d->world->port, .authority = d->world->authority, .trust = d->world->trust,
         .tickets = d->world->tickets, .failures = d->world->failures, .counters = &d->counters, .plain = malloc(PLAIN_SIZE),
-        .plain_size = PLAIN_SIZE, .hooks = SOTH_HOOK_CONNECT | SOTH_HOOK_REQUEST | SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE, .policy = d, .ask = ask,
-        .forget = forget, .rewrite = rewrite, .trust_any = d->world->trust, .is_own = is_own,
+        .plain_size = PLAIN_SIZE, .hooks = SOTH_HOOK_CONNECT | SOTH_HOOK_REQUEST | SOTH_HOOK_RESPONSE | SOTH_HOOK_REWRITE, .policy = d, .ask = driver_ask,
+        .forget = driver_forget, .rewrite = driver_rewrite, .trust_any = d->world->trust, .is_own = is_own,
     };
     d->flow = flow_new(&d->env, &what);
     d->accepted = true;
@@ -167,7 +82,7 @@ void driver_accept(struct driver *d)
     driver_step(d, (struct input){.type = INPUT_ACCEPTED});
 }
 
-static void end_fini(struct driver_end *end)
+void driver_end_fini(struct driver_end *end)
 {
     session_free(end->tls);
     buffer_fini(&end->inbox);
@@ -177,55 +92,38 @@ static void end_fini(struct driver_end *end)
     *end = (struct driver_end){.open = false};
 }
 
-static void take_events(struct driver *d);
-static void free_kin(struct driver *d, unsigned which);
-
 static void free_flow(struct driver *d)
 {
     flow_free(d->flow);
     d->flow = NULL;
-    take_events(d);
+    driver_take_events(d);
     for (unsigned i = 0; i < d->kin_count; i++)
-        promise(d, !d->kin[i].flow, "a connection is freed before its streams");
+        driver_promise(d, !d->kin[i].flow, "a connection is freed before its streams");
     for (unsigned i = 0; i < d->kin_count; i++)
         if (d->kin[i].rests)
-            free_kin(d, i);
+            driver_kin_free(d, i);
     watch_end(&d->watch);
-    promise(d, !d->watch.fault[0], "%s", d->watch.fault);
-    promise(d, d->counters.active == 0, "the flow is still counted");
-    promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
-}
-
-static void free_kin(struct driver *d, unsigned which)
-{
-    struct driver_kin *kin = &d->kin[which];
-    if (kin->flow || kin->rests) {
-        flow_free(kin->flow);
-        kin->flow = NULL;
-        kin->rests = false; /* its end was told by its connection */
-        take_events(d);
-        watch_end(&kin->watch);
-        promise(d, !kin->watch.fault[0], "%s", kin->watch.fault);
-    }
-    end_fini(&kin->origin);
+    driver_promise(d, !d->watch.fault[0], "%s", d->watch.fault);
+    driver_promise(d, d->counters.active == 0, "the flow is still counted");
+    driver_promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
 }
 
 void driver_fini(struct driver *d)
 {
     for (unsigned i = 0; i < d->spare_count; i++) {
         flow_spare_free(d->spares[i].origin);
-        end_fini(&d->spares[i].end);
+        driver_end_fini(&d->spares[i].end);
     }
     d->spare_count = 0;
     for (unsigned i = 0; i < d->kin_count; i++)
         if (!d->kin[i].rests)
-            free_kin(d, i);
+            driver_kin_free(d, i);
     if (d->flow)
         free_flow(d);
     for (unsigned i = 0; i < d->kin_count; i++)
         buffer_fini(&d->kin[i].told);
-    end_fini(&d->end[SIDE_CLIENT]);
-    end_fini(&d->end[SIDE_ORIGIN]);
+    driver_end_fini(&d->end[SIDE_CLIENT]);
+    driver_end_fini(&d->end[SIDE_ORIGIN]);
     buffer_fini(&d->env.staged[SIDE_CLIENT]);
     buffer_fini(&d->env.staged[SIDE_ORIGIN]);
     buffer_fini(&d->log);
@@ -253,19 +151,19 @@ static void log_event(struct buffer *log, const struct soth_event *e)
     buffer_append(log, "\n", 1);
 }
 
-static void take_events(struct driver *d)
+void driver_take_events(struct driver *d)
 {
     struct bus_port_private *port = d->world->port->private;
     _Alignas(16) char room[8192];
     for (size_t i = 0; i < port->count; i++) {
         struct views views = {.memory = room, .size = sizeof room}; /* memory may be what fails at the moment */
-        promise(d, view_size(port->pending[i]) <= sizeof room, "an event of %u attributes", port->pending[i]->attr_count);
+        driver_promise(d, view_size(port->pending[i]) <= sizeof room, "an event of %u attributes", port->pending[i]->attr_count);
         const struct soth_event *event = view_make(&views, port->pending[i], BUS_PAYLOAD_FULL);
         uint64_t id = event->flow_id;
-        promise(d, id >= 1 && id < DRIVER_KIN + 2, "an event of flow %llu", (unsigned long long)id);
+        driver_promise(d, id >= 1 && id < DRIVER_KIN + 2, "an event of flow %llu", (unsigned long long)id);
         struct watch *watch = id < 2 ? &d->watch : &d->kin[id - 2].watch;
         watch_event(watch, event);
-        promise(d, !watch->fault[0], "flow %llu: %s", (unsigned long long)id, watch->fault);
+        driver_promise(d, !watch->fault[0], "flow %llu: %s", (unsigned long long)id, watch->fault);
         log_event(&d->log, event);
     }
     bus_flush(d->world->port);
@@ -287,18 +185,18 @@ static void check_dial(struct driver *d)
     char where[TARGET_MAX_HOST + 8];
     flow_dial_target(d->flow, &target);
     snprintf(where, sizeof where, "%s:%u", target.host, target.port);
-    promise(d, !d->dialing && !d->end[SIDE_ORIGIN].open, "dialled while there is a connection");
-    promise(d, strcmp(where, d->cleared) == 0, "dialled %s, decided was '%s'", where, d->cleared);
+    driver_promise(d, !d->dialing && !d->end[SIDE_ORIGIN].open, "dialled while there is a connection");
+    driver_promise(d, strcmp(where, d->cleared) == 0, "dialled %s, decided was '%s'", where, d->cleared);
 }
 
 static void check_origin_bytes(struct driver *d)
 {
-    promise(d, d->end[SIDE_ORIGIN].open, "bytes for an origin that is not connected");
-    promise(d, d->watch.received > 0 && d->watch.received == d->watch.decided, "bytes for an origin before the decision");
-    promise(d, !d->watch.blocked, "bytes for an origin that is blocked");
+    driver_promise(d, d->end[SIDE_ORIGIN].open, "bytes for an origin that is not connected");
+    driver_promise(d, d->watch.received > 0 && d->watch.received == d->watch.decided, "bytes for an origin before the decision");
+    driver_promise(d, !d->watch.blocked, "bytes for an origin that is blocked");
 }
 
-static void keep_sent(struct buffer *to, const struct effects *fx, enum side side)
+void driver_keep_sent(struct buffer *to, const struct effects *fx, enum side side)
 {
     buffer_append(to, buffer_data(fx->out[side]), buffer_size(fx->out[side]));
     if (fx->direct_size[side])
@@ -313,27 +211,25 @@ static void transmit(struct driver *d, enum side side, const struct effects *fx)
         return;
     if (side == SIDE_ORIGIN)
         check_origin_bytes(d);
-    promise(d, !end->shut, "bytes for the %s after its end", side == SIDE_CLIENT ? "client" : "origin");
-    keep_sent(end->tls ? &end->to_tls : &end->got, fx, side);
+    driver_promise(d, !end->shut, "bytes for the %s after its end", side == SIDE_CLIENT ? "client" : "origin");
+    driver_keep_sent(end->tls ? &end->to_tls : &end->got, fx, side);
     if (!end->tls)
-        keep_sent(&d->told[side], fx, side);
+        driver_keep_sent(&d->told[side], fx, side);
     d->sent += n;
 }
-
-static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end);
 
 static void run(struct driver *d, const struct effects *fx)
 {
     if (fx->close_origin) {
         d->origin_closes++;
         d->dialing = false;
-        end_fini(&d->end[SIDE_ORIGIN]);
+        driver_end_fini(&d->end[SIDE_ORIGIN]);
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
         transmit(d, side, fx);
     if (fx->spare_origin)
-        keep_spare(d, d->flow, &d->end[SIDE_ORIGIN]);
-    promise(d, !(fx->close && (fx->dial || fx->shut[SIDE_CLIENT] || fx->shut[SIDE_ORIGIN])), "closed, and more is asked for");
+        driver_keep_spare(d, d->flow, &d->end[SIDE_ORIGIN]);
+    driver_promise(d, !(fx->close && (fx->dial || fx->shut[SIDE_CLIENT] || fx->shut[SIDE_ORIGIN])), "closed, and more is asked for");
     if (fx->close) {
         d->closed = true;
         d->aborted = fx->abort;
@@ -346,7 +242,7 @@ static void run(struct driver *d, const struct effects *fx)
         d->dialing = true;
     }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++) {
-        promise(d, !fx->shut[side] || (d->end[side].open && !d->end[side].shut), "an end for a connection that has none to get");
+        driver_promise(d, !fx->shut[side] || (d->end[side].open && !d->end[side].shut), "an end for a connection that has none to get");
         d->end[side].shut = d->end[side].shut || fx->shut[side];
     }
 }
@@ -369,205 +265,61 @@ static bool waits_for_room(struct driver *d, enum side side)
 
 static void check_state(struct driver *d)
 {
-    promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
-    promise(d, d->sent <= OUTPUT_START + OUTPUT_FACTOR * d->received, "%llu bytes out for %llu in", (unsigned long long)d->sent,
+    driver_promise(d, d->counters.illegal_transitions == 0, "an illegal transition");
+    driver_promise(d, d->sent <= OUTPUT_START + OUTPUT_FACTOR * d->received, "%llu bytes out for %llu in", (unsigned long long)d->sent,
             (unsigned long long)d->received);
     if (!d->flow || d->closed)
         return;
     if (closing_with_streams(d))
         return;
-    promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
-    promise(d, !flow_waits(d->flow) || (!flow_wants(d->flow, SIDE_CLIENT) && !flow_wants(d->flow, SIDE_ORIGIN)), "it waits and reads");
-    promise(d, d->dialing || flow_waits(d->flow) || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN) || waits_for_room(d, SIDE_CLIENT) ||
+    driver_promise(d, flow_deadline(d->flow) != 0, "a flow without a deadline");
+    driver_promise(d, !flow_waits(d->flow) || (!flow_wants(d->flow, SIDE_CLIENT) && !flow_wants(d->flow, SIDE_ORIGIN)), "it waits and reads");
+    driver_promise(d, d->dialing || flow_waits(d->flow) || hears(d, SIDE_CLIENT) || hears(d, SIDE_ORIGIN) || waits_for_room(d, SIDE_CLIENT) ||
                    waits_for_room(d, SIDE_ORIGIN), "a flow that waits for nothing");
 }
 
-static void peer_turn(struct driver *d, enum side side);
+/* ---- what reaches the flow ---- */
 
-/* ---- streams ---- */
-
-static void adopt(struct driver *d, struct flow *flow)
+bool driver_step_alone(struct driver *d, struct input input)
 {
-    if (flow_id(flow)) { /* it was at rest */
-        struct driver_kin *same = &d->kin[flow_id(flow) - 2];
-        promise(d, !same->flow && same->rests, "a stream wakes that was not at rest");
-        same->flow = flow;
-        same->rests = false;
-        flow_adopt(flow, 0, same);
-        return;
-    }
-    promise(d, d->kin_count < DRIVER_KIN, "more streams than there is room for");
-    struct driver_kin *kin = &d->kin[d->kin_count++];
-    kin->flow = flow;
-    kin->told = (struct buffer){0};
-    flow_adopt(flow, d->kin_count + 1, kin);
-}
-
-static void keep_spare(struct driver *d, struct flow *flow, struct driver_end *end)
-{
-    promise(d, end->open && !end->ended && d->spare_count < DRIVER_KIN, "a connection that is not there is left for others");
-    d->spares[d->spare_count].origin = flow_give_origin(flow);
-    d->spares[d->spare_count++].end = *end;
-    *end = (struct driver_end){.open = false};
-}
-
-static bool take_spare(struct driver *d, struct driver_kin *kin)
-{
-    for (unsigned i = 0; i < d->spare_count; i++) {
-        if (!flow_can_take(kin->flow, d->spares[i].origin))
-            continue;
-        flow_take_origin(kin->flow, d->spares[i].origin);
-        kin->origin = d->spares[i].end;
-        d->spares[i] = d->spares[--d->spare_count];
-        d->reused++;
-        return true;
-    }
-    return false;
-}
-
-static void run_kin(struct driver *d, struct driver_kin *kin, const struct effects *fx)
-{
-    struct driver_end *end = &kin->origin;
-    promise(d, buffer_size(fx->out[SIDE_CLIENT]) == 0, "a stream wrote to its client's socket");
-    if (fx->close_origin) {
-        kin->dialing = false;
-        end_fini(end);
-    }
-    if (buffer_size(fx->out[SIDE_ORIGIN])) {
-        promise(d, end->open, "bytes for an origin that is not connected");
-        promise(d, !kin->refused, "bytes for an origin, of a stream whose request is blocked");
-        keep_sent(end->tls ? &end->to_tls : &end->got, fx, SIDE_ORIGIN);
-        keep_sent(&kin->told, fx, SIDE_ORIGIN);
-        d->sent += buffer_size(fx->out[SIDE_ORIGIN]);
-    }
-    promise(d, !fx->shut[SIDE_CLIENT], "a stream ended its client's socket");
-    promise(d, !fx->shut[SIDE_ORIGIN] || (end->open && !end->shut), "an end for an origin that has none to get");
-    end->shut = end->shut || fx->shut[SIDE_ORIGIN];
-    if (fx->spare_origin)
-        keep_spare(d, kin->flow, end);
-    kin->closed = kin->closed || fx->close;
-    if (fx->dial && !end->open && take_spare(d, kin)) {
-        kin->reused = true;
-    } else if (fx->dial) {
-        promise(d, !kin->dialing && !end->open, "a stream dialled while it has a connection");
-        kin->dialing = true;
-        d->dials++;
-    }
-}
-
-/* Its connection has a note of it, and its time. */
-static void rest_kin(struct driver *d, struct driver_kin *kin)
-{
-    if (d->inside)
-        d->inside(true);
-    kin->rests = flow_rest(kin->flow);
-    if (d->inside)
-        d->inside(false);
-    if (!kin->rests)
-        return;
-    kin->flow = NULL;
-    d->rests++;
-    promise(d, flow_deadline(d->flow) != 0, "a connection without a deadline, with a stream at rest");
-}
-
-static bool step_kin(struct driver *d, unsigned which, struct input input)
-{
-    struct driver_kin *kin = &d->kin[which];
     struct buffer out[2] = {{0}, {0}};
     struct effects fx = {.out = {&out[0], &out[1]}};
-    if (d->inside)
-        d->inside(true);
-    flow_step(kin->flow, &input, &fx);
-    if (d->inside)
-        d->inside(false);
-    take_events(d);
-    run_kin(d, kin, &fx);
+    size_t had = buffer_size(&d->end[SIDE_ORIGIN].got);
+    if (!d->flow)
+        return false;
+    bool http2 = d->flow->origin.h2 != NULL; /* which has words of its own: its peer looks for the request */
+    if (d->on_input)
+        d->on_input(d->on_input_arg, d, &input);
+    driver_inside(d, true);
+    flow_step(d->flow, &input, &fx);
+    driver_inside(d, false);
+    driver_take_events(d);
+    run(d, &fx);
+    flow_congested(d->flow, SIDE_CLIENT, d->blocked[SIDE_CLIENT]);
+    flow_congested(d->flow, SIDE_ORIGIN, d->blocked[SIDE_ORIGIN]);
+    check_state(d);
     buffer_fini(&out[0]);
     buffer_fini(&out[1]);
-    if (kin->reused) {
-        kin->reused = false;
-        return step_kin(d, which, (struct input){.type = INPUT_REUSED});
-    }
-    promise(d, kin->closed || flow_deadline(kin->flow) != 0, "a stream without a deadline");
-    if (kin->closed)
-        free_kin(d, which);
-    else if (!kin->dialing && !kin->origin.open)
-        rest_kin(d, kin);
+    http2 = http2 || d->flow->origin.h2;
+    if (d->closed)
+        free_flow(d);
+    driver_peer_turn(d, SIDE_CLIENT);
+    driver_peer_turn(d, SIDE_ORIGIN);
+    driver_promise(d, d->kin_count || http2 || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
     return true;
 }
 
-static bool step_main(struct driver *d, struct input input);
-
-static struct flow *take_due(struct driver *d)
+bool driver_step(struct driver *d, struct input input)
 {
-    if (d->inside)
-        d->inside(true);
-    struct flow *flow = flow_take_due(&d->env);
-    if (d->inside)
-        d->inside(false);
-    return flow;
-}
-
-static void step_due(struct driver *d)
-{
-    struct flow *flow;
-    while ((flow = take_due(d))) {
-        if (!flow_owner(flow))
-            adopt(d, flow);
-        if (flow_owner(flow) == d)
-            step_main(d, (struct input){.type = INPUT_CALLED});
-        else
-            step_kin(d, (unsigned)((struct driver_kin *)flow_owner(flow) - d->kin), (struct input){.type = INPUT_CALLED});
-    }
-}
-
-bool driver_kin_dialed(struct driver *d, unsigned which)
-{
-    struct driver_kin *kin = &d->kin[which];
-    if (!kin->flow || !kin->dialing)
+    if (!driver_step_alone(d, input))
         return false;
-    kin->dialing = false;
-    kin->origin.open = true;
-    kin->origin.born = ++d->connections;
-    step_kin(d, which, (struct input){.type = INPUT_DIALED});
-    step_due(d);
+    driver_step_due(d);
     return true;
 }
 
-bool driver_kin_dial_failed(struct driver *d, unsigned which, enum dial_failure failure, const char *detail)
+void driver_resume(struct driver *d, bool stale)
 {
-    struct driver_kin *kin = &d->kin[which];
-    if (!kin->flow || !kin->dialing)
-        return false;
-    kin->dialing = false;
-    step_kin(d, which, (struct input){.type = INPUT_DIAL_FAILED, .failure = failure, .detail = detail});
-    step_due(d);
-    return true;
-}
-
-bool driver_kin_read(struct driver *d, unsigned which, size_t most)
-{
-    struct driver_kin *kin = &d->kin[which];
-    struct driver_end *end = &kin->origin;
-    if (!kin->flow || !end->open || end->ended || !flow_wants(kin->flow, SIDE_ORIGIN))
-        return false;
-    size_t n = buffer_size(&end->inbox) < most ? buffer_size(&end->inbox) : most;
-    if (n == 0 && !end->ends)
-        return false;
-    struct input input = {.type = n ? INPUT_DATA : INPUT_EOF, .side = SIDE_ORIGIN, .size = n, .error = n ? 0 : end->error};
-    end->ended = n == 0;
-    uint8_t *slab = malloc(n + 1);
-    if (!slab)
-        return false;
-    if (n)
-        memcpy(slab, buffer_data(&end->inbox), n);
-    buffer_consume(&end->inbox, n);
-    d->received += n;
-    input.data = slab;
-    step_kin(d, which, input);
-    free(slab);
-    step_due(d);
-    return true;
+    driver_step(d, (struct input){.type = INPUT_RESUMED, .pause = stale ? d->pause + 1 : d->pause, .arg = 7});
 }
 
 void driver_block(struct driver *d, enum side side, bool blocked)
@@ -580,132 +332,6 @@ void driver_block(struct driver *d, enum side side, bool blocked)
     if (waits && !blocked)
         driver_step(d, (struct input){.type = INPUT_WRITABLE, .side = side});
 }
-
-bool driver_step(struct driver *d, struct input input)
-{
-    if (!step_main(d, input))
-        return false;
-    step_due(d);
-    return true;
-}
-
-static bool step_main(struct driver *d, struct input input)
-{
-    struct buffer out[2] = {{0}, {0}};
-    struct effects fx = {.out = {&out[0], &out[1]}};
-    size_t had = buffer_size(&d->end[SIDE_ORIGIN].got);
-    if (!d->flow)
-        return false;
-    bool http2 = d->flow->origin.h2 != NULL; /* which has words of its own: its peer looks for the request */
-    if (d->on_input)
-        d->on_input(d->on_input_arg, d, &input);
-    if (d->inside)
-        d->inside(true);
-    flow_step(d->flow, &input, &fx);
-    if (d->inside)
-        d->inside(false);
-    take_events(d);
-    run(d, &fx);
-    flow_congested(d->flow, SIDE_CLIENT, d->blocked[SIDE_CLIENT]);
-    flow_congested(d->flow, SIDE_ORIGIN, d->blocked[SIDE_ORIGIN]);
-    check_state(d);
-    buffer_fini(&out[0]);
-    buffer_fini(&out[1]);
-    http2 = http2 || d->flow->origin.h2;
-    if (d->closed)
-        free_flow(d);
-    peer_turn(d, SIDE_CLIENT);
-    peer_turn(d, SIDE_ORIGIN);
-    promise(d, d->kin_count || http2 || !d->refused || buffer_size(&d->end[SIDE_ORIGIN].got) <= had, "bytes for an origin, of a request that is blocked");
-    return true;
-}
-
-/* ---- the peers ---- */
-
-/* What the peer's TLS wants to send goes to the inbox. */
-static void peer_flush(struct driver_end *end)
-{
-    buffer_append(&end->inbox, buffer_data(&end->from_tls), buffer_size(&end->from_tls));
-    buffer_clear(&end->from_tls);
-}
-
-/* The peer's TLS reads what it was sent. */
-static void peer_turn(struct driver *d, enum side side)
-{
-    struct driver_end *end = &d->end[side];
-    uint8_t plain[PLAIN_SIZE];
-    ssize_t n;
-    if (!end->tls || buffer_size(&end->to_tls) == 0)
-        return;
-    session_output(end->tls, &end->from_tls);
-    session_feed(end->tls, buffer_data(&end->to_tls), buffer_size(&end->to_tls));
-    if (session_handshake(end->tls) == 1)
-        while ((n = session_read(end->tls, plain, sizeof plain)) > 0)
-            buffer_append(&end->got, plain, (size_t)n);
-    session_feed(end->tls, NULL, 0);
-    buffer_clear(&end->to_tls);
-    peer_flush(end);
-}
-
-void driver_say(struct driver *d, enum side side, const void *p, size_t n)
-{
-    struct driver_end *end = &d->end[side];
-    if (!end->tls) {
-        buffer_append(&end->inbox, p, n);
-        return;
-    }
-    if (session_handshake(end->tls) != 1)
-        return; /* it failed, or is not done: a peer would wait */
-    session_output(end->tls, &end->from_tls);
-    session_write(end->tls, p, n);
-    peer_flush(end);
-}
-
-void driver_hang_up(struct driver *d, enum side side, int error)
-{
-    d->end[side].ends = true;
-    d->end[side].error = error;
-}
-
-void driver_close_notify(struct driver *d, enum side side)
-{
-    struct driver_end *end = &d->end[side];
-    if (!end->tls)
-        return;
-    session_output(end->tls, &end->from_tls);
-    session_shutdown(end->tls);
-    peer_flush(end);
-}
-
-void driver_client_tls(struct driver *d, const char *sni, const char *alpn)
-{
-    struct driver_end *end = &d->end[SIDE_CLIENT];
-    const char *host = *sni ? sni : "no.name";
-    if (end->tls)
-        return;
-    buffer_clear(&end->got); /* the 200 was for the cleartext connection */
-    end->tls = session_client_new(d->world->trust, soth_span(host), 443, soth_span(sni), soth_span(alpn));
-    if (!end->tls)
-        return;
-    session_output(end->tls, &end->from_tls);
-    session_handshake(end->tls);
-    peer_flush(end);
-}
-
-void driver_origin_tls(struct driver *d, const char *host, const char *alpn)
-{
-    struct driver_end *end = &d->end[SIDE_ORIGIN];
-    int hit;
-    if (end->tls)
-        return;
-    struct leaf *leaf = leaf_get(d->world->authority, soth_span(host), (int64_t)(d->world->port->unix_ms / 1000), &hit);
-    if (!leaf)
-        return;
-    end->tls = session_server_new(leaf, d->world->tickets, soth_span(""), soth_span(alpn), TLS_PROFILE_DEFAULT);
-    leaf_put(leaf);
-}
-
-/* ---- what reaches the flow ---- */
 
 bool driver_read(struct driver *d, enum side side, size_t most)
 {
@@ -776,31 +402,17 @@ static bool fire(struct driver *d)
         fired = driver_step(d, (struct input){.type = INPUT_TIMER});
         if (!d->flow || flow_deadline(d->flow) != before)
             continue;
-        promise(d, false, "a deadline that passed stays");
+        driver_promise(d, false, "a deadline that passed stays");
         break;
     }
     return fired;
-}
-
-static void fire_kin(struct driver *d)
-{
-    for (unsigned i = 0; i < d->kin_count; i++)
-        while (d->kin[i].flow && flow_deadline(d->kin[i].flow) && flow_deadline(d->kin[i].flow) <= d->world->port->monotonic_ns) {
-            uint64_t before = flow_deadline(d->kin[i].flow);
-            step_kin(d, i, (struct input){.type = INPUT_TIMER});
-            step_due(d);
-            if (!d->kin[i].flow || flow_deadline(d->kin[i].flow) != before)
-                continue;
-            promise(d, false, "a stream's deadline that passed stays");
-            break;
-        }
 }
 
 bool driver_time(struct driver *d, uint64_t ms)
 {
     d->world->port->monotonic_ns += ms * UINT64_C(1000000);
     d->world->port->unix_ms += ms;
-    fire_kin(d);
+    driver_kin_time(d);
     return fire(d);
 }
 

@@ -160,16 +160,21 @@ static void differs(const struct golden_case *c, const struct golden_cut *cut, c
     fail_msg("%s is not as it should be", c->title);
 }
 
-static void compare(const struct golden_case *c, golden_play *play, const struct buffer *in, const struct golden_cut *cut)
+/* What comes out, as text without the last line break. */
+static const char *played(const struct golden_case *c, golden_play *play, const struct buffer *in, const struct golden_cut *cut, struct buffer *out)
+{
+    static const uint8_t nothing[1];
+    play(c, in->p ? buffer_data(in) : nothing, buffer_size(in), cut, out);
+    while (buffer_size(out) > 0 && out->p[out->len - 1] == '\n')
+        out->len--;
+    assert_int_equal(buffer_append(out, "", 1), 0);
+    return (const char *)buffer_data(out);
+}
+
+static void compare(const struct golden_case *c, golden_play *play, const struct buffer *in, const char *expected, const struct golden_cut *cut)
 {
     struct buffer out = {0};
-    const char *expected = golden_text(c, "events");
-    static const uint8_t nothing[1];
-    play(c, in->p ? buffer_data(in) : nothing, buffer_size(in), cut, &out);
-    while (buffer_size(&out) > 0 && out.p[out.len - 1] == '\n')
-        out.len--;
-    assert_int_equal(buffer_append(&out, "", 1), 0);
-    const char *got = (const char *)buffer_data(&out);
+    const char *got = played(c, play, in, cut, &out);
     if (!expected)
         fail_msg("%s: has no block of events", c->title);
     else if (strcmp(got, expected) != 0)
@@ -177,12 +182,36 @@ static void compare(const struct golden_case *c, golden_play *play, const struct
     buffer_fini(&out);
 }
 
+static void compare_all(const struct golden_case *c, golden_play *play, const struct buffer *in, const char *expected)
+{
+    compare(c, play, in, expected, &(struct golden_cut){0, 0});
+    compare(c, play, in, expected, &(struct golden_cut){1, 0});
+    for (size_t first = 1; first < buffer_size(in); first++)
+        compare(c, play, in, expected, &(struct golden_cut){0, first});
+}
+
 void golden_check_input(const struct golden_case *c, const struct buffer *in, golden_play *play)
 {
-    compare(c, play, in, &(struct golden_cut){0, 0});
-    compare(c, play, in, &(struct golden_cut){1, 0});
-    for (size_t first = 1; first < buffer_size(in); first++)
-        compare(c, play, in, &(struct golden_cut){0, first});
+    compare_all(c, play, in, golden_text(c, "events"));
+}
+
+static void same(const struct golden_case *c, golden_play *play, golden_play *other)
+{
+    struct buffer in = {0}, out = {0};
+    if (golden_bytes(c, "in", &in) < 0)
+        fail_msg("%s: has no block of input", c->title);
+    compare_all(c, other, &in, played(c, play, &in, &(struct golden_cut){0, 0}, &out));
+    buffer_fini(&in);
+    buffer_fini(&out);
+}
+
+void golden_same_all(const char *path, golden_play *play, golden_play *other)
+{
+    struct golden golden;
+    golden_open(&golden, path);
+    for (size_t i = 0; i < golden.count; i++)
+        same(&golden.cases[i], play, other);
+    golden_close(&golden);
 }
 
 void golden_check(const struct golden_case *c, golden_play *play)

@@ -60,6 +60,8 @@ typedef void golden_play(const struct golden_case *c, const uint8_t *p, size_t n
 void golden_check(const struct golden_case *c, golden_play *play);
 /* The same with bytes that are not in the document as they are. */
 void golden_check_input(const struct golden_case *c, const struct buffer *in, golden_play *play);
+/* For each case of a document: whatever comes out of `play` with the input whole, `other` gives the same for every cut. */
+void golden_same_all(const char *path, golden_play *play, golden_play *other);
 /* All cases of a document. */
 void golden_check_all(const char *path, golden_play *play);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/antihijack/antihijack.c modules/antihijack/guard.c modules/match/media.c sdk/testhost/config.c sdk/testhost/cursor.c sdk/testhost/decode.c sdk/testhost/decoder.c sdk/testhost/event.c sdk/testhost/exchange.c sdk/testhost/fields.c sdk/testhost/guard.c sdk/testhost/head.c sdk/testhost/host.c sdk/testhost/policy.c sdk/testhost/sink.c sdk/testhost/text.c sdk/testhost/tokens.c */
+/* build: modules/antihijack/antihijack.c modules/antihijack/guard.c modules/match/media.c sdk/testhost/ */
 /* antihijack: prefixes by document (tests/golden/antihijack/prefixes.md); the module as one that looks on and as one that rewrites. */
 #include <setjmp.h>
 #include <stdarg.h>

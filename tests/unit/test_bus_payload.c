@@ -99,7 +99,7 @@ static void each_sink_sees_what_it_asked_for(void **state)
     struct stage s;
     (void)state;
     stage_init(&s, payloads, NULL, 4);
-    assert_true(s.port->payload == BUS_PAYLOAD_FULL);
+    assert_true(bus_payload(s.port, SOTH_EV_REQUEST_BODY_CHUNK) == BUS_PAYLOAD_FULL);
     head(&s);
     chunk(&s, 0, "0123456");
     chunk(&s, 7, "789abc");

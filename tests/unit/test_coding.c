@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/coding/ */
 /* needs: CODING */
 /* Content codings by document (tests/golden/coding/streams.md), their names, and what is made with little room. */
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/content_decode/content_decode.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c modules/match/media.c sdk/testhost/config.c sdk/testhost/cursor.c sdk/testhost/decode.c sdk/testhost/decoder.c sdk/testhost/event.c sdk/testhost/exchange.c sdk/testhost/fields.c sdk/testhost/guard.c sdk/testhost/head.c sdk/testhost/host.c sdk/testhost/policy.c sdk/testhost/sink.c sdk/testhost/text.c sdk/testhost/tokens.c */
+/* build: modules/content_decode/content_decode.c modules/coding/ modules/match/media.c sdk/testhost/ */
 /* needs: CODING */
 /* The module content_decode: which messages it decodes, what those behind it see, and what a limit or a fault means. */
 #include <setjmp.h>

@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-#include "flow_rig.h"
-#include "h2_peer.h"
+#include "h2_talk.h"
 
 #define STREAM_BUDGET 900u /* bytes of one that waits, on both connections: 100 of them are to stay under 100 KiB */
 #define FEW 10u
@@ -27,8 +26,8 @@
 #endif
 #endif
 
-static struct driver d;
-static struct h2_peer client, origin;
+static struct driver *const d = &talk.driver;
+static struct h2_peer *const client = &talk.client, *const origin = &talk.origin;
 
 /* ---- bytes that the flows hold ---- */
 
@@ -107,39 +106,14 @@ static void step(bool begins)
 
 /* ---- a connection whose origin takes its time ---- */
 
-static void run(void)
-{
-    bool moved = true;
-    while (moved) {
-        rig_run(&d);
-        moved = h2_peer_turn(&client);
-        moved = (origin.h2 && h2_peer_turn(&origin)) || moved;
-    }
-}
-
 static void connected(uint32_t awake)
 {
-    rig_init(&d);
-    d.settings.http2_enabled = 1;
-    d.settings.http2_max_concurrent_streams = 100;
-    d.inside = step;
-    origin = client = (struct h2_peer){.h2 = NULL};
-    driver_accept(&d);
-    d.env.awake = awake;
-    rig_say(&d, SIDE_CLIENT, "CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n");
-    rig_run(&d);
-    buffer_clear(&d.end[SIDE_CLIENT].got);
-    h2_peer_init(&client, &d, SIDE_CLIENT, -1, 0);
-    run();
-}
-
-static void end(void)
-{
-    h2_peer_fini(&client);
-    h2_peer_fini(&origin);
-    driver_fini(&d);
-    if (d.fault[0])
-        fail_msg("%s, after\n%s", d.fault, driver_log(&d));
+    talk_begin();
+    d->settings.http2_max_concurrent_streams = 100;
+    d->inside = step;
+    driver_accept(d);
+    d->env.awake = awake;
+    talk_connect();
 }
 
 /* In one piece, as a client has them that wants much at once. */
@@ -148,20 +122,20 @@ static void ask(unsigned count, const char *method, bool end_it)
     for (unsigned i = 0; i < count; i++) {
         char path[32];
         snprintf(path, sizeof path, "/waiting/%u", i);
-        h2_peer_ask(&client, method, path, "a.test", "user-agent: curl/7.88.1\naccept: */*\n", end_it);
+        h2_peer_ask(client, method, path, "a.test", "user-agent: curl/7.88.1\naccept: */*\n", end_it);
     }
-    run();
-    if (!driver_dialed(&d))
+    talk_run();
+    if (!driver_dialed(d))
         return;
-    h2_peer_init(&origin, &d, SIDE_ORIGIN, -1, 0);
-    run();
+    h2_peer_init(origin, d, SIDE_ORIGIN, -1, 0);
+    talk_run();
 }
 
 static unsigned asleep(void)
 {
     unsigned n = 0;
-    for (unsigned i = 0; i < d.kin_count; i++)
-        n += d.kin[i].rests;
+    for (unsigned i = 0; i < d->kin_count; i++)
+        n += d->kin[i].rests;
     return n;
 }
 
@@ -186,7 +160,7 @@ static void cost_of(uint32_t awake)
     print_message("%zu bytes a stream\n", awake < FEW ? each : held / MANY);
     if (awake < FEW)
         assert_in_range(each, 1, STREAM_BUDGET);
-    end();
+    talk_end();
 }
 
 /* Whether the first of them were few for a time, or not. */
@@ -214,16 +188,16 @@ static void streams_leave_nothing(void **state)
     connected(0);
     for (unsigned i = 0; i < MANY; i++) {
         ask(1, "GET", true);
-        h2_peer_respond(&origin, origin.heard[origin.heard_count - 1], 200, "x-a: 1\n", false);
-        h2_peer_body(&origin, origin.heard[origin.heard_count - 1], "hello", 5, true);
-        run();
+        h2_peer_respond(origin, origin->heard[origin->heard_count - 1], 200, "x-a: 1\n", false);
+        h2_peer_body(origin, origin->heard[origin->heard_count - 1], "hello", 5, true);
+        talk_run();
         if (i == 5)
             before = held;
         if (i > 5 && held > before)
             fail_msg("stream %u: %zu bytes, there were %zu", i, held, before);
     }
-    assert_int_equal(lines(&client, "body hello"), MANY);
-    end();
+    assert_int_equal(lines(client, "body hello"), MANY);
+    talk_end();
 }
 
 /* Each way of waking, with siblings that sleep on. */
@@ -234,23 +208,23 @@ static void they_wake(void **state)
     ask(1, "GET", true);
     ask(3, "GET", true);
     assert_int_equal(asleep(), 4);
-    assert_int_equal(lines(&origin, "head GET"), 4);
-    h2_peer_respond(&origin, origin.heard[2], 200, "", true);
-    h2_reset(origin.h2, origin.heard[1], H2_INTERNAL_ERROR);
-    h2_reset(client.h2, 1, H2_CANCEL);
-    run();
+    assert_int_equal(lines(origin, "head GET"), 4);
+    h2_peer_respond(origin, origin->heard[2], 200, "", true);
+    h2_reset(origin->h2, origin->heard[1], H2_INTERNAL_ERROR);
+    h2_reset(client->h2, 1, H2_CANCEL);
+    talk_run();
     assert_int_equal(asleep(), 1);
-    h2_peer_respond(&origin, origin.heard[3], 103, "link: a\n", false);
-    h2_peer_respond(&origin, origin.heard[3], 204, "", true);
-    run();
-    const char *heard = h2_peer_log(&client);
+    h2_peer_respond(origin, origin->heard[3], 103, "link: a\n", false);
+    h2_peer_respond(origin, origin->heard[3], 204, "", true);
+    talk_run();
+    const char *heard = h2_peer_log(client);
     if (asleep())
-        fail_msg("heard\n%s\nafter\n%s", heard, driver_log(&d));
+        fail_msg("heard\n%s\nafter\n%s", heard, driver_log(d));
     assert_non_null(strstr(heard, "5 head 200"));
     assert_non_null(strstr(heard, "3 closed internal_error"));
     assert_non_null(strstr(heard, "7 interim 103"));
     assert_non_null(strstr(heard, "7 head 204"));
-    end();
+    talk_end();
 }
 
 /* A request whose body comes later. */
@@ -260,15 +234,15 @@ static void a_body_wakes(void **state)
     connected(0);
     ask(3, "POST", false);
     assert_int_equal(asleep(), 3);
-    h2_peer_body(&client, 3, "hello", 5, true);
-    run();
-    const char *heard = h2_peer_log(&origin);
+    h2_peer_body(client, 3, "hello", 5, true);
+    talk_run();
+    const char *heard = h2_peer_log(origin);
     assert_non_null(strstr(heard, "body hello"));
     assert_int_equal(asleep(), 3); /* again, now that all of it is out */
-    h2_peer_respond(&origin, origin.heard[1], 200, "", true);
-    run();
-    assert_int_equal(lines(&client, "3 head 200"), 1);
-    end();
+    h2_peer_respond(origin, origin->heard[1], 200, "", true);
+    talk_run();
+    assert_int_equal(lines(client, "3 head 200"), 1);
+    talk_end();
 }
 
 static void time_passes(void **state)
@@ -277,11 +251,11 @@ static void time_passes(void **state)
     connected(0);
     ask(2, "GET", true);
     assert_int_equal(asleep(), 2);
-    driver_time(&d, d.settings.response_header_timeout + 1);
-    run();
+    driver_time(d, d->settings.response_header_timeout + 1);
+    talk_run();
     assert_int_equal(asleep(), 0);
-    assert_int_equal(lines(&client, "head 504"), 2);
-    end();
+    assert_int_equal(lines(client, "head 504"), 2);
+    talk_end();
 }
 
 /* The origin takes none of them any more: they are sent again, as they were, where it takes some. */
@@ -291,20 +265,20 @@ static void sent_again(void **state)
     connected(0);
     ask(1, "GET", true);
     assert_int_equal(asleep(), 1);
-    const char *first = strdup(h2_peer_log(&origin));
-    h2_reset(origin.h2, origin.heard[0], H2_REFUSED_STREAM);
-    run();
-    const char *second = h2_peer_log(&origin);
+    const char *first = strdup(h2_peer_log(origin));
+    h2_reset(origin->h2, origin->heard[0], H2_REFUSED_STREAM);
+    talk_run();
+    const char *second = h2_peer_log(origin);
     assert_non_null(strstr(first, "1 head GET"));
     assert_non_null(strstr(second, "3 head GET"));
     const char *line = strstr(first, "head GET");
     assert_memory_equal(line, strstr(second, "head GET"), strcspn(line, "\n"));
     free((void *)(uintptr_t)first);
     assert_int_equal(asleep(), 1);
-    h2_peer_respond(&origin, origin.heard[1], 200, "", true);
-    run();
-    assert_int_equal(lines(&client, "1 head 200"), 1);
-    end();
+    h2_peer_respond(origin, origin->heard[1], 200, "", true);
+    talk_run();
+    assert_int_equal(lines(client, "1 head 200"), 1);
+    talk_end();
 }
 
 /* The connection goes, while they rest. */
@@ -313,13 +287,13 @@ static void the_end_of_all(void **state)
     (void)state;
     connected(0);
     ask(5, "GET", true);
-    driver_hang_up(&d, SIDE_CLIENT, 0);
-    run();
+    driver_hang_up(d, SIDE_CLIENT, 0);
+    talk_run();
     assert_int_equal(asleep(), 0);
-    end();
+    talk_end();
     connected(0);
     ask(5, "GET", true);
-    end(); /* as when a worker ends: each has its stream_closed, says the driver */
+    talk_end(); /* as when a worker ends: each has its stream_closed, says the driver */
 }
 
 int main(void)

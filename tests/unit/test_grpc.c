@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/grpc.c modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c modules/match/media.c modules/match/path.c sdk/testhost/config.c sdk/testhost/cursor.c sdk/testhost/decode.c sdk/testhost/decoder.c sdk/testhost/event.c sdk/testhost/exchange.c sdk/testhost/fields.c sdk/testhost/guard.c sdk/testhost/head.c sdk/testhost/host.c sdk/testhost/policy.c sdk/testhost/sink.c sdk/testhost/text.c sdk/testhost/tokens.c */
+/* build: modules/grpc/ modules/coding/ modules/match/media.c modules/match/path.c sdk/testhost/ */
 /* needs: CODING */
 /* The module grpc: which exchanges are calls, what it publishes and in which order, gRPC-Web, what is broken, what a limit means. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,6 +46,32 @@ static void a_unary_call(void **state)
 }
 
 /* Both directions run on their own, either may end first. */
+/* As much of a message as sinks want, and not more than there is; of a compressed one of what it was. */
+static void samples(void **state)
+{
+    static const struct {
+        uint64_t most;
+        const char *data;
+    } cases[] = {{0, ""}, {1, "data=h "}, {4, "data=hell "}, {5, "data=hello "}, {6, "data=hello "}, {UINT64_MAX, "data=hello "}};
+    static const struct testhost_step steps[] = {DOWN("\0\0\0\0\5hello\1\0\0\0\15\x78\x9c\xcb\x48\xcd\xc9\xc9\x07\x00\x06\x2c\x02\x15")};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char plain[256], packed[256];
+        struct testhost *host = testhost_new(&soth_mitm_module, NULL, NULL);
+        assert_non_null(host);
+        testhost_wanted(host, UINT64_C(1) << SOTH_EV_GRPC_MESSAGE, cases[i].most);
+        snprintf(plain, sizeof plain, "grpc_message compressed=false %sdirection=server_to_client " OF(3) WHOSE " message_len=5 sequence_no=1\n",
+                 cases[i].data);
+        snprintf(packed, sizeof packed, "grpc_message compressed=true %sdecompressed_len=5 direction=server_to_client " OF(4) WHOSE
+                 " message_len=13 sequence_no=2\n", cases[i].data);
+        testhost_decoder(host, &(struct testhost_case){
+            .request = CALL "application/grpc", .response = ANSWER "application/grpc\ngrpc-encoding: deflate", .steps = steps, .step_count = 1});
+        assert_non_null(strstr(testhost_events(host), plain));
+        assert_non_null(strstr(testhost_events(host), packed));
+        assert_int_equal(testhost_free(host), 0);
+    }
+}
+
 static void both_directions_at_once(void **state)
 {
     static const struct testhost_step steps[] = {UP("\0\0\0\0\1a"), DOWN("\0\0\0\0\1x"), UP("\0\0\0\0\1b\0\0"), DOWN("\0\0\0\0\2yz"), UP("\0\0\1c")};
@@ -206,6 +233,31 @@ static void a_limit_detaches_or_closes(void **state)
     assert_int_equal(check((const char *[]){"max_message_bytes=4", "on_overflow=close", NULL}, &c), 0);
 }
 
+/* A message that is too large when it is decompressed is found by whoever hears of what follows from it, and where it ends the exchange. */
+static void a_limit_does_not_depend_on_who_listens(void **state)
+{
+    static const struct testhost_step steps[] = {DOWN("\1\0\0\0\14\x78\x9c\x4b\x4c\xa4\x3d\x00\x00\x7a\x47\x25\xe5")}; /* a hundred bytes */
+    static const uint32_t kinds[] = {SOTH_EV_GRPC_MESSAGE, SOTH_EV_GRPC_MALFORMED, SOTH_EV_GRPC_RESPONSE_HEADERS, SOTH_EV_GRPC_RESPONSE_TRAILERS,
+                                     SOTH_EV_DECODER_STAGE_FAILED};
+    struct testhost_case c = {.request = CALL "application/grpc", .response = ANSWER "application/grpc\ngrpc-encoding: deflate", .steps = steps,
+                              .step_count = 1, .trailers = {NULL, "grpc-status: 0"}, .leave_out = TESTHOST_FRAMES | TESTHOST_BLOCK};
+    (void)state;
+    for (unsigned on_overflow = 0; on_overflow < 2; on_overflow++)
+        for (size_t i = 0; i <= sizeof kinds / sizeof *kinds; i++) {
+            const bool nobody = i == sizeof kinds / sizeof *kinds;
+            const char *config[] = {"max_message_bytes=99", on_overflow ? "on_overflow=close" : NULL, NULL};
+            struct testhost *host = testhost_new(&soth_mitm_module, config, NULL);
+            assert_non_null(host);
+            testhost_wanted(host, nobody ? 0 : UINT64_C(1) << kinds[i], UINT64_MAX);
+            assert_int_equal(testhost_decoder(host, &c), 0);
+            const char *events = testhost_events(host);
+            assert_int_equal(strstr(events, on_overflow ? "failed max_message_bytes close\n" : "failed max_message_bytes\n") != NULL, on_overflow || !nobody);
+            assert_null(strstr(events, "grpc_response_trailers"));
+            assert_null(strstr(events, "grpc_message "));
+            assert_int_equal(testhost_free(host), 0);
+        }
+}
+
 static void patterns_are_checked(void **state)
 {
     (void)state;
@@ -216,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_unary_call),
+        cmocka_unit_test(samples),
         cmocka_unit_test(both_directions_at_once),
         cmocka_unit_test(trailers_only),
         cmocka_unit_test(an_answer_that_is_not_grpc),
@@ -226,6 +279,7 @@ int main(void)
         cmocka_unit_test(web_in_text),
         cmocka_unit_test(broken_framing),
         cmocka_unit_test(a_limit_detaches_or_closes),
+        cmocka_unit_test(a_limit_does_not_depend_on_who_listens),
         cmocka_unit_test(patterns_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

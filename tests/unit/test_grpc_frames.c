@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/match/path.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/grpc/frames.c modules/grpc/web.c modules/grpc/call.c modules/match/path.c modules/coding/ */
 /* needs: CODING */
 /* The pure parts of the module grpc: framing (tests/golden/grpc/frames.md), base64 and trailers of gRPC-Web, which heads are calls and whose. */
 #include <stdarg.h>
@@ -19,8 +19,11 @@
 
 /* ---- framing ---- */
 
+static uint64_t seen = UINT64_MAX, kept = UINT64_MAX; /* bytes of a message that a sink sees, that are kept */
+
 static void say(struct buffer *out, const struct frames_found *found)
 {
+    const uint64_t most = found->kind == FRAMES_MESSAGE && found->data.n > seen ? seen : found->data.n;
     static const char *const kinds[] = {"", "message", "trailers", "malformed"};
     http_say(out, "%s", kinds[found->kind]);
     if (found->kind == FRAMES_MALFORMED)
@@ -31,9 +34,9 @@ static void say(struct buffer *out, const struct frames_found *found)
         http_say(out, " compressed");
     if (found->has_decompressed)
         http_say(out, " decompressed=%llu", (unsigned long long)found->decompressed_len);
-    if (found->data.p) {
+    if (found->data.p && (seen > 0 || found->kind != FRAMES_MESSAGE)) {
         http_say(out, " ");
-        http_say_bytes(out, found->data.p, found->data.n);
+        http_say_bytes(out, found->data.p, (size_t)most);
     }
     http_say(out, "\n");
 }
@@ -41,10 +44,10 @@ static void say(struct buffer *out, const struct frames_found *found)
 static void set_up(struct frames *f, const char *with)
 {
     const char *coding = with ? strstr(with, "coding ") : NULL, *max = with ? strstr(with, "max ") : NULL;
-    *f = (struct frames){.max_message_bytes = max ? strtoull(max + 4, NULL, 10) : 1 << 20, .inflate = 1, .keep = 1};
+    *f = (struct frames){.max_message_bytes = max ? strtoull(max + 4, NULL, 10) : 1 << 20, .inflate = 1, .keep_most = kept};
     f->trailers = with && strstr(with, "web");
     if (with && strstr(with, "drop"))
-        f->keep = f->inflate = 0;
+        f->keep_most = f->inflate = 0;
     if (coding) {
         struct coding_list list = {.n = 0};
         f->may_compress = 1;
@@ -84,10 +87,51 @@ static void documents(void **state)
     golden_check_all("tests/golden/grpc/frames.md", play);
 }
 
+static void play_kept(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
+{
+    kept = seen;
+    play(c, p, n, cut, out);
+    kept = UINT64_MAX;
+}
+
+/* What a sink sees that wants so many bytes of a message is the same, whether all of it was kept or no more than that. */
+static void samples_are_beginnings(void **state)
+{
+    (void)state;
+    for (seen = 0; seen < 25; seen++)
+        golden_same_all("tests/golden/grpc/frames.md", play, play_kept);
+    seen = UINT64_MAX;
+}
+
+static void a_sample_needs_no_more_memory(void **state)
+{
+    static char body[60000];
+    struct frames f = {.max_message_bytes = 1 << 20, .keep_most = 64};
+    struct frames_found found;
+    (void)state;
+    memset(body, 'x', sizeof body);
+    for (unsigned i = 0; i < 100; i++) {
+        char head[5] = {0, 0, 0, (char)(60000 >> 8 & 255), (char)(60000 & 255)};
+        struct soth_span in = {head, 5};
+        assert_int_equal(frames_take(&f, &in, &found), FRAMES_MORE);
+        in = (struct soth_span){body, sizeof body};
+        assert_int_equal(frames_take(&f, &in, &found), FRAMES_MESSAGE);
+        assert_int_equal(found.data.n, 64);
+        assert_memory_equal(found.data.p, body, 64);
+        assert_int_equal(f.kept_room, 64);
+    }
+    f.keep_most = 100; /* a sink that wants more has come */
+    struct soth_span in = {"\0\0\0\0\3abc", 8};
+    assert_int_equal(frames_take(&f, &in, &found), FRAMES_MESSAGE);
+    assert_int_equal(found.data.n, 3);
+    assert_int_equal(f.kept_room, 100);
+    frames_fini(&f);
+}
+
 /* What is longer than 64 KiB is not kept, and counted all the same. */
 static void a_long_message(void **state)
 {
-    struct frames f = {.max_message_bytes = 1 << 20, .keep = 1};
+    struct frames f = {.max_message_bytes = 1 << 20, .keep_most = UINT64_MAX};
     struct frames_found found;
     static char body[70000];
     char head[5] = {0, 0, 1, (char)(70000 >> 8 & 255), (char)(70000 & 255)};
@@ -97,6 +141,12 @@ static void a_long_message(void **state)
     in = (struct soth_span){body, sizeof body};
     assert_int_equal(frames_take(&f, &in, &found), FRAMES_MESSAGE);
     assert_int_equal(found.message_len, sizeof body);
+    assert_null(found.data.p);
+    f.keep_most = 64; /* nor is its beginning: what one sink sees does not depend on what another wants */
+    in = (struct soth_span){head, 5};
+    assert_int_equal(frames_take(&f, &in, &found), FRAMES_MORE);
+    in = (struct soth_span){body, sizeof body};
+    assert_int_equal(frames_take(&f, &in, &found), FRAMES_MESSAGE);
     assert_null(found.data.p);
     frames_fini(&f);
 }
@@ -192,8 +242,14 @@ static void whose_calls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(documents),        cmocka_unit_test(a_long_message),       cmocka_unit_test(base64_in_pieces),
-        cmocka_unit_test(trailers_as_text), cmocka_unit_test(which_types_are_calls), cmocka_unit_test(whose_calls),
+        cmocka_unit_test(documents),
+        cmocka_unit_test(samples_are_beginnings),
+        cmocka_unit_test(a_sample_needs_no_more_memory),
+        cmocka_unit_test(a_long_message),
+        cmocka_unit_test(base64_in_pieces),
+        cmocka_unit_test(trailers_as_text),
+        cmocka_unit_test(which_types_are_calls),
+        cmocka_unit_test(whose_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,56 @@ static void by_document(void **state)
     golden_check_all("tests/golden/http/mask.md", play);
 }
 
+static uint64_t random_state = 7;
+
+static unsigned below(unsigned n)
+{
+    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (unsigned)((z ^ (z >> 31)) % n);
+}
+
+/* A text that is cut - in a key, in a value, behind a backslash - is hidden as far as it goes as the whole text is: who wants the first N bytes of a
+ * message needs to keep no more than those. */
+static void cut_anywhere(const char *text, size_t n)
+{
+    static const char *const names[] = {"password", "api_key", "Token"};
+    const struct soth_strings keys = {names, 3};
+    struct mask mask = {.where = 0};
+    char whole[512];
+    assert_true(n <= sizeof whole);
+    memcpy(whole, text, n);
+    mask_values(&mask, &keys, whole, n);
+    for (size_t cut = 0; cut < n; cut++) {
+        char *part = malloc(cut + 1);
+        memcpy(part, text, cut);
+        mask = (struct mask){.where = 0};
+        mask_values(&mask, &keys, part, cut);
+        if (memcmp(part, whole, cut) != 0)
+            fail_msg("\"%.*s\" cut at %zu: \"%.*s\"", (int)n, text, cut, (int)cut, part);
+        free(part);
+    }
+}
+
+static void a_cut_text_is_hidden_as_the_whole_is(void **state)
+{
+    static const char *const words[] = {"\"password\"", "password=", "\"tok", "en\":", " : ", "\"", "\\", "\\\"", "secret", "{", "}", "[", "]", ",", "&", "\n",
+                                        "\"Token\":\"", "12", "\xc3\xa4", "api_key", "\\u0022", "?", "\"api_key\": {\"a\": \""};
+    (void)state;
+    cut_anywhere("{\"password\": \"a\\\"b\", \"n\": 1, \"api_key\" : [1, \"]\"], \"Token\":17}", 66);
+    for (unsigned i = 0; i < 20000; i++) {
+        char text[512];
+        size_t n = 0;
+        for (unsigned k = 1 + below(20); k > 0; k--) {
+            const char *word = words[below(sizeof words / sizeof *words)];
+            memcpy(text + n, word, strlen(word));
+            n += strlen(word);
+        }
+        cut_anywhere(text, n);
+    }
+}
+
 static void no_keys_hide_nothing(void **state)
 {
     struct mask mask = {.where = 0};
@@ -52,6 +102,10 @@ static void no_keys_hide_nothing(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(by_document), cmocka_unit_test(no_keys_hide_nothing)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(by_document),
+        cmocka_unit_test(a_cut_text_is_hidden_as_the_whole_is),
+        cmocka_unit_test(no_keys_hide_nothing),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

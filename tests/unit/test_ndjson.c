@@ -36,6 +36,25 @@ static void lines_in_both_directions(void **state)
                   "stream_record data={} direction=server_to_client record_len=2 sequence_no=2\n"}), 0);
 }
 
+/* As much of a record as sinks want, and not more than there is. */
+static void samples(void **state)
+{
+    static const struct {
+        uint64_t most;
+        const char *data;
+    } cases[] = {{0, ""}, {1, "data=[ "}, {2, "data=[1 "}, {3, "data=[1] "}, {4, "data=[1] "}, {UINT64_MAX, "data=[1] "}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char events[128];
+        struct testhost *host = testhost_new(&soth_mitm_module, NULL, NULL);
+        assert_non_null(host);
+        testhost_wanted(host, UINT64_MAX, cases[i].most);
+        snprintf(events, sizeof events, "stream_record %sdirection=server_to_client record_len=3 sequence_no=1\n", cases[i].data);
+        testhost_decoder(host, &(struct testhost_case){.response = HEAD "application/x-ndjson", .steps = SAYS(" [1]  \n"), .step_count = 1, .events = events});
+        assert_int_equal(testhost_free(host), 0);
+    }
+}
+
 static void sequences(void **state)
 {
     static const char *const heads[] = {HEAD "application/json-seq", HEAD "application/geo+json-seq"};
@@ -80,8 +99,12 @@ static void a_limit_detaches_or_closes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_in_both_directions), cmocka_unit_test(sequences),                  cmocka_unit_test(concatenated),
-        cmocka_unit_test(opaque_bodies_yield_nothing), cmocka_unit_test(a_limit_detaches_or_closes),
+        cmocka_unit_test(lines_in_both_directions),
+        cmocka_unit_test(samples),
+        cmocka_unit_test(sequences),
+        cmocka_unit_test(concatenated),
+        cmocka_unit_test(opaque_bodies_yield_nothing),
+        cmocka_unit_test(a_limit_detaches_or_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

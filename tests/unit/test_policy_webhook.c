@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_webhook/policy_webhook.c modules/policy_webhook/desk.c modules/policy_webhook/question.c modules/policy_webhook/cache.c modules/policy_webhook/reasons.c modules/policy_webhook/service.c modules/policy_webhook/conn.c modules/policy_webhook/reply.c modules/policy_webhook/resolver.c modules/policy_webhook/url.c modules/match/path.c */
+/* build: modules/policy_webhook/ modules/match/path.c */
 /* needs: JANSSON */
 /* policy_webhook against a decision service: what it asks and decides, and when it asks at all. */
 #include <setjmp.h>

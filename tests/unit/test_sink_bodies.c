@@ -122,6 +122,42 @@ static void endings(void **state)
     assert_int_equal(bodies_counts(bodies)->errors, 0);
 }
 
+static void who_knows_the_length_does_not_wait(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, 6);
+    piece(1, 1, 0, "abc");
+    assert_string_equal(content("1-1-response.part"), "abc");
+    piece(1, 1, 3, "def");
+    assert_string_equal(content("1-1-response.body"), "abcdef");
+    assert_non_null(content("1-1-response.sha256"));
+    closed(1, "client_aborted");
+    assert_string_equal(content("1-1-response.body"), "abcdef");
+    head(2, 1, 100);
+    piece(2, 1, 0, "x");
+    bare(2, 1, 1, 99);
+    assert_string_equal(content("2-1-response.sample"), "x");
+    assert_int_equal(bodies_counts(bodies)->written, 2);
+}
+
+static void between_exchanges_nothing_is_cut(void **state)
+{
+    static const char *const phases[] = {"idle", "request_head", "response_body"};
+    (void)state;
+    open_bodies(1 << 20);
+    for (uint64_t flow = 1; flow <= 3; flow++) {
+        head(flow, 1, -1);
+        piece(flow, 1, 0, "chunked");
+        bodies_event(bodies, FAKE_EVENT(SOTH_EV_STREAM_CLOSED, flow, BYTES("reason_code", "client_aborted", 14)
+                                        BYTES("reason_detail", phases[flow - 1], strlen(phases[flow - 1]))));
+    }
+    assert_string_equal(content("1-1-response.body"), "chunked");
+    assert_string_equal(content("2-1-response.body"), "chunked");
+    assert_string_equal(content("3-1-response.cut"), "chunked");
+    assert_int_equal(bodies_counts(bodies)->cut, 1);
+}
+
 static void a_lost_piece_is_no_whole_body(void **state)
 {
     (void)state;
@@ -200,7 +236,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(endings), TEST(a_lost_piece_is_no_whole_body), TEST(the_oldest_go_first), TEST(a_disk_that_is_full),
+        TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
+        TEST(the_oldest_go_first), TEST(a_disk_that_is_full),
         TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

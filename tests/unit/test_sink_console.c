@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_console/sink_console.c modules/sink_console/text.c */
+/* build: modules/sink_console/ */
 /* One line an exchange, and what a person must see when something was refused or failed. */
 #include <fcntl.h>
 #include <setjmp.h>

@@ -34,6 +34,25 @@ static void events_in_every_way(void **state)
                   "sse_event data=rest data_len=4 data_line_count=1 id=7 partial=true sequence_no=3\n"}), 0);
 }
 
+/* As much of the data as sinks want, and not more than there is. */
+static void samples(void **state)
+{
+    static const struct {
+        uint64_t most;
+        const char *data;
+    } cases[] = {{0, ""}, {1, "data=a "}, {2, "data=a\\n "}, {3, "data=a\\nb "}, {4, "data=a\\nbc "}, {5, "data=a\\nbc "}, {UINT64_MAX, "data=a\\nbc "}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char events[128];
+        struct testhost *host = testhost_new(&soth_mitm_module, NULL, NULL);
+        assert_non_null(host);
+        testhost_wanted(host, UINT64_MAX, cases[i].most);
+        snprintf(events, sizeof events, "sse_event %sdata_len=4 data_line_count=2 sequence_no=1\n", cases[i].data);
+        testhost_decoder(host, &(struct testhost_case){.response = STREAM, .steps = SAYS("data: a\ndata: bc\n\n"), .step_count = 1, .events = events});
+        assert_int_equal(testhost_free(host), 0);
+    }
+}
+
 static void other_messages_are_left_alone(void **state)
 {
     static const char *const heads[] = {"HTTP/1.1 200 OK\nContent-Type: text/plain", "HTTP/1.1 200 OK", STREAM "\nContent-Encoding: gzip",
@@ -68,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_in_every_way),
+        cmocka_unit_test(samples),
         cmocka_unit_test(other_messages_are_left_alone),
         cmocka_unit_test(identity_is_no_coding),
         cmocka_unit_test(a_limit_detaches_or_closes),

@@ -36,6 +36,12 @@ static int on_wanted(const struct soth_flow *flow, uint32_t kind)
     return kind == SOTH_EV_SSE_EVENT ? SOTH_WANTED_EVENT | SOTH_WANTED_PAYLOAD : 0;
 }
 
+static uint64_t on_payload_most(const struct soth_flow *flow, uint32_t kind)
+{
+    (void)flow, (void)kind;
+    return UINT64_MAX;
+}
+
 static struct soth_span on_hdr_get(struct soth_flow *flow, const char *name, uint32_t nth)
 {
     (void)flow;
@@ -57,7 +63,7 @@ static int on_emit(void *self, struct soth_flow *flow, uint32_t kind, const stru
 
 static const struct soth_host host = {
     .size = sizeof host, .abi_minor = SOTH_ABI_MINOR, .flow_state = on_flow_state, .protocol = on_protocol, .wanted = on_wanted,
-    .hdr_get = on_hdr_get, .emit = on_emit, .pass = cursor_pass, .fail = chain_fail,
+    .hdr_get = on_hdr_get, .emit = on_emit, .pass = cursor_pass, .fail = chain_fail, .payload_most = on_payload_most,
 };
 
 /* ---- the module behind the play's decoder ---- */

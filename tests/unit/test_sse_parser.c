@@ -3,6 +3,7 @@
 /* Event streams by document (tests/golden/sse/events.md), and what is kept between events. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ static void say_bytes(struct buffer *out, struct soth_span s)
     }
 }
 
+static uint64_t seen = UINT64_MAX; /* bytes of data that a sink sees */
+
 static void say(struct buffer *out, const struct sse_event *e)
 {
     http_say(out, "%llu", (unsigned long long)e->sequence_no);
@@ -43,9 +46,9 @@ static void say(struct buffer *out, const struct sse_event *e)
     if (e->has_retry)
         http_say(out, " retry=%llu", (unsigned long long)e->retry_ms);
     http_say(out, " lines=%llu len=%llu", (unsigned long long)e->data_lines, (unsigned long long)e->data_len);
-    if (e->data.p) {
+    if (e->data.p && seen > 0) {
         http_say(out, " data=");
-        say_bytes(out, e->data);
+        say_bytes(out, (struct soth_span){e->data.p, e->data.n < seen ? e->data.n : (size_t)seen});
     }
     http_say(out, "\n");
 }
@@ -64,10 +67,10 @@ static int feed(struct sse *s, const uint8_t *p, size_t n, struct buffer *out)
     return r;
 }
 
-static void run(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out, uint8_t keep)
+static void run(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out, uint64_t keep)
 {
     const char *limit = golden_text(c, "limit");
-    struct sse s = {.max_event_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_data = keep};
+    struct sse s = {.max_event_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep};
     struct sse_event event;
     int r = 0;
     for (size_t at = 0; at < n && r == 0;) {
@@ -84,7 +87,7 @@ static void run(const struct golden_case *c, const uint8_t *p, size_t n, const s
 
 static void play(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
 {
-    run(c, p, n, cut, out, 1);
+    run(c, p, n, cut, out, UINT64_MAX);
 }
 
 static void by_document(void **state)
@@ -103,7 +106,7 @@ static void without_data(void **state)
         const struct golden_case *c = &golden.cases[i];
         struct buffer in = {0}, with = {0};
         golden_bytes(c, "in", &in);
-        run(c, buffer_data(&in), buffer_size(&in), &(struct golden_cut){0}, &with, 1);
+        run(c, buffer_data(&in), buffer_size(&in), &(struct golden_cut){0}, &with, UINT64_MAX);
         buffer_append(&with, "", 1);
         char *text = (char *)buffer_data(&with), *to = text;
         for (char *line = text; *line;) { /* takes the data away */
@@ -129,11 +132,74 @@ static void without_data(void **state)
     golden_close(&golden);
 }
 
+static void play_kept(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
+{
+    run(c, p, n, cut, out, seen);
+}
+
+/* What a sink sees that wants so many bytes of the data is the same, whether all of it was kept or no more than that. */
+static void samples_are_beginnings(void **state)
+{
+    (void)state;
+    for (seen = 0; seen < 25; seen++)
+        golden_same_all("tests/golden/sse/events.md", play, play_kept);
+    seen = UINT64_MAX;
+}
+
+static void a_sample_needs_no_more_memory(void **state)
+{
+    struct sse s = {.max_event_bytes = UINT64_C(1) << 30, .keep_most = 64};
+    static char line[65536];
+    struct buffer out = {0};
+    (void)state;
+    memset(line, 'x', sizeof line);
+    for (unsigned i = 0; i < 256; i++) {
+        memcpy(line, "data: ", 6);
+        line[sizeof line - 1] = '\n';
+        assert_int_equal(feed(&s, (const uint8_t *)line, sizeof line, &out), 0); /* 16 MiB of lines */
+        assert_true(s.data.n <= 64 && s.data.room <= 128);
+    }
+    assert_int_equal(feed(&s, (const uint8_t *)"\n", 1, &out), 0);
+    assert_int_equal(s.sequence_no, 1);
+    char want[128];
+    int n = snprintf(want, sizeof want, "1 lines=256 len=%u data=%.64s\n", 256 * (65536 - 7) + 255, line + 6);
+    assert_int_equal(buffer_size(&out), n);
+    assert_memory_equal(buffer_data(&out), want, n);
+    sse_fini(&s);
+    buffer_fini(&out);
+}
+
+/* What is wanted when an event begins holds for all of it. */
+static void a_sample_holds_for_its_event(void **state)
+{
+    struct sse s = {.max_event_bytes = 1000, .keep_most = 4};
+    struct buffer out = {0};
+    (void)state;
+    assert_int_equal(feed(&s, (const uint8_t *)"data: ab\n", 9, &out), 0);
+    s.keep_most = 0;
+    assert_int_equal(feed(&s, (const uint8_t *)"data: cd\n", 9, &out), 0);
+    s.keep_most = UINT64_MAX;
+    assert_int_equal(feed(&s, (const uint8_t *)"data: ef\n\n", 10, &out), 0);
+    assert_int_equal(feed(&s, (const uint8_t *)"data: gh\n\n", 10, &out), 0);
+    assert_int_equal(buffer_append(&out, "", 1), 0);
+    assert_string_equal(buffer_data(&out), "1 lines=3 len=8 data=ab\\nc\n2 lines=1 len=2 data=gh\n");
+    sse_fini(&s);
+    buffer_fini(&out);
+    s = (struct sse){.max_event_bytes = 1000};
+    assert_int_equal(feed(&s, (const uint8_t *)"data: ab\n", 9, &out), 0);
+    s.keep_most = 5; /* of an event that has begun without it nothing is shown */
+    assert_int_equal(feed(&s, (const uint8_t *)"data: cd\n\n", 10, &out), 0);
+    assert_int_equal(buffer_append(&out, "", 1), 0);
+    assert_string_equal(buffer_data(&out), "1 lines=2 len=5\n");
+    sse_fini(&s);
+    buffer_fini(&out);
+}
+
 /* A day of a stream: ten million events leave nothing behind. */
 static void memory_stays_flat(void **state)
 {
     static const char text[] = "id: 12345\nevent: token\ndata: {\"delta\":\"hello\"}\n\n";
-    struct sse s = {.max_event_bytes = 1000000, .keep_data = 1};
+    struct sse s = {.max_event_bytes = 1000000, .keep_most = UINT64_MAX};
     struct sse_event event;
     (void)state;
     for (unsigned i = 0; i < 10000000; i++) {
@@ -149,7 +215,7 @@ static void memory_stays_flat(void **state)
 /* One large event does not stay for the small ones behind it. */
 static void a_large_event_is_given_back(void **state)
 {
-    struct sse s = {.max_event_bytes = 1u << 20, .keep_data = 1};
+    struct sse s = {.max_event_bytes = 1u << 20, .keep_most = UINT64_MAX};
     struct buffer out = {0};
     char *text = malloc(900000);
     (void)state;
@@ -170,6 +236,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_document),
         cmocka_unit_test(without_data),
+        cmocka_unit_test(samples_are_beginnings),
+        cmocka_unit_test(a_sample_needs_no_more_memory),
+        cmocka_unit_test(a_sample_holds_for_its_event),
         cmocka_unit_test(memory_stays_flat),
         cmocka_unit_test(a_large_event_is_given_back),
     };

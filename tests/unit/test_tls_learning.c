@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/policy_tls_learning/policy_tls_learning.c modules/policy_tls_learning/store.c modules/policy_tls_learning/state.c modules/policy_tls_learning/memory.c modules/policy_tls_learning/keeper.c modules/match/pattern.c modules/match/pattern_set.c */
+/* build: modules/policy_tls_learning/ modules/match/pattern.c modules/match/pattern_set.c */
 /* needs: IDN2 */
 /* policy_tls_learning: what it learns from, what it never learns from, whom it then lets through and for how long. */
 #include <dirent.h>

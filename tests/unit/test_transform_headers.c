@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/transform_headers/transform_headers.c modules/transform_headers/check.c modules/transform_headers/secret.c modules/transform_headers/target.c modules/match/pattern.c modules/match/pattern_set.c modules/match/path.c */
+/* build: modules/transform_headers/ modules/match/pattern.c modules/match/pattern_set.c modules/match/path.c */
 /* needs: IDN2 */
 /* transform_headers: what becomes of heads and targets, where secrets go and where they do not, what its configuration refuses. */
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The module ws as a host drives it, by document (tests/golden/ws): each case whole, cut at every place, before policies that judge its frames,
- * cut off, twice at once.
+ * cut off, twice at once; and with fewer who listen: what an event says does not depend on who listens to which, nor on how much content.
  * build: modules/ws/ws.c modules/ws/judge.c modules/ws/report.c modules/ws/talk.c modules/ws/turns.c modules/ws/framing.c modules/ws/mask.c modules/ws/utf8.c modules/ws/closing.c modules/ws/extension.c modules/ws/inflater.c sdk/testhost/config.c sdk/testhost/cursor.c sdk/testhost/decode.c sdk/testhost/decoder.c sdk/testhost/event.c sdk/testhost/exchange.c sdk/testhost/fields.c sdk/testhost/guard.c sdk/testhost/head.c sdk/testhost/host.c sdk/testhost/policy.c sdk/testhost/sink.c sdk/testhost/text.c sdk/testhost/tokens.c
  * needs: ZLIB
  */
@@ -90,7 +90,45 @@ static struct testhost *host_of(const struct golden_case *c, char *text)
     return host;
 }
 
-static void play(const struct golden_case *c)
+#define KIND(name) (UINT64_C(1) << SOTH_EV_##name)
+
+/* Who listens. */
+struct audience {
+    uint64_t kinds, payload;
+    unsigned leave_out; /* testhost_case.leave_out */
+    bool no_end;        /* nobody hears how it ended */
+};
+
+static bool is_heard(const char *line, const struct audience *audience)
+{
+    static const struct {
+        const char *name;
+        uint64_t kind;
+    } known[] = {{"ws_opened ", KIND(WS_OPENED)},        {"ws_frame ", KIND(WS_FRAME)},
+                 {"ws_message ", KIND(WS_MESSAGE)},      {"ws_turn_started ", KIND(WS_TURN_STARTED)},
+                 {"ws_closed ", KIND(WS_CLOSED)},        {"ws_turn_completed ", KIND(WS_TURN_COMPLETED)},
+                 {"ws_opened\n", KIND(WS_OPENED)}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp(line, known[i].name, strlen(known[i].name)) == 0)
+            return audience->kinds & known[i].kind;
+    return strncmp(line, "ended ", 6) != 0 || !audience->no_end;
+}
+
+/* Without the lines that nobody hears. */
+static char *heard(const char *events, const struct audience *audience)
+{
+    char *only = malloc(strlen(events) + 1), *to = only;
+    assert_non_null(only);
+    for (const char *line = events; *line; line += strcspn(line, "\n") + 1) {
+        size_t n = is_heard(line, audience) ? strcspn(line, "\n") + 1 : 0;
+        memcpy(to, line, n);
+        to += n;
+    }
+    *to = 0;
+    return only;
+}
+
+static void play(const struct golden_case *c, const struct audience *audience)
 {
     struct script s;
     char config[512], head[1024], *events = read_events(c);
@@ -106,10 +144,16 @@ static void play(const struct golden_case *c)
         .response = head,
         .steps = s.steps,
         .step_count = s.count,
-        .events = events,
+        .leave_out = audience->leave_out,
     };
-    if (testhost_decoder(host, &how) > 0)
-        fprintf(stderr, "%s: its events are\n%s", c->title, testhost_events(host));
+    testhost_wanted(host, audience->kinds, audience->payload);
+    unsigned faults = testhost_decoder(host, &how);
+    char *want = heard(events, audience), *got = heard(testhost_events(host), audience);
+    testhost_expect(host, audience->payload < UINT64_MAX || strcmp(want, got) == 0, "its events are not those of the document");
+    if (faults > 0 || (audience->payload == UINT64_MAX && strcmp(want, got) != 0))
+        fprintf(stderr, "%s: with kinds %llx its events are\n%s--- and not\n%s", c->title, (unsigned long long)audience->kinds, got, want);
+    free(want);
+    free(got);
     if (testhost_free(host) > 0)
         fail_msg("%s (see above)", c->title);
     for (size_t i = 0; i < s.count; i++)
@@ -117,13 +161,18 @@ static void play(const struct golden_case *c)
     free(events);
 }
 
-static void by_document(const char *path)
+static void to(const struct audience *audience, const char *path)
 {
     struct golden golden;
     golden_open(&golden, path);
     for (size_t i = 0; i < golden.count; i++)
-        play(&golden.cases[i]);
+        play(&golden.cases[i], audience);
     golden_close(&golden);
+}
+
+static void by_document(const char *path)
+{
+    to(&(struct audience){.kinds = UINT64_MAX, .payload = UINT64_MAX}, path);
 }
 
 static void frames_and_messages(void **state)
@@ -156,6 +205,102 @@ static void limits(void **state)
     by_document("tests/golden/ws/limits.md");
 }
 
+/* ---- who listens to what ---- */
+
+#define FEWER (TESTHOST_CLOSE | TESTHOST_TWO | TESTHOST_LEAKS | TESTHOST_BLOCK) /* ways that are the same whoever listens */
+static const char *const documents[] = {"tests/golden/ws/frames.md", "tests/golden/ws/violations.md", "tests/golden/ws/deflate.md", "tests/golden/ws/turns.md",
+                                        "tests/golden/ws/limits.md"};
+#define DOCUMENTS (sizeof documents / sizeof *documents)
+
+/* Whichever of these events somebody listens to, they say what they say to one who listens to all. */
+static void an_event_does_not_depend_on_others(void **state)
+{
+    static const uint64_t kinds[] = {KIND(WS_FRAME), KIND(WS_MESSAGE), KIND(WS_CLOSED), KIND(STREAM_CLOSED)};
+    (void)state;
+    for (unsigned subset = 1; subset < 16; subset++) {
+        struct audience audience = {.payload = UINT64_MAX, .leave_out = FEWER};
+        for (unsigned i = 0; i < 4; i++)
+            audience.kinds |= subset >> i & 1 ? kinds[i] : 0;
+        for (size_t i = 0; i < DOCUMENTS; i++)
+            to(&audience, documents[i]);
+    }
+}
+
+/* Nor do turns, and where they stop because of a limit. With a policy these know more of the end, which nobody hears. */
+static void turns_and_limits_do_not_depend_on_others(void **state)
+{
+    static const uint64_t kinds[] = {KIND(WS_TURN_STARTED), KIND(WS_TURN_COMPLETED), KIND(DECODER_STAGE_FAILED)};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        for (size_t k = 0; k < DOCUMENTS; k++)
+            to(&(struct audience){.kinds = kinds[i], .payload = UINT64_MAX, .leave_out = FEWER | TESTHOST_FRAMES, .no_end = true}, documents[k]);
+}
+
+/* The events of what a server says, after a way of everything. */
+static const char *events_of(const char *const *config, const struct audience *audience, const char *response, struct testhost_bytes bytes)
+{
+    static char events[2048];
+    struct testhost *host = testhost_new(&soth_mitm_module, config, NULL);
+    struct testhost_step step = {SOTH_TO_CLIENT, bytes};
+    assert_non_null(host);
+    testhost_wanted(host, audience->kinds, audience->payload);
+    assert_int_equal(testhost_decoder(host, &(struct testhost_case){.response = response, .steps = &step, .step_count = 1,
+                                                                     .leave_out = audience->leave_out}), 0);
+    snprintf(events, sizeof events, "%s", testhost_events(host));
+    assert_int_equal(testhost_free(host), 0);
+    return events;
+}
+
+#define HEAD "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade"
+#define PACKED HEAD "\nSec-WebSocket-Extensions: permessage-deflate"
+
+/* For events that say nothing of it messages are not looked at; but what is done about a limit does not depend on who listens. */
+static void where_nobody_listens_nothing_is_read(void **state)
+{
+    static const struct testhost_bytes text = TESTHOST_TEXT("\x81\x02\xff\xff");
+    static const struct testhost_bytes packed = TESTHOST_TEXT("\xc1\x06JL\xa4=\x00\x00"); /* a hundred bytes */
+    static const char *const detach[] = {"max_message_bytes=99", NULL}, *const close[] = {"max_message_bytes=99", "on_overflow=close", NULL};
+    struct audience nobody = {.leave_out = FEWER | TESTHOST_FRAMES}, other = nobody, end = nobody, failure = nobody;
+    (void)state;
+    other.kinds = KIND(WS_OPENED) | KIND(RESPONSE_HEADERS);
+    end.kinds = KIND(STREAM_CLOSED);
+    failure.kinds = KIND(DECODER_STAGE_FAILED);
+    assert_string_equal(events_of(NULL, &nobody, HEAD, text), "ended eof_without_close\n");
+    assert_string_equal(events_of(NULL, &other, HEAD, text), "ws_opened\nended eof_without_close\n");
+    assert_string_equal(events_of(NULL, &failure, HEAD, text), "ended eof_without_close\n");
+    assert_string_equal(events_of(NULL, &end, HEAD, text), "ended invalid_utf8\n");
+    assert_string_equal(events_of(detach, &nobody, PACKED, packed), "ended eof_without_close\n");
+    assert_string_equal(events_of(detach, &failure, PACKED, packed), "failed message_too_big\n");
+    assert_string_equal(events_of(close, &nobody, PACKED, packed), "failed message_too_big close\n");
+}
+
+/* What a sink sees of a message's content is its beginning, and the same as before a policy, which gets all of it. */
+static void samples_are_beginnings(void **state)
+{
+    static const uint64_t sizes[] = {0, 1, 5, 7, 64};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t k = 0; k < DOCUMENTS; k++)
+            to(&(struct audience){.kinds = UINT64_MAX, .payload = sizes[i], .leave_out = FEWER}, documents[k]);
+}
+
+static void a_sample_of_one_message(void **state)
+{
+    static const struct testhost_bytes ways[] = {TESTHOST_TEXT("\x81\x05Hello"), TESTHOST_TEXT("\x02\x02He\x00\x00\x89\x01x\x80\x03llo"),
+                                                 TESTHOST_TEXT("\xc1\x07\xf2H\xcd\xc9\xc9\x07\x00")};
+    static const struct {
+        uint64_t most;
+        const char *data;
+    } cases[] = {{0, "ws_message direction="}, {1, "data=H "}, {2, "data=He "}, {4, "data=Hell "}, {5, "data=Hello "}, {6, "data=Hello "}, {UINT64_MAX, "data=Hello "}};
+    (void)state;
+    for (size_t way = 0; way < 3; way++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const char *events = events_of(NULL, &(struct audience){.kinds = UINT64_MAX, .payload = cases[i].most}, PACKED, ways[way]);
+            if (!strstr(events, cases[i].data))
+                fail_msg("way %zu, %llu bytes: %s", way, (unsigned long long)cases[i].most, events);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +309,11 @@ int main(void)
         cmocka_unit_test(compressed_messages),
         cmocka_unit_test(turns),
         cmocka_unit_test(limits),
+        cmocka_unit_test(an_event_does_not_depend_on_others),
+        cmocka_unit_test(turns_and_limits_do_not_depend_on_others),
+        cmocka_unit_test(where_nobody_listens_nothing_is_read),
+        cmocka_unit_test(samples_are_beginnings),
+        cmocka_unit_test(a_sample_of_one_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What both halves of an exchange keep of a body: its beginning, while a policy wants to see that before it judges the head; its trailers. */
+#include "host/flow/exchange.h"
+
+bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
+{
+    struct peek *peek = &flow->exchange.peek;
+    if (buffer_append(&peek->bytes, data.p, data.n) < 0) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return false;
+    }
+    peek->complete = complete;
+    if (!complete && buffer_size(&peek->bytes) < peek->need)
+        return false;
+    peek->need = 0;
+    return true;
+}
+
+void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *msg)
+{
+    struct exchange *ex = &flow->exchange;
+    if (!ex->trailers[side])
+        ex->trailers[side] = message_copy(msg);
+    if (ex->peek.need)
+        return;
+    emit_body(flow, side);
+    emit_trailers(flow, side, msg);
+    chained_trailers(flow, fx, side, msg);
+}
