@@ -107,7 +107,8 @@ WRONG_STREAMS = {
     "path without slash": (pseudo(path="hello"), PROTOCOL_ERROR, "malformed_head"),
     "path with blank": (pseudo(path="/a b"), PROTOCOL_ERROR, "malformed_head"),
     "twice": (lambda c: c.head(3, [(":method", "GET"), (":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", c.authority)], 5), PROTOCOL_ERROR, "malformed_head"),
-    "authority with userinfo": (pseudo(authority="me@origin.test"), PROTOCOL_ERROR, "invalid_host"),
+    "authority with a bad port": (pseudo(authority="origin.test:x"), PROTOCOL_ERROR, "invalid_host"),
+    "authority with userinfo": (pseudo(authority="me@origin.test"), PROTOCOL_ERROR, {"invalid_host", "malformed_head"}),  # nghttp2 1.64 refuses it itself
     "connect with path": (pseudo(method="CONNECT"), PROTOCOL_ERROR, "malformed_head"),
     "too large": (large, CALM, "header_too_large"),
     "many fields": (with_fields(*[(f"x{i}", "") for i in range(1200)]), CALM, "header_too_large"),
@@ -132,7 +133,10 @@ def test_a_stream_that_is_wrong(site, wrong):
         c.send(frame(DATA, 1, 1, b"two"), c.ask(5))
         assert c.until(lambda: c.over(1) and c.over(5))
         assert c.bodies[1] == b"onetwo" and c.status(5) == 200 and not c.goaways
-    assert flows(p, c.port) == (DONE, {1: DONE, 3: ("mitm_http_error", fault), 5: DONE})
+    parent, streams = flows(p, c.port)
+    reason, detail = streams.pop(3)
+    assert reason == "mitm_http_error" and detail in ({fault} if isinstance(fault, str) else fault)
+    assert (parent, streams) == (DONE, {1: DONE, 5: DONE})
 
 
 # ---- a client that is wrong as a whole (some of it RFC 9113 lets us take for the stream's fault, 5.4.1), and floods

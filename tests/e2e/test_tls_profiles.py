@@ -54,7 +54,8 @@ def s_client(p, *options, sni="origin.test"):
     found = re.search(r"New, (\S+), Cipher is (\S+)", out)
     if not found or found[2] == "(NONE)":
         return None
-    group = re.search(r"Server Temp Key: (?:ECDH, )?([^,\n]+)", out)
+    # OpenSSL 3.5 says Peer
+    group = re.search(r"(?:Server|Peer) Temp Key: (?:ECDH, )?([^,\n]+)", out)
     return found[1], found[2], group and group[1]
 
 

@@ -72,6 +72,7 @@ void h2_wire_frame(struct buffer *out, uint8_t type, uint8_t flags, uint32_t str
 const char *h2_wire_line(const char **text, size_t *n)
 {
     const char *line = *text;
+    *n = 0;
     if (!*line)
         return NULL;
     const char *end = strchrnul(line, '\n');
@@ -250,6 +251,7 @@ void h2_wire_write(struct h2_wire *wire, const char **text, struct buffer *out)
     struct words w;
     size_t n;
     const char *line = h2_wire_line(text, &n);
+    assert_non_null(line);
     split(line, n, &w);
     const char *type = w.word[0];
     if (strcmp(type, "PREFACE") == 0) {

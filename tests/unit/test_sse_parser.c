@@ -182,7 +182,7 @@ static void a_sample_holds_for_its_event(void **state)
     assert_int_equal(feed(&s, (const uint8_t *)"data: ef\n\n", 10, &out), 0);
     assert_int_equal(feed(&s, (const uint8_t *)"data: gh\n\n", 10, &out), 0);
     assert_int_equal(buffer_append(&out, "", 1), 0);
-    assert_string_equal(buffer_data(&out), "1 lines=3 len=8 data=ab\\nc\n2 lines=1 len=2 data=gh\n");
+    assert_string_equal((const char *)buffer_data(&out), "1 lines=3 len=8 data=ab\\nc\n2 lines=1 len=2 data=gh\n");
     sse_fini(&s);
     buffer_fini(&out);
     s = (struct sse){.max_event_bytes = 1000};
@@ -190,7 +190,7 @@ static void a_sample_holds_for_its_event(void **state)
     s.keep_most = 5; /* of an event that has begun without it nothing is shown */
     assert_int_equal(feed(&s, (const uint8_t *)"data: cd\n\n", 10, &out), 0);
     assert_int_equal(buffer_append(&out, "", 1), 0);
-    assert_string_equal(buffer_data(&out), "1 lines=2 len=5\n");
+    assert_string_equal((const char *)buffer_data(&out), "1 lines=2 len=5\n");
     sse_fini(&s);
     buffer_fini(&out);
 }
