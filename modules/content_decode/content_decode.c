@@ -43,7 +43,8 @@ static const struct soth_opt options[] = {
      "most that is decoded of one message; streams are bounded by those who read them"},
     SOTH_OPT_STRINGS(S, streams,
                      "[text/event-stream, application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonl, "
-                     "application/x-jsonlines, application/jsonlines, application/json-seq, '*+json-seq', application/stream+json, application/x-json-stream, "
+                     "application/x-jsonlines, application/jsonlines, application/json-lines, application/x-json-lines, text/x-ndjson, text/jsonl, "
+                     "application/json-seq, '*+json-seq', application/stream+json, application/x-json-stream, "
                      "application/concatenated-json, application/x-concatenated-json, 'application/grpc*']",
                      "content types without max_bytes, * at one end stands for anything"),
     SOTH_OPT_BOOL(S, always, "false", "decode also what no other decoder looks at, so that body events have decoded_bytes"),

@@ -27,7 +27,8 @@ static const struct soth_opt options[] = {
     SOTH_OPT_SIZE(S, max_record_bytes, "1M", 1, INT64_C(1) << 30, "most that a record may have"),
     SOTH_OPT_STRINGS(S, content_types,
                      "[application/x-ndjson, application/ndjson, application/jsonl, application/x-jsonl, application/jsonlines, "
-                     "application/x-jsonlines, application/stream+json, application/x-json-stream, application/json-seq, '*+json-seq']",
+                     "application/x-jsonlines, application/json-lines, application/x-json-lines, text/x-ndjson, text/jsonl, "
+                     "application/stream+json, application/x-json-stream, application/json-seq, '*+json-seq']",
                      "bodies with a record a line, or (json-seq) behind each record separator; * at one end stands for anything"),
     SOTH_OPT_STRINGS(S, concatenated_types, "[application/concatenated-json, application/x-concatenated-json]",
                      "bodies with JSON texts one after another, with nothing or anything white between them"),
