@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "golden.h"
 #include "host/http/mask.h"
 #include "http_play.h"
@@ -41,16 +42,6 @@ static void by_document(void **state)
     golden_check_all("tests/golden/http/mask.md", play);
 }
 
-static uint64_t random_state = 7;
-
-static unsigned below(unsigned n)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % n);
-}
-
 /* A text that is cut - in a key, in a value, behind a backslash - is hidden as far as it goes as the whole text is: who wants the first N bytes of a
  * message needs to keep no more than those. */
 static void cut_anywhere(const char *text, size_t n)
@@ -80,11 +71,12 @@ static void a_cut_text_is_hidden_as_the_whole_is(void **state)
     (void)state;
     static const char one[] = "{\"password\": \"a\\\"b\", \"n\": 1, \"api_key\" : [1, \"]\"], \"Token\":17}";
     cut_anywhere(one, sizeof one - 1);
+    draw_begin(7);
     for (unsigned i = 0; i < 20000; i++) {
         char text[512];
         size_t n = 0;
-        for (unsigned k = 1 + below(20); k > 0; k--) {
-            const char *word = words[below(sizeof words / sizeof *words)];
+        for (unsigned k = 1 + draw_below(20); k > 0; k--) {
+            const char *word = words[draw_below(sizeof words / sizeof *words)];
             memcpy(text + n, word, strlen(word));
             n += strlen(word);
         }
