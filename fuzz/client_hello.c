@@ -6,15 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/tls/hello.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 static void check_beginnings(const uint8_t *data, size_t size, int whole)
 {

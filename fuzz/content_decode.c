@@ -8,16 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/mem/buffer.h"
 #include "modules/coding/coding.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 #define BYTES_MOST 300000u
 
 static int play(struct buffer *made, uint8_t codings, const uint8_t *p, size_t n, size_t first, size_t every, size_t room)
@@ -31,7 +25,8 @@ static int play(struct buffer *made, uint8_t codings, const uint8_t *p, size_t n
     struct coding *coding = coding_new(&list, &limits);
     MUST(coding);
     for (size_t at = 0; at < n && r == 0;) {
-        size_t piece = every ? every : at < first ? first - at : n - at, got = room;
+        const size_t piece = target_piece(at, n, first, every);
+        size_t got = room;
         char *exact = malloc(piece);
         MUST(exact);
         memcpy(exact, p + at, piece);

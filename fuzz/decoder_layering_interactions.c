@@ -11,17 +11,10 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "fuzz/target.h"
 #include "host/chain/chain.h"
 #include "host/mem/buffer.h"
 #include "tests/unit/fake_host.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 extern const struct soth_module layer_content_decode, layer_sse, layer_ndjson, layer_antihijack;
 
@@ -193,7 +186,7 @@ static void play(const uint8_t *p, size_t n, size_t first, size_t every)
     message.coded = on_hdr_get(&flow, "Content-Encoding", 0).n > 0;
     MUST(chain_match(&chain, &env, &flow, &message) == CHAIN_GO);
     for (size_t at = 0; at < n && chain;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         uint8_t *exact = malloc(piece);
         MUST(exact);
         memcpy(exact, p + at, piece);

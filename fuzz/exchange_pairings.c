@@ -12,9 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "tests/unit/h2_peer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define BLOCKED "/blocked"
@@ -440,27 +439,14 @@ static void finish(enum ending ending)
     driver_fini(&d);
 }
 
-static struct world *the_world(void)
-{
-    static struct world world;
-    static bool made;
-    char err[512];
-    if (!made && !world_init(&world, err, sizeof err)) {
-        fprintf(stderr, "%s\n", err);
-        abort();
-    }
-    memset(bulk, 'b', sizeof bulk);
-    made = true;
-    return &world;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 || size > INPUT_MOST)
         return 0;
     settings = data[1];
     size_t most = cuts[data[0] >> 2 & 7];
-    begin(the_world(), (enum pairing)(data[0] & 3), most);
+    memset(bulk, 'b', sizeof bulk);
+    begin(world_once(), (enum pairing)(data[0] & 3), most);
     for (size_t at = 2; at + 1 < size && d.flow && !d.fault[0] && d.kin_count < STREAMS_MOST;) {
         unsigned op = data[at] % OPERATIONS, argument = data[at + 1];
         size_t n = 0;

@@ -7,29 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz/target.h"
 #include "tests/unit/flow_program.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct world *the_world(void)
-{
-    static struct world world;
-    static bool made;
-    char err[512];
-    if (!made && !world_init(&world, err, sizeof err)) {
-        fprintf(stderr, "%s\n", err);
-        abort();
-    }
-    made = true;
-    return &world;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct driver driver;
     if (size > 4096)
         return 0;
-    program_run(&driver, the_world(), data, size, false);
+    program_run(&driver, world_once(), data, size, false);
     driver_fini(&driver);
     if (!driver.fault[0])
         return 0;

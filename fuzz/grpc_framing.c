@@ -8,17 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/mem/buffer.h"
 #include "modules/grpc/frames.h"
 #include "modules/grpc/web.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 enum { CODED = 3, UNKNOWN = 4, TRAILERS = 8, TEXT = 16, KEEP = 32, SMALL = 64, SAMPLE = 128 };
 
@@ -28,11 +21,6 @@ struct run {
     uint64_t taken;
 };
 
-static void put(struct buffer *out, const void *p, size_t n)
-{
-    MUST(buffer_append(out, p, n) == 0);
-}
-
 static void note(struct run *run, const struct frames_found *found)
 {
     const uint64_t numbers[] = {found->kind, found->class, found->sequence_no, found->offset, found->message_len, found->decompressed_len,
@@ -41,9 +29,9 @@ static void note(struct run *run, const struct frames_found *found)
     MUST(found->kind == FRAMES_MALFORMED || found->message_len <= run->f.max_message_bytes);
     MUST(found->decompressed_len <= run->f.max_message_bytes && found->data.n <= FRAMES_KEPT_MOST);
     MUST(found->kind == FRAMES_TRAILERS || found->data.n <= run->f.keep_most);
-    put(&run->found, numbers, sizeof numbers);
+    target_append(&run->found, numbers, sizeof numbers);
     if (found->data.p)
-        put(&run->found, found->data.p, found->data.n);
+        target_append(&run->found, found->data.p, found->data.n);
     struct soth_field field;
     for (uint32_t i = 0; found->kind == FRAMES_TRAILERS && found->data.p && web_trailer(found->data, i, &field); i++)
         MUST(field.name.n > 0 && field.name.n + field.value.n <= found->data.n);
@@ -91,8 +79,7 @@ static struct buffer play(const char *p, size_t n, size_t first, size_t every, i
     run.f.trailers = (options & TRAILERS) != 0;
     run.f.keep_most = !(options & KEEP) ? 0 : options & SAMPLE ? 7 : UINT64_MAX;
     for (size_t at = 0; at < n;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
-        piece = piece < n - at ? piece : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         if (options & TEXT)
             feed_text(&run, &b, p + at, piece, &bad);
         else
@@ -105,11 +92,6 @@ static struct buffer play(const char *p, size_t n, size_t first, size_t every, i
     return run.found;
 }
 
-static bool same(const struct buffer *a, const struct buffer *b)
-{
-    return buffer_size(a) == buffer_size(b) && (buffer_size(a) == 0 || memcmp(buffer_data(a), buffer_data(b), buffer_size(a)) == 0);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 || size > 70000)
@@ -120,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buffer whole = play(p, n, 0, 0, options);
     for (int way = 0; way < 3; way++) {
         struct buffer other = play(p, n, way == 0 ? cut : data[1], way == 2, options);
-        MUST(same(&other, &whole));
+        MUST(target_same(&other, &whole));
         buffer_fini(&other);
     }
     buffer_fini(&whole);

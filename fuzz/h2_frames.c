@@ -7,15 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/http/h2.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 enum { CLIENT = 1, SMALL = 2, ANSWERS = 4, RESETS = 8, LENIENT = 16, CONNECTS = 32, KEEPS = 64, BARE = 128 };
 #define STREAMS 64 /* that are watched: ids below 128; those above share the last place and are not */
@@ -30,21 +23,16 @@ struct run {
     uint64_t kept;
 };
 
-static void put(struct buffer *out, const void *p, size_t n)
-{
-    MUST(buffer_append(out, p, n) == 0);
-}
-
 static void put_span(struct buffer *out, struct soth_span span)
 {
-    put(out, &span.n, sizeof span.n);
-    put(out, span.p, span.n);
+    target_append(out, &span.n, sizeof span.n);
+    target_append(out, span.p, span.n);
 }
 
 static void put_message(struct buffer *out, const struct message *msg)
 {
     const uint64_t numbers[] = {msg->status, msg->framing, msg->content_length, msg->declared_length, msg->expect_continue, msg->field_count};
-    put(out, numbers, sizeof numbers);
+    target_append(out, numbers, sizeof numbers);
     const struct soth_span spans[] = {msg->method, msg->target, msg->scheme, msg->authority, msg->host, msg->protocol};
     for (size_t i = 0; i < sizeof spans / sizeof *spans; i++)
         put_span(out, spans[i]);
@@ -83,7 +71,7 @@ static void note(struct run *run, const struct h2_event *event)
     size_t at = slot(event->stream);
     if (event->type == H2_BODY) {
         MUST(event->data.n > 0 && is_open(run, at));
-        put(&run->body[at], event->data.p, event->data.n);
+        target_append(&run->body[at], event->data.p, event->data.n);
         run->kept += event->data.n;
         run->unconsumed[at] += event->data.n;
         return;
@@ -95,11 +83,11 @@ static void note(struct run *run, const struct h2_event *event)
     }
     const uint64_t numbers[] = {event->type, (uint64_t)event->stream, event->end,    event->cause,
                                 event->code, (uint64_t)event->last_id, event->number, event->unprocessed};
-    put(&run->events, numbers, sizeof numbers);
+    target_append(&run->events, numbers, sizeof numbers);
     if (event->message)
         put_message(&run->events, event->message);
     if (event->fault)
-        put(&run->events, event->fault, strlen(event->fault));
+        target_append(&run->events, event->fault, strlen(event->fault));
     if (event->type == H2_CLOSED) {
         bool cut = event->fault && strcmp(event->fault, "content_length_mismatch") == 0; /* then how much came before is the cut's */
         if (!cut)
@@ -180,8 +168,7 @@ static struct run play(const uint8_t *p, size_t n, size_t first, size_t every, i
     if (options & CLIENT)
         open_streams(&run);
     for (size_t at = 0; at < n && run.error == 0;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
-        piece = piece < n - at ? piece : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         feed(&run, p + at, piece);
         at += piece;
     }
@@ -192,11 +179,6 @@ static struct run play(const uint8_t *p, size_t n, size_t first, size_t every, i
     MUST(h2_stream_count(run.h2) == 0);
     h2_free(run.h2);
     return run;
-}
-
-static bool same(const struct buffer *a, const struct buffer *b)
-{
-    return buffer_size(a) == buffer_size(b) && (buffer_size(a) == 0 || memcmp(buffer_data(a), buffer_data(b), buffer_size(a)) == 0);
 }
 
 static void finish(struct run *run)
@@ -218,7 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (way == 2 && n > 4096) /* byte by byte is slow */
             break;
         struct run other = play(data + 2, n, way == 0 ? cut : data[1], way == 2, options);
-        MUST(other.error == whole.error && same(&other.events, &whole.events));
+        MUST(other.error == whole.error && target_same(&other.events, &whole.events));
         finish(&other);
     }
     finish(&whole);

@@ -6,33 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/http/h1.h"
 #include "host/http/rewrite.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
-
 enum { RESPONSE = 1, LENIENT = 2, ANSWERS_HEAD = 4, ANSWERS_CONNECT = 8, SMALL = 16 };
-
-static void put(struct buffer *out, const void *p, size_t n)
-{
-    MUST(buffer_append(out, p, n) == 0);
-}
 
 static void put_span(struct buffer *out, struct soth_span span)
 {
-    put(out, &span.n, sizeof span.n);
-    put(out, span.p, span.n);
+    target_append(out, &span.n, sizeof span.n);
+    target_append(out, span.p, span.n);
 }
 
 static void put_fields(struct buffer *out, const struct message *msg)
 {
-    put(out, &msg->field_count, sizeof msg->field_count);
+    target_append(out, &msg->field_count, sizeof msg->field_count);
     for (uint32_t i = 0; i < msg->field_count; i++) {
         put_span(out, msg->fields[i].name);
         put_span(out, msg->fields[i].value);
@@ -43,7 +31,7 @@ static void put_head(struct buffer *out, const struct message *msg)
 {
     const uint64_t numbers[] = {msg->minor,         msg->status,         msg->framing,    msg->content_length,  msg->declared_length,
                                 msg->keep_alive,    msg->expect_continue, msg->head_bytes, msg->wants_upgrade,   msg->connection_names};
-    put(out, numbers, sizeof numbers);
+    target_append(out, numbers, sizeof numbers);
     put_span(out, msg->method);
     put_span(out, msg->target);
     put_span(out, msg->reason);
@@ -93,11 +81,11 @@ static void note(struct run *run, const struct h1_event *event)
         return;
     if (event->type == H1_BODY) {
         MUST(event->data.n > 0);
-        put(&run->body, event->data.p, event->data.n);
+        target_append(&run->body, event->data.p, event->data.n);
         return;
     }
-    put(&run->events, &type, 1);
-    put(&run->events, &body, sizeof body);
+    target_append(&run->events, &type, 1);
+    target_append(&run->events, &body, sizeof body);
     if (event->type == H1_TRAILERS)
         put_fields(&run->events, event->message);
     if (event->type != H1_HEAD)
@@ -137,22 +125,16 @@ static struct run play(const uint8_t *p, size_t n, size_t first, size_t every, i
     if (options & RESPONSE)
         h1_answers(run.h1, (options & ANSWERS_HEAD) != 0, (options & ANSWERS_CONNECT) != 0);
     for (size_t at = 0; at < n && run.error == 0;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
-        piece = piece < n - at ? piece : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         feed(&run, p + at, piece);
         at += piece;
     }
     if (run.error == 0)
         run.error = h1_eof(run.h1, &event);
     const char *fault = h1_fault(run.h1);
-    put(&run.events, fault, strlen(fault));
+    target_append(&run.events, fault, strlen(fault));
     h1_free(run.h1);
     return run;
-}
-
-static bool same(const struct buffer *a, const struct buffer *b)
-{
-    return buffer_size(a) == buffer_size(b) && (buffer_size(a) == 0 || memcmp(buffer_data(a), buffer_data(b), buffer_size(a)) == 0);
 }
 
 static void finish(struct run *run)
@@ -172,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (way == 2 && n > 4096) /* byte by byte is slow */
             break;
         struct run other = play(data + 2, n, way == 0 ? cut : data[1], way == 2, options);
-        MUST(other.error == whole.error && same(&other.events, &whole.events) && same(&other.body, &whole.body));
+        MUST(other.error == whole.error && target_same(&other.events, &whole.events) && target_same(&other.body, &whole.body));
         finish(&other);
     }
     finish(&whole);

@@ -7,15 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "modules/policy_tls_learning/state.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 #define MOST 8u
 
 static const struct state_clock now = {UINT64_C(1000000000000000), UINT64_C(1700000000000)};

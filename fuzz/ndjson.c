@@ -7,30 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/mem/buffer.h"
 #include "modules/ndjson/records.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
-
-static void put(struct buffer *out, const void *p, size_t n)
-{
-    MUST(buffer_append(out, &n, sizeof n) == 0 && buffer_append(out, p, n) == 0);
-}
 
 static void note(struct buffer *out, const struct records *r, const struct record *record)
 {
     MUST(record->len > 0 || r->kind == RECORDS_LINES);
     MUST(record->len <= r->max_record_bytes);
     MUST(!record->data.p || record->data.n == (record->len < r->keep_most ? record->len : r->keep_most));
-    put(out, &record->sequence_no, sizeof record->sequence_no);
-    put(out, &record->len, sizeof record->len);
-    put(out, record->data.p ? record->data.p : "", record->data.n);
+    target_put(out, &record->sequence_no, sizeof record->sequence_no);
+    target_put(out, &record->len, sizeof record->len);
+    target_put(out, record->data.p ? record->data.p : "", record->data.n);
 }
 
 static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, size_t every, uint8_t options)
@@ -40,7 +28,7 @@ static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, s
     struct record record;
     int found = 0;
     for (size_t at = 0; at < n && found == 0;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         char *exact = malloc(piece);
         MUST(exact);
         memcpy(exact, p + at, piece);
@@ -52,10 +40,10 @@ static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, s
         at += piece;
     }
     if (found < 0)
-        put(out, r.fault, strlen(r.fault));
+        target_put(out, r.fault, strlen(r.fault));
     else if (records_finish(&r, &record))
         note(out, &r, &record);
-    put(out, &r.truncated, sizeof r.truncated);
+    target_put(out, &r.truncated, sizeof r.truncated);
     records_fini(&r);
 }
 
@@ -69,8 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int way = 0; way < 2; way++) {
         struct buffer other = {0};
         play(&other, data + 2, n, data[1] * n / 256, way, data[0]);
-        MUST(buffer_size(&other) == buffer_size(&whole));
-        MUST(buffer_size(&whole) == 0 || memcmp(buffer_data(&other), buffer_data(&whole), buffer_size(&whole)) == 0);
+        MUST(target_same(&other, &whole));
         buffer_fini(&other);
     }
     buffer_fini(&whole);

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/tls/staple_watch.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int watch(const uint8_t *data, size_t size, size_t step)
 {

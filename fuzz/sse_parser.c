@@ -7,29 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "host/mem/buffer.h"
 #include "modules/sse/parser.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
-
-static void put(struct buffer *out, const void *p, size_t n)
-{
-    MUST(buffer_append(out, &n, sizeof n) == 0 && buffer_append(out, p, n) == 0);
-}
 
 static void note(struct buffer *out, const struct sse *s, const struct sse_event *e)
 {
     const uint64_t numbers[] = {e->sequence_no, e->has_retry, e->has_retry ? e->retry_ms : 0, e->partial, e->data_lines, e->data_len};
-    put(out, numbers, sizeof numbers);
-    put(out, e->event.p, e->event.n);
-    put(out, e->id.p, e->id.n);
-    put(out, e->data.p ? e->data.p : "", e->data.n);
+    target_put(out, numbers, sizeof numbers);
+    target_put(out, e->event.p, e->event.n);
+    target_put(out, e->id.p, e->id.n);
+    target_put(out, e->data.p ? e->data.p : "", e->data.n);
     MUST(e->data_lines > 0 && e->data_len <= s->max_event_bytes && e->event.n <= s->max_event_bytes && e->id.n <= s->max_event_bytes);
     MUST(!e->data.p || e->data.n == (e->data_len < s->keep_most ? e->data_len : s->keep_most));
 }
@@ -40,7 +28,7 @@ static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, s
     struct sse_event event;
     int r = 0;
     for (size_t at = 0; at < n && r == 0;) {
-        size_t piece = every ? every : at < first ? first - at : n - at;
+        const size_t piece = target_piece(at, n, first, every);
         char *exact = malloc(piece);
         MUST(exact);
         memcpy(exact, p + at, piece);
@@ -52,7 +40,7 @@ static void play(struct buffer *out, const uint8_t *p, size_t n, size_t first, s
         at += piece;
     }
     if (r < 0)
-        put(out, s.fault, strlen(s.fault));
+        target_put(out, s.fault, strlen(s.fault));
     else if (sse_finish(&s, &event))
         note(out, &s, &event);
     sse_fini(&s);
@@ -68,8 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int way = 0; way < 2; way++) {
         struct buffer other = {0};
         play(&other, data + 2, n, data[1] * n / 256, way, data[0]);
-        MUST(buffer_size(&other) == buffer_size(&whole));
-        MUST(buffer_size(&whole) == 0 || memcmp(buffer_data(&other), buffer_data(&whole), buffer_size(&whole)) == 0);
+        MUST(target_same(&other, &whole));
         buffer_fini(&other);
     }
     buffer_fini(&whole);

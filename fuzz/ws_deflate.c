@@ -12,15 +12,8 @@
 #include <soth/sdk.h>
 #include <zlib.h>
 
+#include "fuzz/target.h"
 #include "modules/ws/inflater.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 #define MOST 300000u
 #define FULL (-77)

@@ -9,15 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/target.h"
 #include "modules/ws/talk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition) \
-    do {                \
-        if (!(condition)) \
-            abort();    \
-    } while (0)
 
 #define MAX_MESSAGE 3000u
 
@@ -50,7 +43,7 @@ static void note(struct run *run, unsigned direction, const struct talk_frame *f
     if (f->message) {
         const struct message *m = f->message;
         const uint64_t about[] = {m->number, m->frames, m->bytes, m->readable ? m->inflated : 0, m->compressed, m->readable};
-        MUST(m->bytes <= MAX_MESSAGE && m->inflated <= MAX_MESSAGE && m->data.n <= MAX_MESSAGE && m->data.n <= m->wants.data);
+        MUST(m->bytes <= MAX_MESSAGE && m->inflated <= MAX_MESSAGE && m->data.n <= MAX_MESSAGE && m->data.n <= m->most);
         put(run, about, sizeof about);
         put_text(run, m->violation);
         put(run, m->data.p, m->data.n);

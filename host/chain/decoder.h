@@ -26,6 +26,7 @@ struct decoder {
     const char *site;  /* the same text, for whoever may read it after the instance has gone (module/site.h) */
     unsigned position; /* among all instances; modulo 64 its bit in soth_flow.detached */
     bool closed;       /* on_error: a failure closes instead of detaching */
+    bool closes_on_overflow; /* its option on_overflow: a reached limit does */
     atomic_bool told;  /* of its faults: once */
     struct decoder_counts counts;
 };

@@ -118,6 +118,13 @@ int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t fl
     return SOTH_FAIL;
 }
 
+enum chain_result fault_overflow(struct chain *chain, struct place *place, unsigned direction, const char *code)
+{
+    snprintf(place->reason, sizeof place->reason, "%s", code);
+    place->closes = place->decoder->closes_on_overflow;
+    return fault_failed(chain, place, direction, "data", code);
+}
+
 enum chain_result fault_undecoded(struct chain *chain, struct place *place, unsigned direction)
 {
     snprintf(place->reason, sizeof place->reason, "undecoded");

@@ -153,10 +153,14 @@ int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *fra
     uint64_t end = transforms ? lane->out + cursor->made : lane->in + cursor->taken;
     if (!gate_applies(chain, place) || cursor->stopped)
         return cursor->stopped;
-    if (frame_too_long(lane, end))
-        return give_up(chain, lane, cursor, "window");
     struct soth_frame known = known_part(frame);
     known.direction = call->direction;
+    if (known.flags & SOTH_FRAME_PASS) {
+        lane->judged = end;
+        return SOTH_CONTINUE;
+    }
+    if (frame_too_long(lane, end))
+        return give_up(chain, lane, cursor, "window");
     if (known.flags & SOTH_FRAME_HOLD)
         end = lane->judged;
     if (ask(chain, lane, &known) != ASK_DONE)

@@ -95,7 +95,7 @@ enum chain_result gate_settle(struct run *run, enum chain_result result)
         return result;
     }
     if (result == CHAIN_GO && buffer_size(&gate->held) + gate->now_size > CHAIN_WINDOW) {
-        if (fault_failed(run->chain, slow, run->direction, "data", "window") == CHAIN_BROKEN)
+        if (fault_overflow(run->chain, slow, run->direction, "window") == CHAIN_BROKEN)
             return CHAIN_BROKEN;
         return gate_settle(run, result);
     }

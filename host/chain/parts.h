@@ -185,6 +185,8 @@ enum chain_result fault_failed(struct chain *chain, struct place *place, unsigne
 /* The same before it had a place; *chain may be NULL. */
 enum chain_result fault_refused(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, struct decoder *decoder,
                                 const char *hook, const char *code);
+/* Frames that are longer than may be held: whoever sends them is at fault, not the decoder. */
+enum chain_result fault_overflow(struct chain *chain, struct place *place, unsigned direction, const char *code);
 /* It sees no further bytes: the one that decoded them for it has failed. */
 enum chain_result fault_undecoded(struct chain *chain, struct place *place, unsigned direction);
 void fault_contract(struct chain *chain, struct decoder *decoder, const char *hook, const char *what);

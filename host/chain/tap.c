@@ -10,7 +10,7 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
 {
     struct chain *chain = run->chain;
     struct lane *lane = &place->lane[run->direction];
-    const char *fault = c->no_memory ? "nomem" : lane->fault;
+    const char *fault = c->no_memory ? "nomem" : NULL, *overflow = lane->fault;
     lane->fault = NULL;
     lane->idle = c->taken > 0 ? 0 : lane->idle + (c->made > 0);
     if (!fault && lane->idle > IDLE_MOST)
@@ -18,6 +18,8 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
     bool waits = lane->ask.hook != 0 && !fault;
     if (cursor_blocked(c))
         return CHAIN_BROKEN;
+    if (overflow && !fault)
+        return fault_overflow(chain, place, run->direction, overflow);
     if (fault || r < 0 || (!waits && r != SOTH_CONTINUE && r != SOTH_DETACH && r != SOTH_DONE && r != SOTH_PAUSE && r != SOTH_BUSY))
         return fault_failed(chain, place, run->direction, "data", fault ? fault : fault_code(r));
     if (r == SOTH_DETACH || r == SOTH_DONE)

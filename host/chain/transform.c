@@ -117,12 +117,16 @@ static enum chain_result outcome(struct run *run, struct place *place, const str
 {
     struct chain *chain = run->chain;
     struct lane *lane = &place->lane[run->direction];
-    const char *fault = offer->cursor.no_memory ? "nomem" : lane->fault;
+    const char *fault = offer->cursor.no_memory ? "nomem" : NULL, *overflow = lane->fault;
     bool asks = lane->ask.hook != 0;
     lane->fault = NULL;
     lane->again = true;
     if (cursor_blocked(&offer->cursor))
         return CHAIN_BROKEN;
+    if (overflow && !fault) {
+        wait_end(chain, place, lane);
+        return fault_overflow(chain, place, run->direction, overflow);
+    }
     if (!fault && r >= 0 && r != SOTH_DETACH && asks) {
         wait_end(chain, place, lane); /* the policy's pause is in the question */
         return CHAIN_WAIT;
@@ -170,7 +174,7 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
     if (lane->made.cap > SCRATCH_KEPT)
         buffer_fini(&lane->made);
     if (next == CHAIN_GO && result == CHAIN_GO && !place->gone && buffer_size(&lane->unjudged) > CHAIN_WINDOW)
-        return fault_failed(run->chain, place, run->direction, "data", "window");
+        return fault_overflow(run->chain, place, run->direction, "window");
     return next != CHAIN_GO && result != CHAIN_BROKEN ? next : result;
 }
 

@@ -114,17 +114,6 @@ static bool is_clean(struct soth_span value)
     return value.n == 0 || (!memchr(value.p, '\r', value.n) && !memchr(value.p, '\n', value.n) && !memchr(value.p, 0, value.n));
 }
 
-static struct soth_span trimmed(struct soth_span value)
-{
-    while (value.n && (value.p[0] == ' ' || value.p[0] == '\t')) {
-        value.p++;
-        value.n--;
-    }
-    while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
-        value.n--;
-    return value;
-}
-
 /* The host's own: how the message is framed, where it goes, what its connection speaks. */
 static bool is_ours(struct soth_span name)
 {
@@ -192,7 +181,7 @@ static int put(struct head_edit *edit, uint32_t at, const char *name, struct sot
     struct soth_field field;
     int r = at < FIELDS_MOST ? make_room(edit) : -SOTH_ELIMIT;
     if (r == SOTH_OK)
-        r = make_field(edit, name, trimmed(value), &field);
+        r = make_field(edit, name, message_trimmed(value), &field);
     if (r < 0)
         return r;
     edit->fields[at] = field;

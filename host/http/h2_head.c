@@ -66,17 +66,6 @@ static bool add(struct h2_block *block, struct soth_span name, struct soth_span 
     return !block->text.failed;
 }
 
-static struct soth_span trimmed(struct soth_span value)
-{
-    while (value.n && (value.p[0] == ' ' || value.p[0] == '\t')) {
-        value.p++;
-        value.n--;
-    }
-    while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
-        value.n--;
-    return value;
-}
-
 int h2_head_field(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name_at, size_t name_len, const uint8_t *value_at,
                   size_t value_len, uint8_t flags, void *user)
 {
@@ -95,7 +84,7 @@ int h2_head_field(nghttp2_session *session, const nghttp2_frame *frame, const ui
         return refuse(h2, "too_many_fields", NGHTTP2_ENHANCE_YOUR_CALM);
     if (name_len > 0 && name_at[0] != ':' && guard_h2_field(name, value, &fault) < 0)
         return refuse(h2, fault, NGHTTP2_PROTOCOL_ERROR);
-    return add(block, name, trimmed(value)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return add(block, name, message_trimmed(value)) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* nghttp2 would pass over a field of which it does not like the characters. */

@@ -47,6 +47,18 @@ struct message {
     uint32_t head_bytes; /* as read from the wire */
 };
 
+/* A value without the white space around it. */
+static inline struct soth_span message_trimmed(struct soth_span value)
+{
+    while (value.n && (value.p[0] == ' ' || value.p[0] == '\t')) {
+        value.p++;
+        value.n--;
+    }
+    while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
+        value.n--;
+    return value;
+}
+
 /* Case-insensitive look-up of the nth field of that name; p == NULL when there is none. */
 struct soth_span message_field(const struct message *msg, const char *name, unsigned nth);
 enum field_id message_field_id(struct soth_span name);

@@ -17,15 +17,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static struct soth_span trimmed(const char *p, const char *end)
-{
-    while (p < end && is_blank(*p))
-        p++;
-    while (end > p && is_blank(end[-1]))
-        end--;
-    return (struct soth_span){p, (size_t)(end - p)};
-}
-
 static void put(struct repair *r, const char *p, size_t n)
 {
     memcpy(r->out + r->n, p, n);
@@ -50,7 +41,7 @@ static bool collapse_length(struct repair *r, struct soth_span *value)
     const char *at = value->p, *end = value->p + value->n;
     for (;;) {
         const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
-        struct soth_span item = trimmed(at, comma ? comma : end);
+        struct soth_span item = message_trimmed((struct soth_span){at, (size_t)((comma ? comma : end) - at)});
         if (!same_length(r, item))
             return false; /* as it is: the guard refuses it */
         if (!first.p)
@@ -75,7 +66,7 @@ static void field_line(struct repair *r, const char *p, size_t n)
     }
     while (name_end > p && is_blank(name_end[-1]))
         name_end--;
-    struct soth_span value = trimmed(colon + 1, p + n);
+    struct soth_span value = message_trimmed((struct soth_span){colon + 1, (size_t)(p + n - colon - 1)});
     if (message_field_id((struct soth_span){p, (size_t)(name_end - p)}) == FIELD_CONTENT_LENGTH && collapse_length(r, &value))
         return;
     put(r, p, (size_t)(name_end - p));

@@ -2,12 +2,29 @@
 /* Decoder instances for the chains, and what becomes of those that fail: told once, and after too many failures in a row left alone. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/log.h"
 #include "host/module/breaker.h"
 #include "host/module/instance.h"
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
+
+/* on_overflow: close, an option that every decoder has that knows limits. */
+static bool closes_on_overflow(const struct instance *instance)
+{
+    for (const struct soth_opt *o = instance->module.options; o && o->key; o++) {
+        if (strcmp(o->key, "on_overflow") != 0 || o->type != SOTH_OPT_T_ENUM)
+            continue;
+        uint32_t chosen;
+        const char *choice = o->choices;
+        memcpy(&chosen, (const char *)instance->self + o->offset, sizeof chosen);
+        while (chosen-- > 0 && (choice = strchr(choice, '|')))
+            choice++;
+        return choice && strncmp(choice, "close", strcspn(choice, "|")) == 0 && strcspn(choice, "|") == 5;
+    }
+    return false;
+}
 
 int decoders_make(struct registry *registry)
 {
@@ -29,6 +46,7 @@ int decoders_make(struct registry *registry)
         decoder->site = instance->site;
         decoder->position = (unsigned)i;
         decoder->closed = instance->closed_on_error;
+        decoder->closes_on_overflow = closes_on_overflow(instance);
     }
     return SOTH_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/mem/aged.h"
 #include "host/tls/failure.h"
 
 #define SLICE_NS UINT64_C(10000000000)
@@ -14,21 +15,17 @@
 #define HOST_MAX 255u
 
 struct host_count {
-    struct host_count *chain;         /* same bucket */
-    struct host_count *newer, *older; /* LRU */
+    struct aged_entry aged; /* by their last failure */
     uint64_t count;
     uint64_t slice; /* number of the newest slice */
     uint32_t slices[SLICES];
-    uint32_t hash;
     uint8_t name_len;
     char name[];
 };
 
 struct tls_failure_stats {
     pthread_mutex_t lock;
-    struct host_count **buckets;
-    size_t bucket_count, count, capacity;
-    struct host_count *newest, *oldest;
+    struct aged hosts;
     uint64_t reasons[TLS_REASON_OTHER + 1], sources[TLS_SOURCE_COUNT];
     uint64_t global;
 };
@@ -36,14 +33,7 @@ struct tls_failure_stats {
 struct tls_failure_stats *tls_failure_stats_new(size_t max_hosts)
 {
     struct tls_failure_stats *stats = calloc(1, sizeof *stats);
-    if (!stats)
-        return NULL;
-    stats->capacity = max_hosts > 0 ? max_hosts : 1;
-    stats->bucket_count = 16;
-    while (stats->bucket_count < stats->capacity && stats->bucket_count < 65536)
-        stats->bucket_count *= 2;
-    stats->buckets = calloc(stats->bucket_count, sizeof(struct host_count *));
-    if (!stats->buckets) {
+    if (!stats || aged_init(&stats->hosts, max_hosts > 0 ? max_hosts : 1) < 0) {
         free(stats);
         return NULL;
     }
@@ -51,69 +41,53 @@ struct tls_failure_stats *tls_failure_stats_new(size_t max_hosts)
     return stats;
 }
 
-static void unlink_lru(struct tls_failure_stats *stats, struct host_count *h)
-{
-    *(h->newer ? &h->newer->older : &stats->newest) = h->older;
-    *(h->older ? &h->older->newer : &stats->oldest) = h->newer;
-}
-
-static void push_newest(struct tls_failure_stats *stats, struct host_count *h)
-{
-    h->newer = NULL;
-    h->older = stats->newest;
-    *(h->older ? &h->older->newer : &stats->oldest) = h;
-    stats->newest = h;
-}
-
 static void drop_oldest(struct tls_failure_stats *stats)
 {
-    struct host_count *h = stats->oldest;
-    struct host_count **at = &stats->buckets[h->hash & (stats->bucket_count - 1)];
-    while (*at != h)
-        at = &(*at)->chain;
-    *at = h->chain;
-    unlink_lru(stats, h);
-    stats->count--;
-    free(h);
+    struct aged_entry *oldest = stats->hosts.oldest;
+    aged_remove(&stats->hosts, oldest);
+    free(oldest); /* its first member */
 }
 
 void tls_failure_stats_free(struct tls_failure_stats *stats)
 {
     if (!stats)
         return;
-    while (stats->oldest)
+    while (stats->hosts.oldest)
         drop_oldest(stats);
-    free(stats->buckets);
+    aged_fini(&stats->hosts);
     pthread_mutex_destroy(&stats->lock);
     free(stats);
 }
 
+static struct host_count *find(struct tls_failure_stats *stats, const char *name, size_t n, uint32_t hash)
+{
+    for (struct aged_entry *at = aged_first(&stats->hosts, hash); at; at = aged_next(at)) {
+        struct host_count *h = (struct host_count *)at;
+        if (h->name_len == n && memcmp(h->name, name, n) == 0)
+            return h;
+    }
+    return NULL;
+}
+
 static struct host_count *host_of(struct tls_failure_stats *stats, struct soth_span host)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
     size_t n = host.n < HOST_MAX ? host.n : HOST_MAX;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (uint8_t)host.p[i]) * 16777619u;
-    struct host_count **bucket = &stats->buckets[hash & (stats->bucket_count - 1)];
-    for (struct host_count *h = *bucket; h; h = h->chain)
-        if (h->hash == hash && h->name_len == n && memcmp(h->name, host.p, n) == 0) {
-            unlink_lru(stats, h);
-            push_newest(stats, h);
-            return h;
-        }
-    struct host_count *h = calloc(1, sizeof *h + n);
+    const uint32_t hash = aged_hash(host.p, n);
+    struct host_count *h = find(stats, host.p, n, hash);
+    if (h) {
+        aged_touch(&stats->hosts, &h->aged);
+        return h;
+    }
+    h = calloc(1, sizeof *h + n);
     if (!h)
         return NULL;
-    if (stats->count == stats->capacity)
+    if (stats->hosts.count == stats->hosts.capacity)
         drop_oldest(stats);
-    h->hash = hash;
+    h->aged.hash = hash;
     h->name_len = (uint8_t)n;
     if (n > 0)
         memcpy(h->name, host.p, n);
-    h->chain = *bucket;
-    *bucket = h;
-    push_newest(stats, h);
-    stats->count++;
+    aged_add(&stats->hosts, &h->aged);
     return h;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/mem/aged.h"
 #include "host/tls/issuer.h"
 #include "host/tls/leaf.h"
 
@@ -14,34 +15,22 @@
 #define HOST_MAX 253u
 
 struct entry {
-    struct entry *chain;          /* same bucket */
-    struct entry *newer, *older;  /* LRU */
+    struct aged_entry aged; /* by their last use */
     struct leaf *leaf;
     int64_t good_from, reissue_at;
-    uint32_t hash;
     uint8_t host_len;
     char host[];
 };
 
 struct leaf_cache {
     pthread_mutex_t lock;
-    struct entry **buckets;
-    size_t bucket_count; /* a power of two */
-    struct entry *newest, *oldest;
-    size_t count, capacity;
+    struct aged entries;
 };
 
 struct leaf_cache *leaf_cache_new(uint32_t capacity)
 {
     struct leaf_cache *cache = calloc(1, sizeof *cache);
-    if (!cache)
-        return NULL;
-    cache->capacity = capacity;
-    cache->bucket_count = 16;
-    while (cache->bucket_count < capacity && cache->bucket_count < 65536)
-        cache->bucket_count *= 2;
-    cache->buckets = calloc(cache->bucket_count, sizeof *cache->buckets);
-    if (!cache->buckets) {
+    if (!cache || aged_init(&cache->entries, capacity) < 0) {
         free(cache);
         return NULL;
     }
@@ -49,28 +38,10 @@ struct leaf_cache *leaf_cache_new(uint32_t capacity)
     return cache;
 }
 
-static void unlink_lru(struct leaf_cache *cache, struct entry *e)
+static void drop(struct leaf_cache *cache, struct aged_entry *aged)
 {
-    *(e->newer ? &e->newer->older : &cache->newest) = e->older;
-    *(e->older ? &e->older->newer : &cache->oldest) = e->newer;
-}
-
-static void push_newest(struct leaf_cache *cache, struct entry *e)
-{
-    e->newer = NULL;
-    e->older = cache->newest;
-    *(e->older ? &e->older->newer : &cache->oldest) = e;
-    cache->newest = e;
-}
-
-static void drop(struct leaf_cache *cache, struct entry *e)
-{
-    struct entry **at = &cache->buckets[e->hash & (cache->bucket_count - 1)];
-    while (*at != e)
-        at = &(*at)->chain;
-    *at = e->chain;
-    unlink_lru(cache, e);
-    cache->count--;
+    struct entry *e = (struct entry *)aged;
+    aged_remove(&cache->entries, aged);
     leaf_put(e->leaf);
     free(e);
 }
@@ -79,27 +50,21 @@ void leaf_cache_free(struct leaf_cache *cache)
 {
     if (!cache)
         return;
-    while (cache->newest)
-        drop(cache, cache->newest);
-    free(cache->buckets);
+    while (cache->entries.newest)
+        drop(cache, cache->entries.newest);
+    aged_fini(&cache->entries);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
 
-static uint32_t hash_host(struct soth_span host) /* FNV-1a */
-{
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < host.n; i++)
-        h = (h ^ (uint8_t)host.p[i]) * 16777619u;
-    return h;
-}
-
 static struct entry *find(struct leaf_cache *cache, struct soth_span host, uint32_t hash)
 {
-    struct entry *e = cache->buckets[hash & (cache->bucket_count - 1)];
-    while (e && !(e->hash == hash && e->host_len == host.n && memcmp(e->host, host.p, host.n) == 0))
-        e = e->chain;
-    return e;
+    for (struct aged_entry *at = aged_first(&cache->entries, hash); at; at = aged_next(at)) {
+        struct entry *e = (struct entry *)at;
+        if (e->host_len == host.n && memcmp(e->host, host.p, host.n) == 0)
+            return e;
+    }
+    return NULL;
 }
 
 static struct leaf *look_up(struct leaf_cache *cache, struct soth_span host, uint32_t hash, int64_t now)
@@ -108,8 +73,7 @@ static struct leaf *look_up(struct leaf_cache *cache, struct soth_span host, uin
     pthread_mutex_lock(&cache->lock);
     struct entry *e = find(cache, host, hash);
     if (e && now >= e->good_from && now < e->reissue_at) {
-        unlink_lru(cache, e);
-        push_newest(cache, e);
+        aged_touch(&cache->entries, &e->aged);
         leaf = leaf_ref(e->leaf);
     }
     pthread_mutex_unlock(&cache->lock);
@@ -119,25 +83,21 @@ static struct leaf *look_up(struct leaf_cache *cache, struct soth_span host, uin
 static void keep(struct leaf_cache *cache, struct soth_span host, uint32_t hash, struct leaf *leaf, const struct cert_terms *terms,
                  int64_t now)
 {
-    if (cache->capacity == 0)
+    if (cache->entries.capacity == 0)
         return;
     struct entry *e = malloc(sizeof *e + host.n);
     if (!e)
         return;
-    *e = (struct entry){.leaf = leaf_ref(leaf), .good_from = terms->not_before, .hash = hash, .host_len = (uint8_t)host.n};
+    *e = (struct entry){.leaf = leaf_ref(leaf), .good_from = terms->not_before, .aged = {.hash = hash}, .host_len = (uint8_t)host.n};
     e->reissue_at = now + (terms->not_after - now) * 2 / 3;
     memcpy(e->host, host.p, host.n);
     pthread_mutex_lock(&cache->lock);
     struct entry *old = find(cache, host, hash);
     if (old)
-        drop(cache, old);
-    else if (cache->count == cache->capacity)
-        drop(cache, cache->oldest);
-    struct entry **bucket = &cache->buckets[hash & (cache->bucket_count - 1)];
-    e->chain = *bucket;
-    *bucket = e;
-    push_newest(cache, e);
-    cache->count++;
+        drop(cache, &old->aged);
+    else if (cache->entries.count == cache->entries.capacity)
+        drop(cache, cache->entries.oldest);
+    aged_add(&cache->entries, &e->aged);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -203,7 +163,7 @@ static int host_is_printable(struct soth_span host)
 static struct leaf *get(struct issuer *a, struct soth_span host, int64_t now, int *hit)
 {
     struct cert_terms terms;
-    uint32_t hash = hash_host(host);
+    uint32_t hash = aged_hash(host.p, host.n);
     struct leaf *leaf = look_up(a->cache, host, hash, now);
     if (leaf) {
         *hit = 1;

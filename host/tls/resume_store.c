@@ -7,35 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/mem/aged.h"
 #include "host/tls/session_state.h"
 #include "host/tls/trust.h"
 
 struct kept {
-    struct kept *chain;         /* same bucket, newest first */
-    struct kept *newer, *older; /* by age */
+    struct aged_entry aged; /* since they were kept */
     WOLFSSL_SESSION *resumable;
     uint8_t key[SESSION_KEY_SIZE];
 };
 
 struct resume_store {
     pthread_mutex_t lock; /* of all below */
-    struct kept **buckets;
-    size_t bucket_count; /* a power of two */
-    struct kept *newest, *oldest;
-    size_t count, capacity;
+    struct aged kept;
 };
 
 struct resume_store *resume_store_new(uint32_t capacity)
 {
     struct resume_store *store = calloc(1, sizeof *store);
-    if (!store)
-        return NULL;
-    store->capacity = capacity;
-    store->bucket_count = 16;
-    while (store->bucket_count < store->capacity && store->bucket_count < 65536)
-        store->bucket_count *= 2;
-    store->buckets = calloc(store->bucket_count, sizeof(struct kept *));
-    if (!store->buckets) {
+    if (!store || aged_init(&store->kept, capacity) < 0) {
         free(store);
         return NULL;
     }
@@ -43,47 +33,49 @@ struct resume_store *resume_store_new(uint32_t capacity)
     return store;
 }
 
-static struct kept **bucket_of(struct resume_store *store, const uint8_t *key)
+static void free_kept(struct kept *k)
 {
-    return &store->buckets[(key[0] | (size_t)key[1] << 8) & (store->bucket_count - 1)];
-}
-
-/* Out of all lists; the caller frees it. */
-static void unlink_kept(struct resume_store *store, struct kept *k)
-{
-    struct kept **at = bucket_of(store, k->key);
-    while (*at != k)
-        at = &(*at)->chain;
-    *at = k->chain;
-    *(k->newer ? &k->newer->older : &store->newest) = k->older;
-    *(k->older ? &k->older->newer : &store->oldest) = k->newer;
-    store->count--;
+    if (!k)
+        return;
+    wolfSSL_SESSION_free(k->resumable);
+    free(k);
 }
 
 void resume_store_free(struct resume_store *store)
 {
     if (!store)
         return;
-    while (store->newest) {
-        struct kept *k = store->newest;
-        unlink_kept(store, k);
-        wolfSSL_SESSION_free(k->resumable);
-        free(k);
+    while (store->kept.newest) {
+        struct kept *k = (struct kept *)store->kept.newest;
+        aged_remove(&store->kept, &k->aged);
+        free_kept(k);
     }
-    free(store->buckets);
+    aged_fini(&store->kept);
     pthread_mutex_destroy(&store->lock);
     free(store);
+}
+
+static uint32_t hash_of(const uint8_t *key)
+{
+    return (uint32_t)key[0] | (uint32_t)key[1] << 8 | (uint32_t)key[2] << 16 | (uint32_t)key[3] << 24; /* it is one already */
+}
+
+/* The newest of that key. */
+static struct kept *find(struct resume_store *store, const uint8_t *key)
+{
+    struct aged_entry *at = aged_first(&store->kept, hash_of(key));
+    while (at && memcmp(((struct kept *)at)->key, key, SESSION_KEY_SIZE) != 0)
+        at = aged_next(at);
+    return (struct kept *)at;
 }
 
 WOLFSSL_SESSION *resume_store_take(struct resume_store *store, const uint8_t *key)
 {
     WOLFSSL_SESSION *resumable = NULL;
     pthread_mutex_lock(&store->lock);
-    struct kept *k = *bucket_of(store, key);
-    while (k && memcmp(k->key, key, SESSION_KEY_SIZE) != 0)
-        k = k->chain;
+    struct kept *k = find(store, key);
     if (k) {
-        unlink_kept(store, k);
+        aged_remove(&store->kept, &k->aged);
         resumable = k->resumable;
     }
     pthread_mutex_unlock(&store->lock);
@@ -94,28 +86,19 @@ WOLFSSL_SESSION *resume_store_take(struct resume_store *store, const uint8_t *ke
 void resume_store_keep(struct resume_store *store, const uint8_t *key, WOLFSSL_SESSION *resumable)
 {
     struct kept *dropped = NULL;
-    struct kept *k = store->capacity > 0 ? malloc(sizeof *k) : NULL;
+    struct kept *k = store->kept.capacity > 0 ? malloc(sizeof *k) : NULL;
     if (!k) {
         wolfSSL_SESSION_free(resumable);
         return;
     }
-    *k = (struct kept){.resumable = resumable};
+    *k = (struct kept){.aged = {.hash = hash_of(key)}, .resumable = resumable};
     memcpy(k->key, key, SESSION_KEY_SIZE);
     pthread_mutex_lock(&store->lock);
-    if (store->count == store->capacity) {
-        dropped = store->oldest;
-        unlink_kept(store, dropped);
+    if (store->kept.count == store->kept.capacity) {
+        dropped = (struct kept *)store->kept.oldest;
+        aged_remove(&store->kept, &dropped->aged);
     }
-    struct kept **bucket = bucket_of(store, key);
-    k->chain = *bucket;
-    *bucket = k;
-    k->older = store->newest;
-    *(k->older ? &k->older->newer : &store->oldest) = k;
-    store->newest = k;
-    store->count++;
+    aged_add(&store->kept, &k->aged);
     pthread_mutex_unlock(&store->lock);
-    if (dropped) {
-        wolfSSL_SESSION_free(dropped->resumable);
-        free(dropped);
-    }
+    free_kept(dropped);
 }

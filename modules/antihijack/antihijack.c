@@ -41,7 +41,7 @@ static int check(const struct soth_host *host, void *self)
         if (n == 0 || n > 64)
             return host->cfg_err(self, key, "a prefix has 1 to 64 bytes");
     }
-    return SOTH_OK;
+    return media_check(host, self, "content_types", &a->content_types);
 }
 
 static int create(const struct soth_host *host, void *self)

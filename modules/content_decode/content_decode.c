@@ -51,6 +51,12 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
+static int check(const struct soth_host *host, void *self)
+{
+    const struct decode *d = self;
+    return media_check(host, self, "streams", &d->streams);
+}
+
 static int create(const struct soth_host *host, void *self)
 {
     struct decode *d = self;
@@ -163,4 +169,4 @@ SOTH_DECODER_MODULE(content_decode, "0.1.0", "MPL-2.0",
     .doc = "gzip, deflate, br, zstd and their stacks are taken off, for decoders that come behind it",
     .options = options, .self_size = sizeof(struct decode), .state_size = sizeof(struct state),
     .mode = SOTH_TAP, .stage = SOTH_STAGE_CONTENT,
-    .create = create, .match = match, .open = open_it, .data = data, .close = close_it);
+    .check = check, .create = create, .match = match, .open = open_it, .data = data, .close = close_it);

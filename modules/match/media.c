@@ -2,6 +2,7 @@
 /* See media.h. */
 #include "media.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 static int is_space(char c)
@@ -40,4 +41,31 @@ int media_is_any(struct soth_span type, const struct soth_strings *patterns)
         if (media_is(type, patterns->v[i]))
             return 1;
     return 0;
+}
+
+static int is_pattern(const char *pattern)
+{
+    size_t n = strlen(pattern), body = n;
+    if (n > 0 && pattern[0] == '*') {
+        pattern++;
+        body--;
+    } else if (n > 0 && pattern[n - 1] == '*') {
+        body--;
+    }
+    for (size_t i = 0; i < body; i++)
+        if (strchr("*;, \t", pattern[i]))
+            return 0;
+    return n > 0 && (body < n || memchr(pattern, '/', body));
+}
+
+int media_check(const struct soth_host *host, void *self, const char *key, const struct soth_strings *patterns)
+{
+    char place[64];
+    for (size_t i = 0; i < patterns->n; i++) {
+        snprintf(place, sizeof place, "%s[%zu]", key, i);
+        if (!is_pattern(patterns->v[i]))
+            return host->cfg_err(self, place, "'%s' matches nothing, expected is a media type without parameters, as application/x-ndjson; * at one end "
+                                              "stands for anything", patterns->v[i]);
+    }
+    return SOTH_OK;
 }

@@ -10,5 +10,7 @@ struct soth_span media_type(struct soth_span field);
 /* Is it the one that `pattern` names? A `*` at its beginning or end stands for anything: "application/grpc*", "*+json". */
 int media_is(struct soth_span type, const char *pattern);
 int media_is_any(struct soth_span type, const struct soth_strings *patterns);
+/* For `check`: can each of the option's patterns match anything? Says what is wrong with the first that cannot. */
+int media_check(const struct soth_host *host, void *self, const char *key, const struct soth_strings *patterns);
 
 #endif

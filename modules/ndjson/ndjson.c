@@ -35,6 +35,13 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
+static int check(const struct soth_host *host, void *self)
+{
+    const struct streams *n = self;
+    int r = media_check(host, self, "content_types", &n->content_types);
+    return r < 0 ? r : media_check(host, self, "concatenated_types", &n->concatenated_types);
+}
+
 static int create(const struct soth_host *host, void *self)
 {
     struct streams *n = self;
@@ -120,6 +127,8 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
         n->host->pass(cur, (size_t)(in.p - cur->in.p));
         r = found ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
     }
+    if (r == SOTH_CONTINUE && judged && records_is_between(records)) /* line ends that keep the connection alive */
+        n->host->frame(n, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_STREAM_RECORD, .flags = SOTH_FRAME_PASS});
     if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished[cur->direction])
         return r;
     s->finished[cur->direction] = 1;
@@ -142,4 +151,4 @@ SOTH_DECODER_MODULE(ndjson, "0.1.0", "MPL-2.0",
     .doc = "NDJSON, JSON Lines, json-seq and concatenated JSON: each record is an event while the stream runs",
     .options = options, .self_size = sizeof(struct streams), .state_size = sizeof(struct state),
     .mode = SOTH_TAP, .stage = SOTH_STAGE_FRAME,
-    .create = create, .match = match, .open = open_it, .data = data, .close = close_it);
+    .check = check, .create = create, .match = match, .open = open_it, .data = data, .close = close_it);

@@ -260,6 +260,11 @@ int records_next(struct records *r, struct soth_span *in, struct record *out)
     return r->kind == RECORDS_LINES ? lines_next(r, in, out) : texts_next(r, in, out);
 }
 
+int records_is_between(const struct records *r)
+{
+    return r->told || r->where == BETWEEN || r->where == BLANK;
+}
+
 int records_finish(struct records *r, struct record *out)
 {
     if (r->told)

@@ -66,11 +66,11 @@ void shelf_close(struct shelf *s)
 
 static void push(struct shelf *s, const char *name, uint64_t bytes)
 {
-    if (s->first > 0 && s->first + s->n == s->room) {
+    if (s->first + s->n == s->room && s->first > s->room / 2) { /* seldom: what moves has been paid for by what went */
         memmove(s->items, s->items + s->first, s->n * sizeof *s->items);
         s->first = 0;
     }
-    if (s->n == s->room) {
+    if (s->first + s->n == s->room) {
         size_t room = s->room ? s->room * 2 : 64;
         struct shelf_item *bigger = realloc(s->items, room * sizeof *bigger);
         if (!bigger)

@@ -276,6 +276,10 @@ static inline int take_line(struct sse *s, struct sse_input *in, const char *ove
     const char *line = in->at;
     s->skip_lf = *over == '\r';
     in->at = over + 1;
+    if (s->skip_lf && in->at < in->end) { /* an event's end is the whole of its line end, if it is there */
+        s->skip_lf = 0;
+        in->at += *in->at == '\n';
+    }
     if (n == 0 && is_line_start(s)) {
         s->event_bytes = 0;
         return s->data_lines > 0;

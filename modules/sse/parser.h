@@ -56,6 +56,12 @@ static inline struct sse_input sse_input(const char *p, size_t n)
 int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out);
 /* The stream is over. 1: an event that nothing had ended, marked partial. */
 int sse_finish(struct sse *s, struct sse_event *out);
+/* Has no event begun behind the last empty line? What has come since then is the rest of a line end. */
+static inline int sse_is_between(const struct sse *s)
+{
+    return s->event_bytes == 0;
+}
+
 void sse_fini(struct sse *s);
 
 #endif

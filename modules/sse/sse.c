@@ -107,6 +107,8 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
         if (r != SOTH_CONTINUE)
             return r;
     }
+    if (judged && sse_is_between(&s->sse)) /* comments that keep the connection alive, the LF of a CRLF */
+        e->host->frame(e, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_SSE_EVENT, .flags = SOTH_FRAME_PASS});
     return (cur->flags & SOTH_CUR_END) && more == 0 ? finish(e, flow, s, wanted, judged) : SOTH_CONTINUE;
 }
 

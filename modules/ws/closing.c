@@ -20,6 +20,7 @@ struct closing closing_read(const uint8_t *p, size_t n)
         c.fault = "close_length";
     if (n < 2)
         return c;
+    c.has_code = true;
     c.code = (uint32_t)p[0] << 8 | p[1];
     if (n > 2)
         c.reason = (struct soth_span){(const char *)p + 2, n - 2};

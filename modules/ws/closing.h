@@ -3,12 +3,14 @@
 #ifndef WS_CLOSING_H
 #define WS_CLOSING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <soth/sdk.h>
 
 struct closing {
-    uint32_t code;           /* 0: none was given */
+    uint32_t code;           /* as it was given; see has_code */
+    bool has_code;           /* 0 is no code that may be sent, but can be */
     struct soth_span reason; /* a part of the payload; absent when there is none */
     const char *fault;       /* NULL, or the violation */
 };

@@ -116,6 +116,7 @@ static int compose_close(struct conversation *c, unsigned direction, uint32_t co
     if (!c->told) {
         c->closer = CLOSER_PROXY;
         c->close_code = code;
+        c->close_has_code = true;
         c->close_reason = (struct soth_span){reason, n};
     }
     return put(out, room, direction, OP_CLOSE, payload, n + 2);

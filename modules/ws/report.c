@@ -124,7 +124,7 @@ void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c
     c->told = true;
     ws->host->emit(ws, flow, SOTH_EV_WS_CLOSED,
                    SOTH_ATTRS(U64("client_bytes", client->bytes), U64("client_frame_count", client->frames),
-                              U64_IF("close_code", c->close_code, c->close_code), PEERS("close_reason", c->close_reason),
+                              U64_IF("close_code", c->close_has_code, c->close_code), PEERS("close_reason", c->close_reason),
                               SPAN("initiated_by", closer_name(c->closer)), U64("server_bytes", server->bytes),
                               U64("server_frame_count", server->frames), WORD("violation", violation)));
 }

@@ -55,25 +55,33 @@ static void message_begin(struct talk *talk, unsigned direction)
     struct talk_side *side = &talk->side[direction];
     struct message *m = &side->message;
     bytes_free(&m->data);
-    *m = (struct message){.opcode = side->head.opcode, .wants = talk->wants};
+    memset(m, 0, offsetof(struct message, data));
+    m->opcode = side->head.opcode;
+    m->text = talk->wants.text && m->opcode == OP_TEXT;
+    m->payloads = talk->wants.frames;
+    m->most = talk->wants.data;
     m->compressed = talk->extension.deflate && (side->head.rsv & RSV1);
-    m->readable = m->compressed ? m->wants.inflate && !side->lost : m->wants.data > 0 || (m->wants.text && m->opcode == OP_TEXT);
+    m->readable = m->compressed ? talk->wants.inflate && !side->lost : m->text || m->most > 0;
     if (side->head.rsv && !m->compressed)
         m->readable = false; /* whatever those bits say about it */
     if (m->compressed && !m->readable && !talk->extension.fresh[direction])
         side->lost = true; /* what follows refers to this one */
+    m->reads = m->readable;
+}
+
+/* Is there anything to be learnt from its next bytes? */
+static bool goes_on(const struct message *m)
+{
+    return m->compressed || (m->text && !m->violation) || m->data.n < m->most;
 }
 
 static int keep(struct message *m, const uint8_t *p, size_t n)
 {
-    uint64_t room = m->wants.data - m->data.n;
-    return bytes_add(&m->data, p, n < room ? n : (size_t)room) ? 0 : -SOTH_ENOMEM;
-}
-
-/* Is there anything to be learnt from the message's next bytes? */
-static bool is_read(const struct message *m)
-{
-    return m->readable && (m->compressed || m->data.n < m->wants.data || (m->wants.text && m->opcode == OP_TEXT && !m->violation));
+    uint64_t room = m->most - m->data.n;
+    bool kept = bytes_add(&m->data, p, n < room ? n : (size_t)room);
+    if (n >= room)
+        m->reads = goes_on(m);
+    return kept ? 0 : -SOTH_ENOMEM;
 }
 
 static int content(struct talk *talk, struct message *m, const uint8_t *p, size_t n)
@@ -83,9 +91,11 @@ static int content(struct talk *talk, struct message *m, const uint8_t *p, size_
         if (m->inflated > talk->max_message)
             return TALK_TOO_BIG;
     }
-    if (m->wants.text && m->opcode == OP_TEXT && !m->violation && !utf8_take(&m->utf8, p, n))
+    if (m->text && !m->violation && !utf8_take(&m->utf8, p, n)) {
         m->violation = "invalid_utf8";
-    return keep(m, p, n);
+        m->reads = goes_on(m);
+    }
+    return m->data.n < m->most ? keep(m, p, n) : 0;
 }
 
 struct inflating {
@@ -104,7 +114,7 @@ static int message_take(struct talk *talk, unsigned direction, const uint8_t *p,
 {
     struct talk_side *side = &talk->side[direction];
     struct message *m = &side->message;
-    if (!m->readable)
+    if (!m->reads)
         return 0;
     if (!m->compressed)
         return content(talk, m, p, n);
@@ -114,7 +124,7 @@ static int message_take(struct talk *talk, unsigned direction, const uint8_t *p,
     if (r != -SOTH_EINVALID)
         return r;
     m->violation = "invalid_deflate";
-    m->readable = false;
+    m->readable = m->reads = false;
     bytes_free(&m->data);
     inflater_free(side->inflater);
     side->inflater = NULL;
@@ -128,7 +138,7 @@ static int message_end(struct talk *talk, unsigned direction, struct talk_frame 
     int r = message_take(talk, direction, (const uint8_t *)"", 0, true);
     if (r < 0)
         return r;
-    if (m->readable && m->wants.text && m->opcode == OP_TEXT && !m->violation && !utf8_whole(&m->utf8))
+    if (m->readable && m->text && !m->violation && !utf8_whole(&m->utf8))
         m->violation = "invalid_utf8";
     m->open = false;
     m->number = ++talk->messages;
@@ -173,7 +183,7 @@ static int payload_piece(struct talk *talk, unsigned direction, const uint8_t *p
     bool part = is_part(side);
     if (opcode_is_control(side->head.opcode) && offset < FRAMING_CONTROL_MOST)
         memcpy(side->control + offset, p, n < FRAMING_CONTROL_MOST - offset ? n : FRAMING_CONTROL_MOST - (size_t)offset);
-    if (part && side->message.wants.frames && !bytes_add(&side->payload, p, n))
+    if (part && side->message.payloads && !bytes_add(&side->payload, p, n))
         return -SOTH_ENOMEM;
     return part ? message_take(talk, direction, p, n, false) : 0;
 }
@@ -182,10 +192,9 @@ static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p,
 {
     struct talk_side *side = &talk->side[direction];
     uint8_t scratch[SCRATCH];
-    bool part = is_part(side), all = part ? side->message.wants.frames : opcode_is_control(side->head.opcode);
+    bool part = is_part(side), wanted = part ? side->message.reads || side->message.payloads : opcode_is_control(side->head.opcode);
     int r = 0;
     while (n > 0 && r == 0) {
-        bool wanted = all || (part && is_read(&side->message));
         size_t piece = wanted && side->head.masked && n > SCRATCH ? SCRATCH : n;
         if (wanted && side->head.masked)
             mask_apply(scratch, p, piece, side->head.key, side->head.length - side->left);
@@ -215,7 +224,11 @@ static int frame_end(struct talk *talk, unsigned direction, struct talk_frame *f
     side->inside = false;
     side->frames++;
     side->bytes += side->head.length;
-    *frame = (struct talk_frame){.head = &side->head, .number = ++talk->frames, .violation = side->violation};
+    frame->head = &side->head; /* one by one, and not all zeroed first: that takes longer than the rest */
+    frame->number = ++talk->frames;
+    frame->violation = side->violation;
+    frame->message = NULL;
+    frame->closing = (struct closing){.code = 0};
     frame->begins = part && opcode != OP_CONTINUATION;
     frame->stray = !part && opcode <= OP_BINARY;
     frame->payload = bytes_span(&side->payload);

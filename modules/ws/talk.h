@@ -16,7 +16,7 @@
 
 /* What observers want of a message, as it was at its first frame. */
 struct talk_wants {
-    bool text;    /* UTF-8 is checked */
+    bool text;    /* UTF-8 is checked, of texts */
     bool inflate; /* a compressed one is inflated: its length, text and data are known */
     bool frames;  /* the payload of each of its frames is kept, and of control frames */
     uint64_t data; /* so many bytes of its content are kept, from its beginning; UINT64_MAX: all of them */
@@ -25,13 +25,15 @@ struct talk_wants {
 struct message {
     bool open;          /* more frames follow */
     bool compressed, readable; /* readable: text and data are looked at */
+    bool reads;         /* and there is more to be learnt from what follows */
+    bool text, payloads; /* as it was wanted when it began: UTF-8 is checked; each frame's payload is kept; */
     uint8_t opcode;
-    struct talk_wants wants;
+    uint64_t most;      /* so many bytes of its content are kept */
     uint64_t number;    /* from 1, when it is complete */
     uint64_t frames, bytes, inflated;
     struct utf8 utf8;
     const char *violation;
-    struct bytes data;
+    struct bytes data;  /* last: the beginning of a message leaves it as it is */
 };
 
 /* Bytes of one direction. */

@@ -125,6 +125,7 @@ static void closed(struct conversation *c, unsigned direction, const struct clos
         return;
     c->closer = direction;
     c->close_code = closing->code;
+    c->close_has_code = closing->has_code;
     if (closing->reason.n > 0) {
         memcpy(c->reason, closing->reason.p, closing->reason.n);
         c->close_reason = (struct soth_span){c->reason, closing->reason.n};

@@ -35,6 +35,7 @@ struct conversation {
     /* the first Close */
     unsigned closer;      /* a direction, or CLOSER_... */
     uint32_t close_code;
+    bool close_has_code;
     struct soth_span close_reason;
     char reason[FRAMING_CONTROL_MOST];
 };

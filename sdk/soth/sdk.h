@@ -299,6 +299,7 @@ struct soth_frame {
 };
 
 #define SOTH_FRAME_HOLD 1u /* a part of something: judged now, but held until a frame without this is allowed too */
+#define SOTH_FRAME_PASS 2u /* none: nothing that was passed since the last one belongs to a frame; nobody is asked, it goes on */
 
 /* soth_decision.overrides, connect hook */
 #define SOTH_OVERRIDE_DISABLE_H2 1u

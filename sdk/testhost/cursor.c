@@ -103,11 +103,16 @@ int th_frame(void *self, struct soth_flow *view, const struct soth_frame *frame)
     if (host->module.stage != SOTH_STAGE_FRAME || flow->plan->frames == FRAMES_FREE)
         return SOTH_CONTINUE;
     uint64_t end = host->module.mode == SOTH_TRANSFORM ? c->lane->made + c->made : c->lane->in + c->taken;
+    uint32_t flags = frame->size < offsetof(struct soth_frame, flags) + sizeof frame->flags ? 0 : frame->flags;
+    if (flags & SOTH_FRAME_PASS) {
+        c->lane->framed = end;
+        return SOTH_CONTINUE;
+    }
     if (end == c->lane->framed)
         th_fault(host, "frame: none of its bytes was passed");
     if (end - c->lane->framed > 65536)
         return c->stopped = -SOTH_ELIMIT;
-    if (frame->size < offsetof(struct soth_frame, flags) + sizeof frame->flags || !(frame->flags & SOTH_FRAME_HOLD))
+    if (!(flags & SOTH_FRAME_HOLD))
         c->lane->framed = end;
     return judged(flow, c, frame);
 }

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import subprocess
+import zlib
 
 import pytest
 
@@ -13,6 +14,7 @@ from harness.streams import coded
 from harness.timing import scaled, until
 from harness.tools import need
 from harness.wire import Cut
+from test_curl import curl
 
 
 def capturing(proxy, tmp_path, payload="full", **config):
@@ -164,6 +166,47 @@ def test_a_sample(proxy, origin, tmp_path):
     assert content(folder, "response") == b"".join(pattern(50000))[:1024]
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, br"])
+def test_a_sample_of_what_is_decoded(proxy, origin, tmp_path, coding):
+    """N counts what is relayed: the file has what comes out of that, a beginning of the whole, with a digest of its own."""
+    plain = b"".join(b"line %d of something, %d\n" % (n, n * n * 7919 % 100003) for n in range(20000))
+    body, small = coded(coding, plain), coded(coding, b"small")
+    server = origin(tls=True, routes={"/large": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Encoding", coding)])),
+                                      "/small": lambda wire, request: wire.send(reply(body=small, fields=[("Content-Encoding", coding)]))})
+    folder = tmp_path / "bodies"
+    p = proxy(sink={"bodies_dir": str(folder), "bodies": "decoded"}, sink_top={"payload": "sample:8k"}, extra_modules=[{"module": "content_decode"}])
+    for path, sent in (("large", body), ("small", small)):
+        assert curl(p, f"https://origin.test:{server.port}/{path}").stdout == sent
+    p.wait_closed(2)
+    found = finished(folder, 2)
+    assert sorted(f.rsplit(".", 1)[1] for f in found) == ["body", "sample"]
+    sample, whole = (next((folder / f).read_bytes() for f in found if f.endswith(ending)) for ending in (".sample", ".body"))
+    assert whole == b"small"
+    assert plain.startswith(sample) and len(sample) < len(plain)
+    assert sample or coding == "zstd", "a block of zstd may be longer than that"
+    if coding == "gzip":
+        assert sample == zlib.decompressobj(31).decompress(body[:8192]), "all that the first 8 kB say"
+    metrics = p.metrics()
+    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 2 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 0
+
+
+def test_a_sample_of_what_breaks_off(proxy, origin, tmp_path):
+    """Behind its end nobody looks: it is a sample all the same. In front of it, it is cut."""
+    def broken(sent):
+        def answer(wire, request):
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * sent)
+            return False
+        return answer
+
+    server = origin(routes={"/behind": broken(50000), "/before": broken(500)})
+    p, folder = capturing(proxy, tmp_path, payload="sample:1k")
+    for path in ("behind", "before"):
+        assert curl(p, f"http://origin.test:{server.port}/{path}", check=False).returncode == 18, "it was told that something is missing"
+    p.wait_closed(2)
+    found = finished(folder, 2)
+    assert {f.rsplit(".", 1)[1]: (folder / f).read_bytes() for f in found} == {"sample": b"x" * 1024, "cut": b"x" * 500}
+
+
 def test_nothing_without_payload(proxy, origin, tmp_path):
     server = origin()
     p, folder = capturing(proxy, tmp_path, payload="none")
@@ -189,6 +232,27 @@ def test_the_budget_takes_the_oldest(proxy, origin, tmp_path):
     metrics = p.metrics()
     assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 32 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 1
     assert metrics['soth_sink_file_bodies_evicted_total{instance="sink_file"}'] >= 30
+
+
+def test_the_budget_holds_for_hours(proxy, origin, tmp_path):
+    """Hundreds of bodies of real clients, on connections of their own, more than ever fit: the newest are there and whole, nothing stays open."""
+    server = origin(tls=True)
+    p, folder = capturing(proxy, tmp_path, bodies_max_bytes="1M")
+    url, folder_of = f"https://origin.test:{server.port}/bytes", f"/proc/{p.process.pid}/fd"
+    curl(p, f"{url}/1000")
+    p.wait_closed()
+    before = len(os.listdir(folder_of))
+    for round_ in range(10):
+        curl(p, "--parallel", "--parallel-max", 4, *[arg for n in range(40) for arg in (f"{url}/{20000 + 40 * round_ + n}", "-o", "/dev/null")])
+    flows = len(p.wait_closed(11))
+    metrics = until(lambda: (lambda m: m if m['soth_sink_file_bodies_total{instance="sink_file"}'] == 401 else None)(p.metrics()), 10, "401 bodies")
+    left = files(folder, "body", "cut", "sample", "part")
+    assert flows >= 11 and metrics['soth_sink_file_bodies_evicted_total{instance="sink_file"}'] == 401 - len(left)
+    assert sum((folder / f).stat().st_blocks * 512 for f in os.listdir(folder)) <= 1 << 20
+    finished(folder, len(left))
+    assert min((folder / f).stat().st_size for f in left) > 20000 + 320, "only the newest"
+    assert 30 <= len(left) <= 42, "of 6 blocks each, with the digest"
+    until(lambda: len(os.listdir(folder_of)) <= before, 10, lambda: f"{len(os.listdir(folder_of))} descriptors, {before} before")
 
 
 def test_what_an_earlier_run_left(proxy, origin, tmp_path):

@@ -49,6 +49,9 @@ MODULE = [
     ("rule_without_id", "module: policy_rules\nconfig:\n  rules:\n    - action: block", "4:7", "config.rules[0].id"),
     ("rule_id_twice", "module: policy_rules\nconfig:\n  rules:\n    - {id: a, action: block}\n    - {id: a, action: block}", "5:12", "config.rules[1].id"),
     ("rule_action", "module: policy_rules\nconfig:\n  rules:\n    - {id: a, action: drop}", "4:23", "config.rules[0].action"),
+    *((f"media_type_{n}", f"module: {m}\nconfig:\n  {k}: [a/b, '{v}']", f"3:{11 + len(k)}", f"config.{k}[1]") for n, m, k, v in [
+        ("empty", "ndjson", "content_types", ""), ("star_within", "ndjson", "concatenated_types", "a/*/b"), ("both_ends", "ndjson", "content_types", "*json*"),
+        ("parameters", "antihijack", "content_types", "text/json; charset=utf-8"), ("no_type", "content_decode", "streams", "json")]),
     ("on_full", "module: sink_console\nqueue: {on_full: explode}", "2:18", "queue.on_full"),
     ("event_kind", "module: sink_console\nevents: [no_such_kind]", "2:10", "events[0]"),
     ("second_document", "module: sink_console\n---\nmodule: policy_rules\nconfig: {nope: 1}", "4:10", "config.nope"),

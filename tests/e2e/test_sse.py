@@ -236,6 +236,53 @@ def test_a_policy_holds_events_back(proxy, origin, tmp_path, coding):
     assert len(p.log.find("sse_event")) == 3
 
 
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_policy_does_not_hold_back_what_is_no_event(proxy, origin, tmp_path, coding):
+    """Comments that keep the connection alive, and all of an event's last line end: clients wait for it."""
+    pieces = [b": here\r\n\r\n", b"data: a\r\n\r\n", b"data: b\r\n\r", b"\n", b": still\n\n"]
+    route = Paced(pieces, coding)
+    server = origin(routes={"/e": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[DECODE, SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        decoder = zlib.decompressobj(31)
+        for piece in pieces:
+            route.go()
+            got = b""
+            while len(got) < len(piece):
+                data = client.exactly(int(client.until(b"\r\n"), 16) + 2)[:-2]
+                got += decoder.decompress(data) if coding else data
+            assert got == piece
+        route.go()
+    p.wait_closed()
+    assert len(p.log.find("sse_event")) == 2
+
+
+@pytest.mark.parametrize("on_overflow", ["detach", "close"])
+def test_events_that_cannot_be_judged(proxy, origin, tmp_path, on_overflow):
+    """Longer than what may be held back: on_overflow decides. However many there are, the next short one is judged."""
+    long = b"data: " + b"x" * 70000 + b"\n\n"
+    routes = {path: lambda wire, request, body=body: wire.send(reply(body=body, fields=[("Content-Type", "text/event-stream")]))
+              for path, body in (("/long", long), ("/bad", b"data: BLOCK\n\n"))}
+    server = origin(routes=routes)
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"),
+              extra_modules=[DECODE, SSE | {"config": {"on_overflow": on_overflow}}, {"module": "frames"}])
+    for path in ["/long"] * 20 + ["/bad"]:
+        with p.client().connect(f"origin.test:{server.port}") as client:
+            client.send(b"GET %s HTTP/1.1\r\nHost: origin.test\r\n\r\n" % path.encode())
+            if path == "/long" and on_overflow == "detach":
+                assert client.response("GET").body == long
+            else:
+                with pytest.raises((Cut, ConnectionError)):
+                    assert b"BLOCK" not in client.response("GET").body
+    p.wait_closed(21)
+    failures = {(e.at("failure_code"), e.at("action")) for e in p.log.find("decoder_stage_failed")}
+    assert failures == {("window", "detached" if on_overflow == "detach" else "closed")}
+    assert p.log.find("frame_decision")[-1].at("action") == "block"
+    assert p.log.find("module_fault") == []
+
+
 @pytest.mark.slow
 def test_a_bomb_of_ten_gigabytes(streaming, origin):
     """The client gets its bytes, memory does not move, the event says why nobody looks on any more."""

@@ -61,3 +61,16 @@ bool world_reset(struct world *w)
     w->port->unix_ms = (uint64_t)time(NULL) * 1000; /* leaves must be valid now */
     return w->failures != NULL;
 }
+
+struct world *world_once(void)
+{
+    static struct world world;
+    static bool made;
+    char err[512];
+    if (!made && !world_init(&world, err, sizeof err)) {
+        fprintf(stderr, "%s\n", err);
+        abort();
+    }
+    made = true;
+    return &world;
+}

@@ -26,6 +26,7 @@ struct world {
 /* false: err says why. */
 bool world_init(struct world *world, char *err, size_t err_size);
 void world_fini(struct world *world);
+struct world *world_once(void); /* one for a program that has nothing to say an error to; aborts */
 /* Back to the beginning of time, and no failures are counted yet. */
 bool world_reset(struct world *world);
 

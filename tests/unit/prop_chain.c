@@ -9,28 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "chain_play.h"
+#include "draw.h"
 
 #define MOST 300
-
-static uint64_t random_state;
-
-static uint64_t draw(void)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(draw() % n);
-}
 
 /* ---- the model: functions over a whole text ---- */
 
@@ -159,8 +144,8 @@ static void add_stage(struct scene *s, const struct stage *stage, uint32_t at)
 static void add_transforms(struct scene *s, unsigned most, uint32_t at)
 {
     unsigned doubles = 0;
-    for (unsigned n = below(most + 1); n > 0; n--) {
-        const struct stage *stage = &transforms[below(sizeof transforms / sizeof *transforms)];
+    for (unsigned n = draw_below(most + 1); n > 0; n--) {
+        const struct stage *stage = &transforms[draw_below(sizeof transforms / sizeof *transforms)];
         doubles += stage->data == transform_double;
         if (doubles < 2)
             add_stage(s, stage, at);
@@ -172,14 +157,14 @@ static void think(struct scene *s, size_t most)
     static const char letters[] = "cat cat\n\n#PB  xyz";
     static const struct stage watch = {"watch", SOTH_TAP, 0, tap_watch, NULL}, tap = {"frames", SOTH_TAP, 0, tap_frames, NULL},
                               transform = {"frames", SOTH_TRANSFORM, 0, transform_frames, NULL};
-    *s = (struct scene){.direction = below(2), .gated = below(4) > 0};
+    *s = (struct scene){.direction = draw_below(2), .gated = draw_below(4) > 0};
     add_transforms(s, 2, SOTH_STAGE_CONTENT);
-    if (below(2)) {
-        const struct stage *view = &views[below(sizeof views / sizeof *views)];
+    if (draw_below(2)) {
+        const struct stage *view = &views[draw_below(sizeof views / sizeof *views)];
         add_stage(s, view, SOTH_STAGE_CONTENT);
         s->view_changes = view->model != NULL;
     }
-    unsigned frames = below(4);
+    unsigned frames = draw_below(4);
     s->frames_tap = frames == 1 || frames == 2;
     s->frames_transform = frames == 3;
     if (frames > 0)
@@ -188,12 +173,12 @@ static void think(struct scene *s, size_t most)
     add_transforms(s, 2, SOTH_STAGE_SANITIZE);
     s->held_behind = s->count > before;
     add_stage(s, &watch, SOTH_STAGE_SANITIZE);
-    s->fails = below(8) == 0;
-    s->size = below(MOST);
+    s->fails = draw_below(8) == 0;
+    s->size = draw_below(MOST);
     for (size_t i = 0; i < s->size; i++)
-        s->body[i] = letters[below(sizeof letters - 1)];
-    if (below(6) == 0 && s->size > 0 && !s->fails)
-        s->body[below((unsigned)s->size)] = 'X';
+        s->body[i] = letters[draw_below(sizeof letters - 1)];
+    if (draw_below(6) == 0 && s->size > 0 && !s->fails)
+        s->body[draw_below((unsigned)s->size)] = 'X';
     s->size = s->size < most ? s->size : most;
 }
 
@@ -242,10 +227,10 @@ static struct actor *set_stage(struct play *play, const struct scene *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct stage *stage = &s->stages[i];
         last = play_add(play, stage->name, stage->mode, stage->at, stage->data);
-        last->number = 1 + below(20);
-        if (s->fails && below(2) && stage->model == NULL && stage->data != transform_collect && i + 1 < s->count) {
-            last->fail_at = 1 + below(5);
-            last->data_result = below(2) ? SOTH_DETACH : -SOTH_EINVALID;
+        last->number = 1 + draw_below(20);
+        if (s->fails && draw_below(2) && stage->model == NULL && stage->data != transform_collect && i + 1 < s->count) {
+            last->fail_at = 1 + draw_below(5);
+            last->data_result = draw_below(2) ? SOTH_DETACH : -SOTH_EINVALID;
         }
     }
     return last;
@@ -253,11 +238,11 @@ static struct actor *set_stage(struct play *play, const struct scene *s)
 
 static enum chain_result feed(struct play *play, const struct scene *s, size_t from, size_t n, bool end)
 {
-    if (below(3) == 0)
-        play->relay[s->direction].room = 1 + below(40);
+    if (draw_below(3) == 0)
+        play->relay[s->direction].room = 1 + draw_below(40);
     enum chain_result r = play_bytes(play, s->direction, s->body + from, n, end);
-    for (unsigned idle = below(3); idle > 0 && r != CHAIN_BROKEN; idle--) { /* calls that change nothing, or something too early */
-        play_later(play, below(30));
+    for (unsigned idle = draw_below(3); idle > 0 && r != CHAIN_BROKEN; idle--) { /* calls that change nothing, or something too early */
+        play_later(play, draw_below(30));
         if (chain_timer(play->chain) == CHAIN_BROKEN)
             return CHAIN_BROKEN;
         r = play_resume(play, s->direction);
@@ -267,11 +252,11 @@ static enum chain_result feed(struct play *play, const struct scene *s, size_t f
 
 static enum chain_result feed_all(struct play *play, const struct scene *s)
 {
-    unsigned most = 1u << below(9);
-    bool together = below(2);
+    unsigned most = 1u << draw_below(9);
+    bool together = draw_below(2);
     enum chain_result r = CHAIN_GO;
     for (size_t at = 0; at < s->size && r == CHAIN_GO;) {
-        size_t n = 1 + below(most);
+        size_t n = 1 + draw_below(most);
         n = n < s->size - at ? n : s->size - at;
         bool last = together && at + n == s->size;
         r = feed(play, s, at, n, last);
@@ -315,7 +300,7 @@ static const char *play_case(uint64_t seed, size_t most)
     static struct play play;
     static struct scene scene;
     static struct outcome outcome;
-    random_state = seed;
+    draw_begin(seed);
     think(&scene, most);
     predict(&scene, &outcome);
     play_init(&play);
@@ -340,11 +325,9 @@ static const char *play_case(uint64_t seed, size_t most)
 
 static void chains_do_what_their_decoders_say(void **state)
 {
-    const char *cases = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    unsigned long count = given ? 1 : cases ? strtoul(cases, NULL, 10) : 3000;
+    unsigned long count = 3000;
+    const uint64_t seed = draw_seed(&count);
     (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
     for (unsigned long i = 0; i < count; i++) {
         size_t most = MOST;
         const char *wrong = play_case(seed + i, most);

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "flow_program.h"
 #include "flow_rig.h"
 
@@ -24,16 +24,6 @@ struct program {
     size_t n;
 };
 
-static uint64_t random_state;
-
-static unsigned below(unsigned n)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % n);
-}
-
 /* ---- a life is thought up ---- */
 
 static void add(struct program *p, unsigned op, unsigned argument)
@@ -41,21 +31,21 @@ static void add(struct program *p, unsigned op, unsigned argument)
     p->bytes[p->n++] = OPERATION(op, argument);
     if (op == OP_CLIENT_RAW || op == OP_ORIGIN_RAW)
         for (unsigned i = 0; i <= argument; i++)
-            p->bytes[p->n++] = (uint8_t)below(256);
+            p->bytes[p->n++] = (uint8_t)draw_below(256);
 }
 
 /* Rare bits of the second byte are those that end a flow at once. */
 static void think_of_head(struct program *p)
 {
     static const unsigned rare = 0xc0;
-    unsigned first = below(256), second = below(256);
-    if (below(4))
+    unsigned first = draw_below(256), second = draw_below(256);
+    if (draw_below(4))
         second = (second & ~3u) | 3; /* intercepted, as most are */
-    if (below(8))
+    if (draw_below(8))
         second &= ~rare;
-    if (below(3))
+    if (draw_below(3))
         second &= ~(4u | 8u);
-    if (below(2))
+    if (draw_below(2))
         first &= ~3u;
     p->bytes[0] = (uint8_t)first;
     p->bytes[1] = (uint8_t)second;
@@ -71,38 +61,38 @@ static void think_of_operation(struct program *p)
         {OP_READ_ORIGIN, 6}, {OP_READ_ALL, 22}, {OP_DIALED, 14}, {OP_DIAL_FAILED, 2}, {OP_TIME, 3}, {OP_DEADLINE, 2}, {OP_HANG_UP, 4},
         {OP_BREAK, 1}, {OP_POLICY, 1}, {OP_SPECIAL, 0},
     };
-    unsigned at = below(110);
+    unsigned at = draw_below(110);
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         if (at < weights[i].weight) {
-            add(p, weights[i].op, below(16));
+            add(p, weights[i].op, draw_below(16));
             return;
         }
         at -= weights[i].weight;
     }
-    add(p, OP_SPECIAL, below(14));
+    add(p, OP_SPECIAL, draw_below(14));
 }
 
 /* Beginnings that lead somewhere; chance alone rarely finds the way through two handshakes. */
 static void think_of_beginning(struct program *p)
 {
-    unsigned kind = below(5);
+    unsigned kind = draw_below(5);
     if (kind == 0)
         return;
     if (kind < 4) {
-        add(p, OP_CLIENT_SAYS, below(3) ? 0 : below(8));
-        add(p, OP_READ_ALL, below(3) ? 15 : below(16));
+        add(p, OP_CLIENT_SAYS, draw_below(3) ? 0 : draw_below(8));
+        add(p, OP_READ_ALL, draw_below(3) ? 15 : draw_below(16));
     }
     if (kind == 2 || kind == 3) {
-        add(p, OP_SPECIAL, below(8) ? SPECIAL_CLIENT_TLS : SPECIAL_CLIENT_TLS_B);
-        add(p, OP_READ_ALL, below(2) ? 15 : below(16));
-        add(p, OP_SPECIAL, below(8) ? SPECIAL_ORIGIN_TLS : SPECIAL_ORIGIN_TLS_B);
-        if (below(8))
+        add(p, OP_SPECIAL, draw_below(8) ? SPECIAL_CLIENT_TLS : SPECIAL_CLIENT_TLS_B);
+        add(p, OP_READ_ALL, draw_below(2) ? 15 : draw_below(16));
+        add(p, OP_SPECIAL, draw_below(8) ? SPECIAL_ORIGIN_TLS : SPECIAL_ORIGIN_TLS_B);
+        if (draw_below(8))
             add(p, OP_DIALED, 0);
-        if (below(4))
+        if (draw_below(4))
             add(p, OP_READ_ALL, 15);
     }
     if (kind >= 3) {
-        add(p, OP_CLIENT_SAYS, kind == 3 ? 11 : 6 + below(5));
+        add(p, OP_CLIENT_SAYS, kind == 3 ? 11 : 6 + draw_below(5));
         add(p, OP_READ_ALL, 15);
         add(p, OP_DIALED, 0);
     }
@@ -110,12 +100,12 @@ static void think_of_beginning(struct program *p)
 
 static void think_of(struct program *p, uint64_t seed, unsigned most)
 {
-    random_state = seed;
+    draw_begin(seed);
     think_of_head(p);
-    if (below(3) == 0)
+    if (draw_below(3) == 0)
         add(p, OP_SPECIAL, SPECIAL_PAUSE);
     think_of_beginning(p);
-    for (unsigned count = below(most); count > 0 && p->n + 17 < MOST_BYTES; count--)
+    for (unsigned count = draw_below(most); count > 0 && p->n + 17 < MOST_BYTES; count--)
         think_of_operation(p);
 }
 
@@ -161,19 +151,10 @@ static void fail_with(struct program *p, uint64_t seed)
     fail_msg("PROP_SEED=%llu: %s\n%s--- events\n%s", (unsigned long long)seed, d.fault, (const char *)buffer_data(&text), driver_log(&d));
 }
 
-static uint64_t first_seed(unsigned long *cases)
-{
-    const char *given = getenv("PROP_SEED"), *many = getenv("PROP_CASES");
-    *cases = given ? 1 : many ? strtoul(many, NULL, 10) : *cases;
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
-    print_message("seed %llu\n", (unsigned long long)seed);
-    return seed;
-}
-
 static void any_life_keeps_the_promises(void **state)
 {
     unsigned long cases = 3000;
-    uint64_t seed = first_seed(&cases);
+    uint64_t seed = draw_seed(&cases);
     char fault[240];
     (void)state;
     for (unsigned long i = 0; i < cases; i++) {
@@ -193,7 +174,7 @@ static void at_every_step(void **state)
         OPERATION(OP_SPECIAL, SPECIAL_PAUSE), OPERATION(OP_SPECIAL, SPECIAL_STALE),
     };
     unsigned long cases = 3000;
-    uint64_t seed = first_seed(&cases);
+    uint64_t seed = draw_seed(&cases);
     char fault[240];
     (void)state;
     for (unsigned long i = 0; i < cases; i += 50) {

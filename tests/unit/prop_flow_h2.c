@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <errno.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "flow_rig.h"
 #include "h2_peer.h"
 
@@ -23,18 +23,9 @@
 static struct driver d;
 static struct h2_peer client, origin, kin[DRIVER_KIN];
 static char bulk[70000];
-static uint64_t random_state;
 static bool tells;
 static int32_t asked; /* the newest stream of the client */
 static uint64_t closed[CLOSE_CODE_COUNT], reused, retried; /* in all lives: what chance must not miss */
-
-static unsigned below(unsigned n)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % n);
-}
 
 __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...)
 {
@@ -52,27 +43,27 @@ static void ask(void)
 {
     static const char *const names[] = {"a.test", "a.test", "a.test", "a.test", "b.test", "a.test:81"};
     static const char *const paths[] = {"/", "/long?query", "*", "/x"};
-    const char *method = below(2) ? "GET" : below(8) ? "POST" : "CONNECT";
-    bool end = below(3) > 0;
-    int32_t id = h2_peer_ask(&client, method, paths[below(4)], names[below(6)], below(3) ? "" : "x-a: 1\nte: trailers\ncookie: a=b\n", end);
+    const char *method = draw_below(2) ? "GET" : draw_below(8) ? "POST" : "CONNECT";
+    bool end = draw_below(3) > 0;
+    int32_t id = h2_peer_ask(&client, method, paths[draw_below(4)], names[draw_below(6)], draw_below(3) ? "" : "x-a: 1\nte: trailers\ncookie: a=b\n", end);
     asked = id > 0 ? id : asked;
     tell("client asks %s on %d%s\n", method, id, end ? ", that is all" : "");
 }
 
 static int32_t of_client(void)
 {
-    return asked ? asked - 2 * (int32_t)below(6) : 1; /* one of the last */
+    return asked ? asked - 2 * (int32_t)draw_below(6) : 1; /* one of the last */
 }
 
 static int32_t of_origin(const struct h2_peer *p)
 {
-    return p->heard_count ? p->heard[below(p->heard_count)] : 1;
+    return p->heard_count ? p->heard[draw_below(p->heard_count)] : 1;
 }
 
 static void say_body(struct h2_peer *p, int32_t stream)
 {
-    size_t n = below(3) ? below(200) : below(sizeof bulk);
-    bool end = below(3) == 0;
+    size_t n = draw_below(3) ? draw_below(200) : draw_below(sizeof bulk);
+    bool end = draw_below(3) == 0;
     tell("%s body of %zu on %d%s\n", p->is_client ? "client" : "origin", n, stream, end ? ", the end" : "");
     h2_peer_body(p, stream, bulk, n, end);
 }
@@ -80,12 +71,12 @@ static void say_body(struct h2_peer *p, int32_t stream)
 static void answer(struct h2_peer *p)
 {
     int32_t stream = of_origin(p);
-    unsigned kind = below(10);
+    unsigned kind = draw_below(10);
     tell("origin answers %d with %u\n", stream, kind);
     if (kind == 0)
         h2_peer_respond(p, stream, 103, "link: a\n", false);
     else if (kind < 6)
-        h2_peer_respond(p, stream, below(4) ? 200 : 404, below(2) ? "" : "content-type: text/plain\n", below(3) == 0);
+        h2_peer_respond(p, stream, draw_below(4) ? 200 : 404, draw_below(2) ? "" : "content-type: text/plain\n", draw_below(3) == 0);
     else if (kind == 6)
         h2_peer_trailers(p, stream, "grpc-status: 0\n");
     else
@@ -96,8 +87,8 @@ static void misbehave(struct h2_peer *p)
 {
     static const enum h2_code codes[] = {H2_NO_ERROR, H2_CANCEL, H2_REFUSED_STREAM, H2_INTERNAL_ERROR};
     int32_t stream = p->is_client ? of_client() : of_origin(p);
-    enum h2_code code = codes[below(4)];
-    unsigned kind = below(12);
+    enum h2_code code = codes[draw_below(4)];
+    unsigned kind = draw_below(12);
     if (kind < 10)
         h2_reset(p->h2, stream, code);
     else
@@ -114,16 +105,16 @@ static void peer_begins(struct h2_peer *p, enum side side, int of_kin, uint32_t 
 
 static void dial_ends(void)
 {
-    bool well = below(5) > 0;
+    bool well = draw_below(5) > 0;
     bool main_dial = well ? driver_dialed(&d) : driver_dial_failed(&d, DIAL_FAILURE_REFUSED, "ECONNREFUSED");
     if (main_dial)
         tell("the dial ends %s\n", well ? "well" : "ill");
     if (main_dial && well) {
         h2_peer_fini(&origin);
-        peer_begins(&origin, SIDE_ORIGIN, -1, below(2) ? 0 : 70000);
+        peer_begins(&origin, SIDE_ORIGIN, -1, draw_below(2) ? 0 : 70000);
     }
     for (unsigned i = 0; !main_dial && i < d.kin_count; i++) {
-        if (!d.kin[i].dialing || !below(2))
+        if (!d.kin[i].dialing || !draw_below(2))
             continue;
         tell("the dial of %u ends %s\n", i, well ? "well" : "ill");
         if (!well)
@@ -150,20 +141,20 @@ static void kin_turn(unsigned i)
         answer(&kin[i]);
         h2_peer_turn(&kin[i]);
     } else if (buffer_size(&end->got)) {
-        const char *text = answers[below(6)];
+        const char *text = answers[draw_below(6)];
         tell("the origin of %u says %.20s\n", i, text);
         buffer_append(&end->inbox, text, strlen(text));
         buffer_clear(&end->got);
     }
-    if (below(6) == 0)
+    if (draw_below(6) == 0)
         end->ends = true;
-    while (driver_kin_read(&d, i, 1 + below(400)) && below(8))
+    while (driver_kin_read(&d, i, 1 + draw_below(400)) && draw_below(8))
         ;
 }
 
 static void windows(struct h2_peer *p)
 {
-    p->holds = below(3) == 0;
+    p->holds = draw_below(3) == 0;
     if (p->holds || !p->held)
         return;
     h2_consume(p->h2, 1, p->held); /* the connection's; what streams hold stays */
@@ -172,12 +163,12 @@ static void windows(struct h2_peer *p)
 
 static void policy(void)
 {
-    unsigned kind = below(5);
+    unsigned kind = draw_below(5);
     tell("policy %u\n", kind);
     if (kind == 0)
-        d.policy.request.action = below(2) ? SOTH_BLOCK : SOTH_ALLOW;
+        d.policy.request.action = draw_below(2) ? SOTH_BLOCK : SOTH_ALLOW;
     else if (kind == 1)
-        d.policy.blocked = below(2) ? "b.test" : NULL;
+        d.policy.blocked = draw_below(2) ? "b.test" : NULL;
     else if (kind == 2)
         d.policy.pauses = true;
     else
@@ -186,23 +177,23 @@ static void policy(void)
 
 static void time_passes(void)
 {
-    unsigned ms = below(8) ? below(700) : below(70000);
+    unsigned ms = draw_below(8) ? draw_below(700) : draw_below(70000);
     tell("%u ms pass\n", ms);
     driver_time(&d, ms);
 }
 
 static void ends(void)
 {
-    unsigned kind = below(40);
-    if (kind == 0 && below(3) == 0)
-        driver_hang_up(&d, SIDE_CLIENT, below(2) ? ECONNRESET : 0);
+    unsigned kind = draw_below(40);
+    if (kind == 0 && draw_below(3) == 0)
+        driver_hang_up(&d, SIDE_CLIENT, draw_below(2) ? ECONNRESET : 0);
     else if (kind < 8)
-        driver_hang_up(&d, SIDE_ORIGIN, below(2) ? ECONNRESET : 0);
+        driver_hang_up(&d, SIDE_ORIGIN, draw_below(2) ? ECONNRESET : 0);
     else if (kind == 8)
         driver_step(&d, (struct input){.type = INPUT_DRAIN});
     else if (kind == 9)
         driver_break(&d, SIDE_ORIGIN, EPIPE);
-    else if (kind == 10 && below(4) == 0)
+    else if (kind == 10 && draw_below(4) == 0)
         driver_break(&d, SIDE_CLIENT, ECONNRESET);
     else
         return;
@@ -211,8 +202,8 @@ static void ends(void)
 
 static void bytes_move(void)
 {
-    size_t most = below(3) ? SIZE_MAX : 1 + below(3000);
-    for (unsigned i = 0; i < 1 + below(6); i++) {
+    size_t most = draw_below(3) ? SIZE_MAX : 1 + draw_below(3000);
+    for (unsigned i = 0; i < 1 + draw_below(6); i++) {
         h2_peer_turn(&client);
         if (origin.h2)
             h2_peer_turn(&origin);
@@ -223,7 +214,7 @@ static void bytes_move(void)
 
 static void operation(void)
 {
-    unsigned kind = below(100);
+    unsigned kind = draw_below(100);
     if (kind < 12)
         ask();
     else if (kind < 20)
@@ -237,11 +228,11 @@ static void operation(void)
     else if (kind < 52)
         dial_ends();
     else if (kind < 62 && d.kin_count)
-        kin_turn(below(d.kin_count));
+        kin_turn(draw_below(d.kin_count));
     else if (kind < 65)
-        windows(below(2) || !origin.h2 ? &client : &origin);
+        windows(draw_below(2) || !origin.h2 ? &client : &origin);
     else if (kind < 68)
-        driver_block(&d, below(2) ? SIDE_CLIENT : SIDE_ORIGIN, below(2) != 0);
+        driver_block(&d, draw_below(2) ? SIDE_CLIENT : SIDE_ORIGIN, draw_below(2) != 0);
     else if (kind < 70)
         policy();
     else if (kind < 72)
@@ -256,24 +247,24 @@ static void operation(void)
 
 static bool holds(uint64_t seed, unsigned operations, char *fault, size_t size)
 {
-    random_state = seed;
+    draw_begin(seed);
     world_reset(&rig_world);
     driver_init(&d, &rig_world);
     d.settings.http2_enabled = 1;
-    d.settings.upstream_http2 = below(5) ? UPSTREAM_HTTP2_MIRROR : UPSTREAM_HTTP2_ALWAYS;
-    bool proxy = below(3) == 0;
+    d.settings.upstream_http2 = draw_below(5) ? UPSTREAM_HTTP2_MIRROR : UPSTREAM_HTTP2_ALWAYS;
+    bool proxy = draw_below(3) == 0;
     asked = 0;
     origin = client = (struct h2_peer){.h2 = NULL};
     memset(kin, 0, sizeof kin);
     driver_accept(&d);
-    d.env.awake = below(2) ? 0 : below(6);
+    d.env.awake = draw_below(2) ? 0 : draw_below(6);
     if (!proxy) {
         static const char head[] = "CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n";
         driver_say(&d, SIDE_CLIENT, head, sizeof head - 1);
         driver_read(&d, SIDE_CLIENT, SIZE_MAX);
         buffer_clear(&d.end[SIDE_CLIENT].got);
     }
-    peer_begins(&client, SIDE_CLIENT, -1, below(2) ? 0 : 70000);
+    peer_begins(&client, SIDE_CLIENT, -1, draw_below(2) ? 0 : 70000);
     for (unsigned i = 0; i < operations && !d.fault[0] && d.flow && d.kin_count < DRIVER_KIN - 8; i++)
         operation();
     h2_peer_fini(&client);
@@ -302,20 +293,18 @@ static void fail_with(uint64_t seed)
 
 static void any_life_keeps_the_promises(void **state)
 {
-    const char *count = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    unsigned long cases = count ? strtoul(count, NULL, 10) : 4000;
-    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000003u;
+    unsigned long cases = 4000;
+    const uint64_t seed = draw_seed(&cases);
     char fault[240];
     (void)state;
     memset(bulk, 'b', sizeof bulk);
-    print_message("seed %llu\n", (unsigned long long)seed);
-    for (unsigned long i = 0; i < (given && !count ? 1 : cases); i++)
+    for (unsigned long i = 0; i < cases; i++)
         if (!holds(seed + i, OPERATIONS, fault, sizeof fault))
             fail_with(seed + i);
     for (unsigned i = 0; i < CLOSE_CODE_COUNT; i++)
         print_message("%s %llu\n", close_code_name(i), (unsigned long long)closed[i]);
     print_message("connections used again %llu, requests sent again %llu\n", (unsigned long long)reused, (unsigned long long)retried);
-    if (cases < 500 || given)
+    if (cases < 500)
         return;
     assert_true(closed[CLOSE_MITM_HTTP_COMPLETED] > cases && closed[CLOSE_CLIENT_ABORTED] > cases / 2 && closed[CLOSE_MITM_HTTP_ERROR] > cases / 2);
     assert_true(closed[CLOSE_UPSTREAM_CONNECT_FAILED] > 0 && closed[CLOSE_STREAM_STAGE_TIMEOUT] > 0 && reused > 0 && retried > 0);

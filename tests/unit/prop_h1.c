@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "host/http/h1.h"
 #include "host/http/rewrite.h"
 
@@ -35,26 +35,11 @@ struct model {
     unsigned trailer_count; /* X-T: 1 */
 };
 
-static uint64_t random_state;
-
-static uint64_t draw(void)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(draw() % n);
-}
-
 static void word(char *to, size_t least, size_t most, const char *alphabet)
 {
-    size_t n = least + below((unsigned)(most - least + 1)), letters = strlen(alphabet);
+    size_t n = least + draw_below((unsigned)(most - least + 1)), letters = strlen(alphabet);
     for (size_t i = 0; i < n; i++)
-        to[i] = alphabet[below((unsigned)letters)];
+        to[i] = alphabet[draw_below((unsigned)letters)];
     to[n] = '\0';
 }
 
@@ -63,7 +48,7 @@ static void word(char *to, size_t least, size_t most, const char *alphabet)
 static void think_of_fields(struct model *m)
 {
     static const char token[] = "abcXYZ019-_.!~", value[] = "abc XYZ,;=\"/\t\xe9\xff";
-    m->field_count = below(MAX_FIELDS);
+    m->field_count = draw_below(MAX_FIELDS);
     for (unsigned i = 0; i < m->field_count; i++) {
         m->fields[i].name[0] = 'q'; /* no name that means something */
         word(m->fields[i].name + 1, 0, 20, token);
@@ -80,18 +65,18 @@ static void think_of_body(struct model *m, bool last)
 {
     static const enum framing of_requests[] = {FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED};
     bool none = m->response && (m->head_request || m->status < 200 || m->status == 204 || m->status == 304);
-    m->framing = of_requests[below(3)];
+    m->framing = of_requests[draw_below(3)];
     if (m->response && m->framing == FRAMING_NONE)
         m->framing = last ? FRAMING_UNTIL_CLOSE : FRAMING_LENGTH;
     if (none)
         m->framing = FRAMING_NONE;
     if (m->framing != FRAMING_NONE)
-        m->body_size = below(3) ? below(40) : below(MAX_BODY);
+        m->body_size = draw_below(3) ? draw_below(40) : draw_below(MAX_BODY);
     if (m->framing == FRAMING_LENGTH && m->body_size == 0)
         m->body_size = 1;
     for (size_t i = 0; i < m->body_size; i++)
         m->body[i] = (char)draw();
-    m->trailer_count = m->framing == FRAMING_CHUNKED ? below(3) : 0;
+    m->trailer_count = m->framing == FRAMING_CHUNKED ? draw_below(3) : 0;
 }
 
 static void think_of(struct model *m, bool response, bool last)
@@ -99,12 +84,12 @@ static void think_of(struct model *m, bool response, bool last)
     static const unsigned statuses[] = {100, 103, 200, 200, 200, 204, 304, 404, 500, 999};
     memset(m, 0, sizeof *m);
     m->response = response;
-    m->head_request = response && below(8) == 0;
+    m->head_request = response && draw_below(8) == 0;
     word(m->method, 1, 10, "GETPOSTabc!#-");
     m->target[0] = '/';
     word(m->target + 1, 0, 38, "abc/?&=%20:@[]*");
-    m->status = statuses[below(sizeof statuses / sizeof *statuses)];
-    m->close = below(4) == 0 && (!response || m->status >= 200);
+    m->status = statuses[draw_below(sizeof statuses / sizeof *statuses)];
+    m->close = draw_below(4) == 0 && (!response || m->status >= 200);
     think_of_fields(m);
     think_of_body(m, last);
 }
@@ -120,14 +105,14 @@ static void write_chunks(struct buffer *out, const struct model *m)
 {
     char line[64];
     for (size_t at = 0; at < m->body_size;) {
-        size_t n = 1 + below((unsigned)(m->body_size - at));
-        snprintf(line, sizeof line, below(2) ? "%.*s%zx%s\r\n" : "%.*s%zX%s\r\n", (int)below(4), "000", n, below(3) ? "" : ";a=\"b;c\"");
+        size_t n = 1 + draw_below((unsigned)(m->body_size - at));
+        snprintf(line, sizeof line, draw_below(2) ? "%.*s%zx%s\r\n" : "%.*s%zX%s\r\n", (int)draw_below(4), "000", n, draw_below(3) ? "" : ";a=\"b;c\"");
         text(out, line);
         buffer_append(out, m->body + at, n);
         text(out, "\r\n");
         at += n;
     }
-    text(out, below(2) ? "0\r\n" : "000;x\r\n");
+    text(out, draw_below(2) ? "0\r\n" : "000;x\r\n");
     for (unsigned i = 0; i < m->trailer_count; i++)
         text(out, "X-T: 1\r\n");
     text(out, "\r\n");
@@ -138,9 +123,9 @@ static void write_framing(struct buffer *out, const struct model *m)
     static const char *const chunked[] = {"Transfer-Encoding: chunked\r\n", "transfer-encoding:CHUNKED\r\n", "TRANSFER-ENCODING: \t chunked  \r\n"};
     char line[64];
     if (m->framing == FRAMING_CHUNKED)
-        text(out, chunked[below(3)]);
+        text(out, chunked[draw_below(3)]);
     if (m->framing == FRAMING_LENGTH) {
-        snprintf(line, sizeof line, below(2) ? "Content-Length: %zu\r\n" : "content-length:000%zu \r\n", m->body_size);
+        snprintf(line, sizeof line, draw_below(2) ? "Content-Length: %zu\r\n" : "content-length:000%zu \r\n", m->body_size);
         text(out, line);
     }
 }
@@ -148,19 +133,19 @@ static void write_framing(struct buffer *out, const struct model *m)
 static void write_model(struct buffer *out, const struct model *m)
 {
     char line[128];
-    unsigned where = below(m->field_count + 1);
+    unsigned where = draw_below(m->field_count + 1);
     if (m->response)
-        snprintf(line, sizeof line, "HTTP/1.1 %u%s\r\n", m->status, below(2) ? " Fine" : "");
+        snprintf(line, sizeof line, "HTTP/1.1 %u%s\r\n", m->status, draw_below(2) ? " Fine" : "");
     else
-        snprintf(line, sizeof line, "%s%s %s HTTP/1.1\r\nHost: a.test\r\n", below(4) ? "" : "\r\n", m->method, m->target);
+        snprintf(line, sizeof line, "%s%s %s HTTP/1.1\r\nHost: a.test\r\n", draw_below(4) ? "" : "\r\n", m->method, m->target);
     text(out, line);
     for (unsigned i = 0; i <= m->field_count; i++) {
         if (i == where)
             write_framing(out, m);
         if (i == where && m->close)
-            text(out, below(2) ? "Connection: close\r\n" : "connection:  CLOSE , te\r\n");
+            text(out, draw_below(2) ? "Connection: close\r\n" : "connection:  CLOSE , te\r\n");
         if (i < m->field_count) {
-            snprintf(line, sizeof line, "%s:%s%s%s\r\n", m->fields[i].name, below(2) ? " " : " \t ", m->fields[i].value, below(2) ? "" : "  ");
+            snprintf(line, sizeof line, "%s:%s%s%s\r\n", m->fields[i].name, draw_below(2) ? " " : " \t ", m->fields[i].value, draw_below(2) ? "" : "  ");
             text(out, line);
         }
     }
@@ -303,13 +288,13 @@ static bool read_all(struct reader *r, const struct model *models, unsigned coun
 {
     struct h1_limits limits = {.max_head_bytes = 65536, .strict_responses = strict};
     struct h1_event event;
-    unsigned most = 1u << below(13);
+    unsigned most = 1u << draw_below(13);
     *r = (struct reader){.m = models, .end = models + count, .again = again};
     r->h1 = models->response ? h1_new_response(&limits) : h1_new_request(&limits);
     assert_non_null(r->h1);
     h1_answers(r->h1, models->head_request, false);
     for (size_t at = 0; at < buffer_size(bytes) && !r->wrong[0];) {
-        size_t n = 1 + below(most);
+        size_t n = 1 + draw_below(most);
         n = n < buffer_size(bytes) - at ? n : buffer_size(bytes) - at;
         uint8_t *exact = malloc(n);
         assert_non_null(exact);
@@ -329,7 +314,7 @@ static bool read_all(struct reader *r, const struct model *models, unsigned coun
 static bool read_twice(struct reader *r, const struct model *models, unsigned count, const struct buffer *bytes)
 {
     struct reader first;
-    bool good = read_all(&first, models, count, bytes, below(2), false);
+    bool good = read_all(&first, models, count, bytes, draw_below(2), false);
     *r = first;
     if (good) {
         good = read_all(r, models, count, &first.relayed, true, true);
@@ -344,9 +329,9 @@ static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
     static struct model models[MAX_MESSAGES];
     struct buffer bytes = {0};
     struct reader reader;
-    random_state = seed;
-    bool response = below(2);
-    unsigned count = 1 + below(MAX_MESSAGES);
+    draw_begin(seed);
+    bool response = draw_below(2);
+    unsigned count = 1 + draw_below(MAX_MESSAGES);
     count = count < most ? count : most;
     for (unsigned i = 0; i < count; i++) {
         think_of(&models[i], response, i + 1 == count);
@@ -360,12 +345,10 @@ static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
 
 static void messages_are_what_was_meant(void **state)
 {
-    const char *cases = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    unsigned long count = given ? 1 : cases ? strtoul(cases, NULL, 10) : 2000;
+    unsigned long count = 2000;
+    const uint64_t seed = draw_seed(&count);
     char wrong[160];
     (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
     for (unsigned long i = 0; i < count; i++) {
         unsigned most = MAX_MESSAGES;
         if (play(seed + i, most, wrong, sizeof wrong))

@@ -10,29 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "host/http/h2.h"
 
 #define MOST_STREAMS 12
 #define STEPS_MOST 200000
-
-static uint64_t random_state;
-
-static uint64_t draw(void)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t below(uint64_t n)
-{
-    return draw() % n;
-}
 
 enum { CLIENT, SERVER };
 
@@ -141,7 +126,7 @@ static void got(struct world *w, int who, const struct h2_event *event)
 static bool deliver(struct world *w, int who)
 {
     struct buffer *in = &w->end[!who].out;
-    size_t n = (size_t)(1 + below(below(2) ? 20 : 40000)), at = 0;
+    size_t n = (size_t)(1 + draw_below(draw_below(2) ? 20 : 40000)), at = 0;
     struct h2_event event = {.type = H2_HEAD};
     if (buffer_size(in) == 0 && !h2_has_event(w->end[who].h2))
         return false;
@@ -170,7 +155,7 @@ static bool deliver(struct world *w, int who)
 static void begin(struct world *w, int who, struct stream *s)
 {
     struct way *way = &s->way[who];
-    bool end = way->size == 0 && below(2);
+    bool end = way->size == 0 && draw_below(2);
     if (who == CLIENT) {
         struct message msg = {.is_request = true, .method = {"POST", 4}, .target = {"/", 1}};
         struct h2_request how = {.scheme = {"https", 5}, .authority = {"a", 1}, .end = end};
@@ -191,11 +176,11 @@ static bool send(struct world *w, int who, struct stream *s)
     struct way *way = &s->way[who];
     struct h2 *h2 = w->end[who].h2;
     char data[50000];
-    size_t n = (size_t)below(below(4) ? 5000 : sizeof data), room = h2_room(h2, s->id);
+    size_t n = (size_t)draw_below(draw_below(4) ? 5000 : sizeof data), room = h2_room(h2, s->id);
     n = n < way->size - way->sent ? n : (size_t)(way->size - way->sent);
     for (size_t i = 0; i < n; i++)
         data[i] = byte_at(s->id, who, way->sent + i);
-    bool end = way->sent + n == way->size && below(4);
+    bool end = way->sent + n == way->size && draw_below(4);
     ssize_t r = h2_body(h2, s->id, (struct soth_span){data, n}, end, &w->end[who].out);
     if (r < 0 || (size_t)r > n) {
         WRONG(w, "stream %d: h2_body of %zu: %zd", s->id, n, r);
@@ -214,7 +199,7 @@ static bool consume(struct world *w, int who, struct stream *s)
     uint64_t n = way->got - way->consumed;
     if (n == 0)
         return false;
-    n = below(3) ? n : 1 + below(n);
+    n = draw_below(3) ? n : 1 + draw_below(n);
     h2_consume(w->end[who].h2, s->id, (size_t)n);
     way->consumed += n;
     w->end[who].held -= n;
@@ -237,7 +222,7 @@ static void reset(struct world *w, int who, struct stream *s)
 
 static bool step(struct world *w, struct stream *s, int who)
 {
-    switch (below(5)) {
+    switch (draw_below(5)) {
     case 0:
         return deliver(w, who);
     case 1:
@@ -249,7 +234,7 @@ static bool step(struct world *w, struct stream *s, int who)
         }
         return false;
     case 3:
-        if (below(400) == 0 && s->id > 0 && !s->reset && !s->closed[who] && h2_user(w->end[who].h2, s->id)) {
+        if (draw_below(400) == 0 && s->id > 0 && !s->reset && !s->closed[who] && h2_user(w->end[who].h2, s->id)) {
             reset(w, who, s);
             return true;
         }
@@ -264,8 +249,8 @@ static bool step(struct world *w, struct stream *s, int who)
 static void open_end(struct world *w, int who)
 {
     struct end *end = &w->end[who];
-    end->stream_window = (uint32_t)(1 + below(below(2) ? 100 : 200000));
-    end->connection_window = 65535 + (uint32_t)below(200000);
+    end->stream_window = (uint32_t)(1 + draw_below(draw_below(2) ? 100 : 200000));
+    end->connection_window = 65535 + (uint32_t)draw_below(200000);
     struct h2_limits limits = {.max_header_list = 65536, .max_concurrent_streams = MOST_STREAMS, .stream_window = end->stream_window};
     limits.connection_window = end->connection_window;
     end->h2 = who == CLIENT ? h2_new_client(&limits) : h2_new_server(&limits);
@@ -292,18 +277,18 @@ static void shake_hands(struct world *w)
 static uint64_t a_size(const struct end *receiver)
 {
     uint64_t most = (uint64_t)receiver->stream_window * 30;
-    return below(3) ? below(most < 90000 ? most : 90000) : 0;
+    return draw_below(3) ? draw_below(most < 90000 ? most : 90000) : 0;
 }
 
 static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
 {
     struct world w = {.count = 0};
     unsigned steps = 0;
-    random_state = seed;
+    draw_begin(seed);
     open_end(&w, CLIENT);
     open_end(&w, SERVER);
     shake_hands(&w);
-    unsigned count = 1 + (unsigned)below(most);
+    unsigned count = 1 + (unsigned)draw_below(most);
     for (; w.count < count; ) {
         struct stream *s = &w.streams[w.count];
         s->way[CLIENT].size = a_size(&w.end[SERVER]);
@@ -312,7 +297,7 @@ static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
         w.count++;
     }
     for (; !w.wrong[0] && !all_done(&w) && steps < STEPS_MOST; steps++)
-        step(&w, &w.streams[below(w.count)], (int)below(2));
+        step(&w, &w.streams[draw_below(w.count)], (int)draw_below(2));
     if (!w.wrong[0] && steps == STEPS_MOST)
         WRONG(&w, "it stands still");
     for (int who = 0; who < 2; who++) {
@@ -327,12 +312,10 @@ static bool play(uint64_t seed, unsigned most, char *wrong, size_t size)
 
 static void no_byte_is_lost_or_invented(void **state)
 {
-    const char *cases = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    unsigned count = given ? 1 : cases ? (unsigned)strtoul(cases, NULL, 0) : 300;
+    unsigned long count = 300;
+    const uint64_t seed = draw_seed(&count);
     char wrong[200];
     (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
     for (unsigned i = 0; i < count; i++) {
         unsigned most = MOST_STREAMS;
         if (play(seed + i, most, wrong, sizeof wrong))

@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 #include <zlib.h>
 
+#include "draw.h"
 #include "host/mem/buffer.h"
 #include "modules/ws/framing.h"
 #include "sdk/testhost/testhost.h"
@@ -24,16 +24,6 @@ extern const struct soth_module soth_mitm_module;
 
 #define STEPS_MOST 14
 #define MESSAGE_MOST 60
-
-static uint64_t random_state;
-
-static unsigned below(unsigned n)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % n);
-}
 
 /* A conversation: what is sent, and the events of frames and messages that belong to it. */
 struct scene {
@@ -67,7 +57,7 @@ static const char *way(unsigned direction)
 static void put_frame(struct scene *s, unsigned direction, uint8_t opcode, bool fin, uint8_t rsv, const uint8_t *p, size_t n)
 {
     static const char *const labels[] = {"continuation", "text", "binary", "", "", "", "", "", "close", "ping", "pong"};
-    uint8_t head[FRAMING_HEAD_MOST], key[4] = {(uint8_t)below(256), (uint8_t)below(256), (uint8_t)below(256), (uint8_t)below(256)};
+    uint8_t head[FRAMING_HEAD_MOST], key[4] = {(uint8_t)draw_below(256), (uint8_t)draw_below(256), (uint8_t)draw_below(256), (uint8_t)draw_below(256)};
     struct buffer *out = &s->bytes[s->count];
     bool masked = direction == SOTH_TO_SERVER;
     size_t size = framing_put(head, opcode, n, masked ? key : NULL);
@@ -84,7 +74,7 @@ static void put_frame(struct scene *s, unsigned direction, uint8_t opcode, bool 
 static void put_control(struct scene *s, unsigned direction)
 {
     static const uint8_t payload[] = "0123456789";
-    put_frame(s, direction, below(2) ? OP_PING : OP_PONG, true, 0, payload, below(11));
+    put_frame(s, direction, draw_below(2) ? OP_PING : OP_PONG, true, 0, payload, draw_below(11));
 }
 
 static size_t squeeze(struct scene *s, unsigned direction, const uint8_t *p, size_t n, uint8_t *out, size_t room)
@@ -106,19 +96,19 @@ static void put_message(struct scene *s, unsigned direction)
 {
     static const char alphabet[] = "aaaabcdefg ";
     uint8_t text[MESSAGE_MOST], packed[MESSAGE_MOST + 100], *p = text;
-    size_t length = below(MESSAGE_MOST), n = length, at = 0;
-    uint8_t opcode = below(2) ? OP_TEXT : OP_BINARY;
-    bool compressed = s->deflates && below(3) > 0;
-    unsigned frames = 0, pieces = 1 + below(3);
+    size_t length = draw_below(MESSAGE_MOST), n = length, at = 0;
+    uint8_t opcode = draw_below(2) ? OP_TEXT : OP_BINARY;
+    bool compressed = s->deflates && draw_below(3) > 0;
+    unsigned frames = 0, pieces = 1 + draw_below(3);
     for (size_t i = 0; i < n; i++)
-        text[i] = (uint8_t)alphabet[below(sizeof alphabet - 1)];
+        text[i] = (uint8_t)alphabet[draw_below(sizeof alphabet - 1)];
     if (compressed) {
         n = squeeze(s, direction, text, n, packed, sizeof packed);
         p = packed;
     }
     for (unsigned i = 0; i < pieces; i++) {
-        size_t piece = i + 1 == pieces ? n - at : below((unsigned)(n - at) + 1);
-        if (i > 0 && below(3) == 0)
+        size_t piece = i + 1 == pieces ? n - at : draw_below((unsigned)(n - at) + 1);
+        if (i > 0 && draw_below(3) == 0)
             put_control(s, direction);
         put_frame(s, direction, i ? OP_CONTINUATION : opcode, i + 1 == pieces, compressed && i == 0 ? RSV1 : 0, p + at, piece);
         at += piece;
@@ -132,13 +122,13 @@ static void put_message(struct scene *s, unsigned direction)
 
 static void think_right(struct scene *s, unsigned steps)
 {
-    s->deflates = below(2);
+    s->deflates = draw_below(2);
     for (unsigned d = 0; d < 2; d++)
         assert_int_equal(deflateInit2(&s->z[d], 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
     for (; s->count < steps; s->count++) {
-        unsigned d = below(2);
-        for (unsigned i = 1 + below(2); i > 0; i--) {
-            if (below(4) == 0)
+        unsigned d = draw_below(2);
+        for (unsigned i = 1 + draw_below(2); i > 0; i--) {
+            if (draw_below(4) == 0)
                 put_control(s, d);
             else
                 put_message(s, d);
@@ -153,20 +143,20 @@ static void think_right(struct scene *s, unsigned steps)
 
 static void think_wrong(struct scene *s, unsigned steps)
 {
-    s->deflates = below(2);
+    s->deflates = draw_below(2);
     for (; s->count < steps; s->count++) {
         struct buffer *out = &s->bytes[s->count];
         uint8_t p[24];
-        size_t n = below(sizeof p);
+        size_t n = draw_below(sizeof p);
         for (size_t i = 0; i < n; i++) /* no long lengths: what is too long to be judged makes a difference, and should */
-            p[i] = (uint8_t)(below(2) << 7 | below(126));
-        if (below(5) > 0) { /* a header that means something */
+            p[i] = (uint8_t)(draw_below(2) << 7 | draw_below(126));
+        if (draw_below(5) > 0) { /* a header that means something */
             static const uint8_t first[] = {0x81, 0x01, 0x00, 0x80, 0x82, 0x88, 0x89, 0x8a, 0xc1, 0xc2, 0x83, 0x8b, 0xf1, 0x09, 0x41};
-            uint8_t head[] = {first[below(sizeof first)], (uint8_t)((below(2) ? 0x80 : 0) | n), 1, 2, 3, 4};
+            uint8_t head[] = {first[draw_below(sizeof first)], (uint8_t)((draw_below(2) ? 0x80 : 0) | n), 1, 2, 3, 4};
             buffer_append(out, head, head[1] & 0x80 ? 6 : 2);
         }
         buffer_append(out, p, n);
-        s->steps[s->count].direction = below(2);
+        s->steps[s->count].direction = draw_below(2);
     }
 }
 
@@ -191,8 +181,8 @@ static bool play(uint64_t seed, unsigned most, bool right)
     static struct scene s;
     static char got[65536];
     memset(&s, 0, sizeof s);
-    random_state = seed;
-    unsigned steps = 1 + below(STEPS_MOST - 1);
+    draw_begin(seed);
+    unsigned steps = 1 + draw_below(STEPS_MOST - 1);
     steps = steps < most ? steps : most;
     if (right)
         think_right(&s, steps);
@@ -220,10 +210,8 @@ static bool play(uint64_t seed, unsigned most, bool right)
 
 static void run(bool right)
 {
-    const char *cases = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    unsigned long count = given ? 1 : cases ? strtoul(cases, NULL, 10) : 15;
-    print_message("seed %llu\n", (unsigned long long)seed);
+    unsigned long count = 15;
+    const uint64_t seed = draw_seed(&count);
     for (unsigned long i = 0; i < count; i++) {
         unsigned most = STEPS_MOST;
         if (play(seed + i, most, right))

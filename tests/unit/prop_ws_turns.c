@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include <soth/sdk.h>
 
+#include "draw.h"
 #include "modules/ws/turns.h"
 
 #define MOST 60
@@ -28,28 +28,18 @@ struct happening {
     enum turn_end end; /* END */
 };
 
-static uint64_t random_state;
-
-static unsigned below(unsigned n)
-{
-    uint64_t z = (random_state += 0x9e3779b97f4a7c15u); /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % n);
-}
-
 /* ---- a conversation is thought up ---- */
 
 static unsigned think(struct happening *all)
 {
-    unsigned count = 1 + below(MOST), ends = below(4), in_message[2] = {0, 0};
+    unsigned count = 1 + draw_below(MOST), ends = draw_below(4), in_message[2] = {0, 0};
     for (unsigned i = 0; i < count; i++) {
-        unsigned d = below(2), kind = below(20);
+        unsigned d = draw_below(2), kind = draw_below(20);
         all[i] = (struct happening){.what = kind == 19 ? SILENCE : FRAME};
         struct turn_frame *f = &all[i].frame;
-        *f = (struct turn_frame){.direction = d, .fin = below(3) > 0, .number = i + 1, .bytes = below(100), .unix_ms = 1000 + i * 10};
+        *f = (struct turn_frame){.direction = d, .fin = draw_below(3) > 0, .number = i + 1, .bytes = draw_below(100), .unix_ms = 1000 + i * 10};
         f->part = kind < 3 ? TURN_CONTROL : kind == 18 && ends == 0 ? TURN_CLOSING : in_message[d] ? TURN_MORE : TURN_BEGIN;
-        if (f->part == TURN_BEGIN && below(30) == 0)
+        if (f->part == TURN_BEGIN && draw_below(30) == 0)
             f->part = TURN_CONTROL; /* a stray frame counts like a control frame */
         if (all[i].what == FRAME && (f->part == TURN_BEGIN || f->part == TURN_MORE))
             in_message[d] = !f->fin;
@@ -184,7 +174,7 @@ static void expect(const struct happening *all, unsigned count, struct text *out
 static bool play(uint64_t seed, unsigned most, struct text *got, struct text *wanted)
 {
     static struct happening all[MOST];
-    random_state = seed;
+    draw_begin(seed);
     unsigned count = think(all);
     count = count < most ? count : most;
     tell(all, count, got);
@@ -195,11 +185,9 @@ static bool play(uint64_t seed, unsigned most, struct text *got, struct text *wa
 static void turns_are_as_the_rules_say(void **state)
 {
     static struct text got, wanted;
-    const char *cases = getenv("PROP_CASES"), *given = getenv("PROP_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    unsigned long count = given ? 1 : cases ? strtoul(cases, NULL, 10) : 20000;
+    unsigned long count = 20000;
+    const uint64_t seed = draw_seed(&count);
     (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
     for (unsigned long i = 0; i < count; i++) {
         unsigned most = MOST;
         if (play(seed + i, most, &got, &wanted))

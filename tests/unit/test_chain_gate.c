@@ -232,11 +232,54 @@ static void a_frame_has_bounds(void **state)
             assert_int_equal(r, closed ? CHAIN_BROKEN : CHAIN_GO);
             assert_non_null(strstr(play_events(&gate), closed ? "action=closed" : "action=detached"));
             assert_int_equal(strlen(play_out(&gate, SOTH_TO_CLIENT)), closed ? 0 : 65538);
-            assert_int_equal(a->failures, 1);
+            assert_int_equal(a->failures, 0);
             if (!closed)
                 GIVES("X\n"); /* nobody judges any more */
             gate_again();
         }
+}
+
+/* Whoever sends it is at fault, not the decoder; what its option on_overflow says holds here, too. */
+static void a_long_frame_switches_nobody_off(void **state)
+{
+    static char most[65537];
+    (void)state;
+    for (unsigned closes = 0; closes < 2; closes++) {
+        gate_fill(most, 65536);
+        struct actor *a = FRAMES();
+        gate.decoders[0].closes_on_overflow = closes;
+        HEAD();
+        GIVES(most);
+        enum chain_result r = play_text(&gate, SOTH_TO_CLIENT, "y\n");
+        assert_int_equal(r, closes ? CHAIN_BROKEN : CHAIN_GO);
+        const char *told = play_events(&gate);
+        assert_non_null(strstr(told, closes ? "action=closed" : "action=detached"));
+        assert_non_null(strstr(told, "failure_code=window"));
+        assert_int_equal(a->failures, 0);
+        gate_again();
+    }
+}
+
+static int passes_by(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    bool nothing = soth_span_is(cur->in, "\n");
+    struct soth_frame frame = {.size = sizeof frame, .kind = SOTH_EV_REQUEST_BODY_CHUNK, .flags = SOTH_FRAME_PASS};
+    cursor_pass(cur, cur->in.n);
+    return nothing ? chain_frame(self, flow, &frame) : SOTH_CONTINUE;
+}
+
+static void what_is_no_frame_goes_on_unasked(void **state)
+{
+    (void)state;
+    play_add(&gate, "h", SOTH_TAP, SOTH_STAGE_FRAME, passes_by);
+    HEAD();
+    GIVES("\n");
+    RELAYED("\n");
+    GIVES("X");
+    RELAYED("\n");
+    GIVES("\n");
+    RELAYED("\nX\n");
+    assert_int_equal(gate.asked, 0);
 }
 
 static void the_longest_frame_is_judged(void **state)
@@ -343,7 +386,7 @@ int main(void)
         TEST(the_flow_may_go_while_a_policy_thinks),
         TEST(who_ignores_a_verdict_waits_all_the_same),
         TEST(a_frame_has_bounds),
-        TEST(the_longest_frame_is_judged),
+        TEST(a_long_frame_switches_nobody_off), TEST(what_is_no_frame_goes_on_unasked), TEST(the_longest_frame_is_judged),
         TEST(a_frame_that_waits_has_bounds),
         TEST(a_frame_that_waits_is_copied_whole),
     };

@@ -8,68 +8,29 @@
 
 #include <cmocka.h>
 
-#include "conf_text.h"
+#include "confd_rig.h"
 #include "host/log.h"
 #include "host/module/instance.h"
-#include "host/module/registry.h"
-#include "module_build.h"
 
-static char *modules, *folder;
-static struct settings settings;
-static const char *modules_list[1];
-static char conf_d[512];
-
-static int build_modules(void **state)
+static int build(void **state)
 {
+    static const struct confd_module modules[] = {
+        {"tests/fixtures/lines.c", "lines", ""},
+        {"tests/fixtures/lines.c", "content", "-DNAME='\"content\"' -DSTAGE=SOTH_STAGE_CONTENT"},
+        {"tests/fixtures/transform.c", "transform", ""},
+        {"tests/fixtures/module.c", "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY"},
+        {"tests/fixtures/module.c", "fixture", ""},
+    };
     (void)state;
     log_level(-1);
-    modules = scratch_new();
-    modules_list[0] = modules;
-    return module_build("tests/fixtures/lines.c", modules, "lines", "") ||
-           module_build("tests/fixtures/lines.c", modules, "content", "-DNAME='\"content\"' -DSTAGE=SOTH_STAGE_CONTENT") ||
-           module_build("tests/fixtures/transform.c", modules, "transform", "") ||
-           module_build("tests/fixtures/module.c", modules, "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY") ||
-           module_build("tests/fixtures/module.c", modules, "fixture", "");
-}
-
-static int drop_modules(void **state)
-{
-    (void)state;
-    scratch_free(modules);
-    return 0;
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = scratch_new();
-    snprintf(conf_d, sizeof conf_d, "%s/conf.d", folder);
-    settings = (struct settings){.modules_dir = {modules_list, 1}, .conf_d = conf_d};
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_free(folder);
-    return 0;
-}
-
-static void document(const char *file, const char *text)
-{
-    char name[64];
-    snprintf(name, sizeof name, "conf.d/%s.yaml", file);
-    free(scratch_file(folder, name, text, 0600));
+    return confd_build(modules, sizeof modules / sizeof *modules);
 }
 
 static struct registry *opened(void)
 {
     struct registry *registry = NULL;
-    struct said said;
-    said_begin(&said);
-    int r = registry_open("soth-mitm.yaml", &settings, false, said.out, &registry);
-    char *messages = said_end(&said);
-    if (r < 0)
+    char *messages;
+    if (confd_open(false, &registry, &messages) < 0)
         fail_msg("%s", messages);
     free(messages);
     return registry;
@@ -79,14 +40,14 @@ static void by_stage_then_order_then_name(void **state)
 {
     struct chain_env env;
     (void)state;
-    document("a", "{module: transform, name: z, order: 5}");
-    document("b", "{module: transform, name: y, order: 5}");
-    document("c", "{module: transform, name: x, order: 9}");
-    document("d", "{module: lines, order: 50}");
-    document("e", "{module: content, order: 99}");
-    document("f", "{module: judge, config: {journal: /dev/null}}");
-    document("g", "{module: fixture, config: {journal: /dev/null}, order: 1}");
-    document("h", "{module: lines, name: off, enabled: false}");
+    confd_document("a", "{module: transform, name: z, order: 5}");
+    confd_document("b", "{module: transform, name: y, order: 5}");
+    confd_document("c", "{module: transform, name: x, order: 9}");
+    confd_document("d", "{module: lines, order: 50}");
+    confd_document("e", "{module: content, order: 99}");
+    confd_document("f", "{module: judge, config: {journal: /dev/null}}");
+    confd_document("g", "{module: fixture, config: {journal: /dev/null}, order: 1}");
+    confd_document("h", "{module: lines, name: off, enabled: false}");
     struct registry *registry = opened();
     registry_chain_env(registry, &env);
     static const char *const names[] = {"content", "lines", "y", "z", "x"};
@@ -107,7 +68,7 @@ static void without_decoders(void **state)
 {
     struct chain_env env;
     (void)state;
-    document("f", "{module: judge, config: {journal: /dev/null}}");
+    confd_document("f", "{module: judge, config: {journal: /dev/null}}");
     struct registry *registry = opened();
     registry_chain_env(registry, &env);
     assert_int_equal(env.count, 0);
@@ -118,9 +79,9 @@ static void on_error_is_open_unless_told(void **state)
 {
     struct chain_env env;
     (void)state;
-    document("a", "{module: lines, name: a}");
-    document("b", "{module: lines, name: b, on_error: closed}");
-    document("c", "{module: lines, name: c, on_error: open}");
+    confd_document("a", "{module: lines, name: a}");
+    confd_document("b", "{module: lines, name: b, on_error: closed}");
+    confd_document("c", "{module: lines, name: c, on_error: open}");
     struct registry *registry = opened();
     registry_chain_env(registry, &env);
     assert_false(env.decoders[0].closed);
@@ -133,7 +94,7 @@ static void too_many_failures_in_a_row(void **state)
 {
     struct chain_env env;
     (void)state;
-    document("a", "{module: lines}");
+    confd_document("a", "{module: lines}");
     struct registry *registry = opened();
     registry_chain_env(registry, &env);
     for (unsigned i = 0; i < INSTANCE_MAX_FAILURES - 1; i++)
@@ -155,8 +116,8 @@ static void numbers_for_prometheus(void **state)
     struct chain_env env;
     struct said said;
     (void)state;
-    document("a", "{module: lines}");
-    document("b", "{module: transform, name: second}");
+    confd_document("a", "{module: lines}");
+    confd_document("b", "{module: transform, name: second}");
     struct registry *registry = opened();
     registry_chain_env(registry, &env);
     atomic_store(&env.decoders[0].counts.bytes_in, 12345);
@@ -172,7 +133,7 @@ static void numbers_for_prometheus(void **state)
     registry_free(registry);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, confd_begin, confd_end)
 
 int main(void)
 {
@@ -180,5 +141,5 @@ int main(void)
         TEST(by_stage_then_order_then_name), TEST(without_decoders),        TEST(on_error_is_open_unless_told),
         TEST(too_many_failures_in_a_row),    TEST(numbers_for_prometheus),
     };
-    return cmocka_run_group_tests(tests, build_modules, drop_modules);
+    return cmocka_run_group_tests(tests, build, confd_drop);
 }

@@ -11,55 +11,14 @@
 
 #include <cmocka.h>
 
+#include "failing_alloc.h"
 #include "flow_rig.h"
 #include "h2_peer.h"
 
 #define MOST_ALLOCATIONS 5000
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SKIPPED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKIPPED 1
-#endif
-#endif
-
-static long countdown; /* the allocation of the flow's that fails; 0 = none */
-static bool inside;
-
-#ifndef SKIPPED
-static bool fails(void)
-{
-    return inside && countdown > 0 && --countdown == 0;
-}
-
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t count, size_t n);
-void *__libc_realloc(void *p, size_t n);
-
-void *malloc(size_t n)
-{
-    return fails() ? NULL : __libc_malloc(n);
-}
-
-void *calloc(size_t count, size_t n)
-{
-    return fails() ? NULL : __libc_calloc(count, n);
-}
-
-void *realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __libc_realloc(p, n);
-}
-#endif
-
 static struct driver d;
 static struct h2_peer client, origin;
-
-static void step(bool begins)
-{
-    inside = begins;
-}
 
 static void move(void)
 {
@@ -132,18 +91,17 @@ static bool live(long which, bool proxy)
     driver_init(&d, &rig_world);
     d.settings.http2_enabled = 1;
     d.policy.blocked = "b.test";
-    d.inside = step;
+    d.inside = failing_counts;
     origin = client = (struct h2_peer){.h2 = NULL};
     driver_open(&d);
     assert_non_null(d.flow);
-    countdown = which;
+    failing_arm(which);
     driver_step(&d, (struct input){.type = INPUT_ACCEPTED});
     if (!proxy)
         say("CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n");
     h2_peer_init(&client, &d, SIDE_CLIENT, -1, 0);
     talk(proxy);
-    bool failed = countdown == 0;
-    countdown = 0;
+    bool failed = failing_disarm();
     h2_peer_fini(&client);
     h2_peer_fini(&origin);
     char log[4096];
@@ -169,7 +127,7 @@ static void any_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_allocation_may_fail)};
-#ifdef SKIPPED
+#ifdef FAILING_SKIPPED
     print_message("skipped: the sanitizer's allocator is in use\n");
     return 77; /* automake counts it */
 #endif

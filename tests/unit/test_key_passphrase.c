@@ -41,14 +41,6 @@ static void must(int r)
         fail_msg("%s", err);
 }
 
-static struct authority *must_open(const struct authority_config *config)
-{
-    struct authority *a = authority_open(config, AUTHORITY_CREATE, NULL, err, sizeof err);
-    if (!a)
-        fail_msg("%s", err);
-    return a;
-}
-
 static void encrypted_keys(void **state)
 {
     struct authority_config config = tls_files_config(&files), without = config;
@@ -61,11 +53,11 @@ static void encrypted_keys(void **state)
     assert_non_null(strstr(err, "chmod 600"));
     assert_true(access(files.key, F_OK) != 0); /* nothing was made with it */
     assert_int_equal(chmod(passphrase, 0600), 0);
-    authority_free(must_open(&config));
+    authority_free(tls_files_open(&config));
     char *key = tls_files_read(files.key);
     assert_non_null(strstr(key, "BEGIN ENCRYPTED PRIVATE KEY"));
     free(key);
-    authority_free(must_open(&config));
+    authority_free(tls_files_open(&config));
     must(authority_rotate(&config, 0, err, sizeof err));
     key = tls_files_read(files.key);
     assert_non_null(strstr(key, "BEGIN ENCRYPTED PRIVATE KEY"));
@@ -102,13 +94,13 @@ static void encrypted_by_others(void **state)
         skip();
     }
     snprintf(plain, sizeof plain, "%s/plain", files.dir);
-    authority_free(must_open(&config));
+    authority_free(tls_files_open(&config));
     tls_files_write(passphrase, "correct horse", 0600);
     assert_int_equal(shell("mv %s %s", files.key, plain), 0);
     config.key_passphrase_file = passphrase;
     for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
         assert_int_equal(shell("umask 077; openssl pkcs8 -topk8 -in %s -out %s -passout file:%s %s", plain, files.key, passphrase, how[i]), 0);
-        authority_free(must_open(&config));
+        authority_free(tls_files_open(&config));
     }
     must(authority_rotate(&config, 0, err, sizeof err));
     assert_int_equal(shell("openssl pkey -in %s -passin file:%s -pubout | cmp -s - /dev/stdin <<X\n$(openssl x509 -in %s -noout -pubkey)\nX\n",

@@ -104,19 +104,11 @@ static void must(int r)
         fail_msg("%s", err);
 }
 
-static struct authority *must_open(const struct authority_config *config)
-{
-    struct authority *a = authority_open(config, AUTHORITY_CREATE, NULL, err, sizeof err);
-    if (!a)
-        fail_msg("%s", err);
-    return a;
-}
-
 static void fingerprint(char out[96])
 {
     struct authority_config config = tls_files_config(&files);
     struct authority_info info;
-    struct authority *a = must_open(&config);
+    struct authority *a = tls_files_open(&config);
     authority_describe(a, &info);
     strcpy(out, info.sha256);
     authority_free(a);
@@ -222,7 +214,7 @@ static void an_expired_ca_can_be_rotated(void **state)
     assert_null(authority_open(&config, 0, NULL, err, sizeof err));
     assert_non_null(strstr(err, "ca rotate"));
     must(authority_rotate(&config, 0, err, sizeof err));
-    authority_free(must_open(&config));
+    authority_free(tls_files_open(&config));
     struct ca_certificates list = listed(now);
     assert_int_equal(list.n, 1);
     ca_certificates_free(&list);
@@ -326,7 +318,7 @@ static void a_half_done_switch_is_ended(void **state)
     fingerprint(first);
     must(authority_prepare(&config, NULL, err, sizeof err));
     assert_int_equal(rename(next_key, files.key), 0);
-    struct authority *a = must_open(&config); /* as a proxy at its start does */
+    struct authority *a = tls_files_open(&config); /* as a proxy at its start does */
     struct authority_info info;
     authority_describe(a, &info);
     strcpy(second, info.sha256);
@@ -386,7 +378,7 @@ static void by_age(void **state)
     (void)state;
     tls_files_make_ca(&files, KEY_P256, made, now + 1000 * DAY);
     config.rotate_after = 100 * DAY;
-    struct authority *a = must_open(&config);
+    struct authority *a = tls_files_open(&config);
     assert_int_equal(authority_due(a, now), 75 * DAY);
     assert_int_equal(authority_tend(a, now + 74 * DAY, err, sizeof err), AUTHORITY_STAYS);
     assert_true(access(next_cert, F_OK) != 0);
@@ -416,7 +408,7 @@ static void somebody_was_faster(void **state)
     (void)state;
     tls_files_make_ca(&files, KEY_P256, now - 2 * DAY, now + 1000 * DAY);
     config.rotate_after = 100 * DAY;
-    struct authority *a = must_open(&config);
+    struct authority *a = tls_files_open(&config);
     must(authority_rotate(&config, 0, err, sizeof err));
     fingerprint(by_hand);
     assert_int_equal(authority_tend(a, now + 100 * DAY, err, sizeof err), AUTHORITY_ROTATED);
@@ -433,7 +425,7 @@ static void age_that_cannot_be(void **state)
     (void)state;
     tls_files_make_ca(&files, KEY_P256, now - 2 * DAY, now + 1000 * DAY);
     config.rotate_after = 100 * DAY;
-    struct authority *a = must_open(&config);
+    struct authority *a = tls_files_open(&config);
     authority_describe(a, &before);
     mode = FAIL;
     steps = 0;
@@ -474,7 +466,7 @@ static void while_others_sign(void **state)
     void *failed;
     (void)state;
     config.rotate_after = 100 * DAY;
-    struct race race = {.authority = must_open(&config)};
+    struct race race = {.authority = tls_files_open(&config)};
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, sign_on, &race), 0);
     for (int i = 0; i < 5; i++)

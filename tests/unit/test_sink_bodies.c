@@ -18,6 +18,7 @@
 #include "conf_text.h"
 #include "fake_host.h"
 #include "modules/sink_file/bodies.h"
+#include "modules/sink_file/shelf.h"
 
 static char *folder, dir[512];
 static struct bodies *bodies;
@@ -195,6 +196,50 @@ static void the_oldest_go_first(void **state)
     assert_string_equal(content("-9-1-response.body"), "one more");
 }
 
+/* What is remembered of the folder is as long as what is in it, however many bodies have gone. */
+static void many_have_gone(void **state)
+{
+    struct shelf s;
+    (void)state;
+    assert_int_equal(shelf_open(&s, dir, 100 * 8192), 0); /* a hundred of a block and a digest each */
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "x-%u-1-response.body", i);
+        assert_true(shelf_reserve(&s, 4096));
+        shelf_add(&s, name, 4096);
+        assert_true(s.n <= 100 && s.room <= 256 && s.used <= 100 * 8192);
+        assert_string_equal(s.items[s.first + s.n - 1].name, name);
+    }
+    assert_int_equal(s.n, 100);
+    assert_int_equal(s.evicted, 9900);
+    assert_string_equal(s.items[s.first].name, "x-9900-1-response.body");
+    shelf_close(&s);
+}
+
+static void no_redaction(void *self, struct soth_redaction *redaction, char *p, size_t n)
+{
+    (void)self, (void)redaction, (void)p, (void)n;
+}
+
+/* A beginning out of which nothing has come yet is a file without bytes, and its digest is of that. */
+static void nothing_decoded_yet(void **state)
+{
+    static const char fields[] = "Content-Encoding: gzip\n";
+    struct soth_host host = fake_api;
+    (void)state;
+    host.redact = no_redaction;
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1u << 20, .decoded = 1, .host = &host});
+    assert_non_null(bodies);
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, 1, NUMBER("content_length", 5000) NUMBER("exchange_no", 1)
+                                    BYTES("headers", fields, sizeof fields - 1)));
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, 1, NUMBER("bytes", 5000) NUMBER("exchange_no", 1) NUMBER("offset", 0)
+                                    BYTES("payload", "\x1f\x8b\x08", 3)));
+    closed(1, "mitm_http_completed");
+    assert_string_equal(content(".sample"), "");
+    assert_non_null(strstr(content(".sha256"), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  "));
+    assert_int_equal(bodies_counts(bodies)->errors, 0);
+}
+
 static void a_disk_that_is_full(void **state)
 {
     struct rlimit old, small = {4, RLIM_INFINITY};
@@ -237,7 +282,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
-        TEST(the_oldest_go_first), TEST(a_disk_that_is_full),
+        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full),
         TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

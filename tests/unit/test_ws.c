@@ -291,7 +291,8 @@ static void a_sample_of_one_message(void **state)
     static const struct {
         uint64_t most;
         const char *data;
-    } cases[] = {{0, "ws_message direction="}, {1, "data=H "}, {2, "data=He "}, {4, "data=Hell "}, {5, "data=Hello "}, {6, "data=Hello "}, {UINT64_MAX, "data=Hello "}};
+    } cases[] = {{0, "ws_message direction="}, {1, "data=H "}, {2, "data=He "}, {4, "data=Hell "}, {5, "data=Hello "}, {6, "data=Hello "},
+                 {UINT64_MAX, "data=Hello "}};
     (void)state;
     for (size_t way = 0; way < 3; way++)
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -45,6 +45,15 @@ struct authority_config tls_files_config(const struct tls_files *f)
                                      .leaf_cache_capacity = 8, .leaf_days = 30};
 }
 
+struct authority *tls_files_open(const struct authority_config *config)
+{
+    char err[512];
+    struct authority *a = authority_open(config, AUTHORITY_CREATE, NULL, err, sizeof err);
+    if (!a)
+        fail_msg("%s", err);
+    return a;
+}
+
 void tls_files_write(const char *path, const char *text, mode_t mode)
 {
     char err[256];

@@ -18,6 +18,7 @@ struct tls_files {
 void tls_files_init(struct tls_files *files);
 void tls_files_fini(struct tls_files *files); /* removes the directory */
 struct authority_config tls_files_config(const struct tls_files *files);
+struct authority *tls_files_open(const struct authority_config *config); /* makes the CA where there is none */
 
 void tls_files_write(const char *path, const char *text, mode_t mode);
 char *tls_files_read(const char *path); /* free it */
