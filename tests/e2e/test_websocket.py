@@ -17,12 +17,12 @@ from harness.modules import module_metric
 from harness.origin import reply
 from harness.timing import scaled, until
 from harness.tools import clean_env, missing, need, node_modules, run
-from harness.websocket import echo
+from harness.websocket import echo, for_threads
 
 HERE = pathlib.Path(__file__).parent
 
 def client(p, port, tls=True, **kwargs):
-    secure = {"ssl": p.trust(alpn=None)} if tls else {}
+    secure = {"ssl": for_threads(p.trust(alpn=None))} if tls else {}
     return connect(f"{'wss' if tls else 'ws'}://origin.test:{port}/chat", proxy=p.url, open_timeout=scaled(15), close_timeout=scaled(10), **secure,
                    **kwargs)
 

@@ -21,7 +21,7 @@ from harness.h2_websocket import BINARY, CLOSE, PING, PONG, SCRIPT, TEXT, H2WebS
 from harness.modules import build_module, module_metric
 from harness.timing import scaled, until
 from harness.tools import clean_env, go_program, need, node_modules, run
-from harness.websocket import echo
+from harness.websocket import echo, for_threads
 
 HERE = pathlib.Path(__file__).parent
 NAMES = ("origin.test", "*.origin.test")
@@ -248,7 +248,7 @@ def test_one_rule_for_both(watching, origins, serving, server_kind):
         assert other.receive() == (0x81, b"still here")
         other.close()
     with pytest.raises(Exception, match="403"):
-        connect(f"wss://origin.test:{server.port}/secret/2", proxy=p.url, ssl=p.trust(alpn=None), open_timeout=scaled(10))
+        connect(f"wss://origin.test:{server.port}/secret/2", proxy=p.url, ssl=for_threads(p.trust(alpn=None)), open_timeout=scaled(10))
     p.wait_closed(4)
     decisions = [(e.at("action"), e.at("rule_id")) for e in told(p, "request_decision") if e.at("action") == "block"]
     assert decisions == [("block", "no-chat")] * 2
@@ -461,7 +461,7 @@ def test_a_slow_reader(watching, origins):
             quick.send(TEXT, f"word {n}")
             assert quick.receive() == (0x81, f"word {n}".encode())
         assert len(slow.one.body) == 65535
-        assert p.resident() - before < 8 << 20
+        assert p.resident() - before < (16 if p.is_sanitized() else 8) << 20  # a sanitizer keeps for a while what was freed
         client.open_window(slow.stream, 2 << 20)
         client.open_window(None, 2 << 20)
         client.until(lambda: len(slow.one.body) == 65535 + (2 << 20))
@@ -508,7 +508,7 @@ def test_go(watching, go_origin, client):
             assert ws.close() == 1000
             assert session.get("/hello").body == b"hello over HTTP/2.0"
     else:
-        with connect(f"wss://origin.test:{go_origin}/ws", proxy=p.url, ssl=p.trust(alpn=None), compression=None, open_timeout=scaled(15)) as ws:
+        with connect(f"wss://origin.test:{go_origin}/ws", proxy=p.url, ssl=for_threads(p.trust(alpn=None)), compression=None, open_timeout=scaled(15)) as ws:
             ws.send("hello")
             assert ws.recv(timeout=scaled(10)) == "hello"
     p.wait_closed(3 if client == "h2" else 1)
@@ -568,7 +568,7 @@ def test_messages_are_added_between_messages(watching, origins, asides, client, 
 
 def test_a_message_for_each_piece(watching, serving, asides):
     server, p = serving(echo, compression=None), watching(modules=[{"module": "aside", "config": {"pieces": True}}], modules_dir=asides)
-    with connect(f"wss://origin.test:{server.port}/chat", proxy=p.url, ssl=p.trust(alpn=None), compression=None, open_timeout=scaled(15)) as ws:
+    with connect(f"wss://origin.test:{server.port}/chat", proxy=p.url, ssl=for_threads(p.trust(alpn=None)), compression=None, open_timeout=scaled(15)) as ws:
         ws.send("one")
         heard = [ws.recv(timeout=scaled(10)) for _ in range(4)]
     assert heard[0] == "by the way" and "one" in heard
