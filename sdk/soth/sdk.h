@@ -462,7 +462,7 @@ struct soth_host {
     /* Frame stage: a complete frame of at most 64 KiB, whose bytes were passed; what is dropped between frames waits for no verdict. Anything
      * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
-    int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `timer` once after ms; 0 = never */
+    int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `on_timer` once after ms; 0 = never */
     /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed (_started, _succeeded). source is mitmproxy_authoritative or hudsucker_inferred,
      * which is never authoritative, reason a word of contract section 6: else -SOTH_EINVALID. */
     int (*signal)(void *self, const struct soth_signal *signal);
