@@ -69,3 +69,10 @@ int media_check(const struct soth_host *host, void *self, const char *key, const
     }
     return SOTH_OK;
 }
+
+int media_may_have_body(const struct soth_message *message)
+{
+    if (message->direction != SOTH_TO_CLIENT)
+        return 1;
+    return message->status != 204 && message->status != 304 && !soth_span_is(message->method, "HEAD");
+}

@@ -12,5 +12,7 @@ int media_is(struct soth_span type, const char *pattern);
 int media_is_any(struct soth_span type, const struct soth_strings *patterns);
 /* For `check`: can each of the option's patterns match anything? Says what is wrong with the first that cannot. */
 int media_check(const struct soth_host *host, void *self, const char *key, const struct soth_strings *patterns);
+/* May the message have a body? Not a response to HEAD, 204 and 304 (RFC 9112 6.3), whatever type they name. */
+int media_may_have_body(const struct soth_message *message);
 
 #endif

@@ -65,7 +65,7 @@ static int match(void *self, struct soth_flow *flow, const struct soth_message *
 {
     const struct streams *n = self;
     struct state *s = n->host->flow_state(flow);
-    uint8_t kind = message->coded ? 0 : kind_of(n, flow);
+    uint8_t kind = message->coded || !media_may_have_body(message) ? 0 : kind_of(n, flow);
     if (!kind)
         return SOTH_WATCH_NO;
     if (s)

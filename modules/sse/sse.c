@@ -35,7 +35,7 @@ static int create(const struct soth_host *host, void *self)
 static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
 {
     const struct events *e = self;
-    if (message->direction != SOTH_TO_CLIENT || message->coded)
+    if (message->direction != SOTH_TO_CLIENT || message->coded || !media_may_have_body(message))
         return SOTH_WATCH_NO;
     return media_is(media_type(e->host->hdr_get(flow, "Content-Type", 0)), "text/event-stream") ? SOTH_WATCH_BODY : SOTH_WATCH_NO;
 }

@@ -160,6 +160,16 @@ def test_the_next_exchange_is_http_again(streaming, origin):
     assert closed["protocol"] == "http1" and [e["protocol"] for e in p.log.find("sse_event")] == ["sse"]
 
 
+@pytest.mark.parametrize("method,status", [("HEAD", b"200 OK"), ("GET", b"204 No Content"), ("GET", b"304 Not Modified")])
+def test_a_head_without_a_body_is_no_stream(streaming, origin, method, status):
+    head = b"HTTP/1.1 %s\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n" % status
+    server, p = origin(routes={"/e": lambda wire, request: wire.send(head)}), streaming()
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask(method, "/e", "origin.test").status == int(status[:3])
+    assert p.wait_closed()[0]["protocol"] == "http1"
+    assert p.log.find("sse_event") == [] and p.log.find("decoder_stage_failed") == []
+
+
 @pytest.mark.parametrize("on_overflow", ["detach", "close"])
 def test_an_event_without_end(streaming, origin, on_overflow):
     body = b"data: a\n\ndata: " + b"x" * 100000 + b"\n\ndata: b\n\n"

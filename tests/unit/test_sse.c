@@ -56,10 +56,13 @@ static void samples(void **state)
 static void other_messages_are_left_alone(void **state)
 {
     static const char *const heads[] = {"HTTP/1.1 200 OK\nContent-Type: text/plain", "HTTP/1.1 200 OK", STREAM "\nContent-Encoding: gzip",
-                                        "HTTP/1.1 200 OK\nContent-Type: text/event-streams"};
+                                        "HTTP/1.1 200 OK\nContent-Type: text/event-streams", "HTTP/1.1 204 No Content\nContent-Type: text/event-stream",
+                                        "HTTP/1.1 304 Not Modified\nContent-Type: text/event-stream"};
     (void)state;
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         assert_int_equal(check(NULL, &(struct testhost_case){.response = heads[i], .steps = SAYS("data: a\n\n"), .step_count = 1, .events = ""}), 0);
+    assert_int_equal(check(NULL, &(struct testhost_case){.request = "HEAD / HTTP/1.1\nHost: a.test", .response = STREAM, .steps = SAYS("data: a\n\n"),
+                                                         .step_count = 1, .events = ""}), 0);
     static const struct testhost_step upload = {SOTH_TO_SERVER, TESTHOST_TEXT("data: a\n\n")};
     assert_int_equal(check(NULL, &(struct testhost_case){.request = "POST / HTTP/1.1\nHost: a.test\nContent-Type: text/event-stream",
                                                          .steps = &upload, .step_count = 1, .events = ""}), 0);
