@@ -216,18 +216,6 @@ static inline bool is_of(const struct shape *shape, const struct soth_attr *attr
     return differs == 0;
 }
 
-static __attribute__((noinline)) struct shape *another_shape(struct bus_port_private *p, struct shape **place, const struct soth_attr *attrs,
-                                                             size_t n)
-{
-    struct shape *shape = shape_new(attrs, n);
-    if (!shape)
-        return NULL;
-    shape->next = p->made;
-    p->made = shape;
-    *place = shape;
-    return shape;
-}
-
 /* NULL: it is to be emitted whole. *text: bytes that its texts take at most. Reports of losses are read in the queue. */
 static inline const struct shape *shape_for(struct bus_port_private *p, unsigned kind, const struct soth_attr *attrs, size_t n, size_t *text)
 {
@@ -237,8 +225,8 @@ static inline const struct shape *shape_for(struct bus_port_private *p, unsigned
             return *at;
     if (at == end || kind == SOTH_EV_EVENTS_LOST)
         return NULL;
-    struct shape *shape = another_shape(p, at, attrs, n);
-    return shape && is_of(shape, attrs, n, text) ? shape : NULL;
+    *at = shape_new(&p->made, attrs, n);
+    return *at && is_of(*at, attrs, n, text) ? *at : NULL;
 }
 
 /* The values of attributes, of which `extra` is the one behind the last of n; NULL: there is none. */

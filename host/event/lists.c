@@ -96,10 +96,10 @@ static __attribute__((noinline)) struct attr_list *list_new(uint32_t kind, const
 
 struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
-    if (n == 0 || kind >= SOTH_EV_COUNT || !event_attrs_may(kind))
+    if (kind >= SOTH_EV_COUNT)
         return NULL;
     struct attr_list **place = &port->private->lists[kind];
-    if (!*place)
+    if (!*place && n > 0 && event_attrs_may(kind))
         *place = list_new(kind, attrs, n);
     return *place && is_list(*place, attrs, n) ? *place : NULL;
 }
@@ -133,12 +133,9 @@ static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_p
     struct soth_attr all[LIST_MOST + 1];
     canonical(list, attrs, n, all);
     all[n] = *extra;
-    struct shape *shape = shape_new(all, n + 1);
-    if (!shape)
-        return NULL;
-    shape->next = p->made;
-    p->made = shape;
-    *place = (struct list_shape){absent, extra->name, shape};
+    const struct shape *shape = shape_new(&p->made, all, n + 1);
+    if (shape)
+        *place = (struct list_shape){absent, extra->name, shape};
     return shape;
 }
 
@@ -147,8 +144,9 @@ const struct shape *list_shape(struct bus_port_private *p, struct attr_list *lis
 {
     uint64_t absent = (uint64_t)event_attr_is_absent(extra) << n;
     for (size_t i = 0; i < n; i++) {
-        absent |= (uint64_t)event_attr_is_absent(&attrs[i]) << i;
-        *text += event_type_is_text(attrs[i].type) ? attrs[i].text.n : 0;
+        const uint64_t is_absent = event_attr_is_absent(&attrs[i]);
+        absent |= is_absent << i;
+        *text += event_type_is_text(attrs[i].type) && !is_absent ? attrs[i].text.n : 0; /* what has no text may have any length */
     }
     if (list->payload & ~absent)
         return NULL;

@@ -100,8 +100,8 @@ static inline unsigned event_attr_is_absent(const struct soth_attr *attr)
     return (unsigned)(attr->text.p == NULL) | (unsigned)((attr->text.n | ((attr->type + 1) & 2)) == 0);
 }
 
-/* NULL: there is no memory, or they have a payload that is there. */
-struct shape *shape_new(const struct soth_attr *attrs, size_t n);
+/* In front of the list *made. NULL: there is no memory, or they have a payload that is there. */
+struct shape *shape_new(struct shape **made, const struct soth_attr *attrs, size_t n);
 void shapes_free(struct shape *shapes);
 
 /* ---- attrs.c, lists.c: what modules emit ---- */

@@ -27,7 +27,7 @@ static void insert(struct shape *shape, const struct soth_attr *attr, uint8_t fr
     shape->from[k] = from;
 }
 
-struct shape *shape_new(const struct soth_attr *attrs, size_t n)
+struct shape *shape_new(struct shape **made, const struct soth_attr *attrs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!event_attr_is_absent(&attrs[i]) && (attrs[i].type & EVENT_FLAGGED))
@@ -41,6 +41,8 @@ struct shape *shape_new(const struct soth_attr *attrs, size_t n)
         if (!event_attr_is_absent(&attrs[i]))
             insert(shape, &attrs[i], (uint8_t)i);
     }
+    shape->next = *made;
+    *made = shape;
     return shape;
 }
 

@@ -113,7 +113,7 @@ static void random_values(uint64_t payload)
         uint32_t absent = draw(&state) % 3 ? 1u << 2 | 1u << 4 : draw(&state);
         for (size_t k = 0; k < n; k++)
             if (absent >> k & 1)
-                attrs[k].text = draw(&state) % 2 || attrs[k].type == SOTH_ATTR_U64 ? (struct soth_span){NULL, 0} : (struct soth_span){"", 0};
+                attrs[k].text = draw(&state) % 2 || attrs[k].type == SOTH_ATTR_U64 ? (struct soth_span){NULL, draw(&state) % 2 ? SIZE_MAX / 2 : 0} : (struct soth_span){"", 0};
         known += emit_both(&rig, SOTH_EV_WS_MESSAGE, attrs, n, &extras[draw(&state) % 3]);
         if (i % 11 == 0)
             bus_flush(rig.port);
