@@ -142,6 +142,51 @@ static void who_knows_the_length_does_not_wait(void **state)
     assert_int_equal(bodies_counts(bodies)->written, 2);
 }
 
+static void ends(uint64_t flow, uint64_t exchange, uint64_t offset, const char *text)
+{
+    size_t n = strlen(text);
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, flow, NUMBER("bytes", n) NUMBER("exchange_no", exchange)
+                                    {"last", {"", 0}, 1, SOTH_ATTR_BOOL, 4}, NUMBER("offset", offset) BYTES("payload", n ? text : NULL, n)));
+}
+
+/* The message is over, and nobody knows when its connection will be. */
+static void the_last_piece_ends_a_body(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, -1);
+    piece(1, 1, 0, "abc");
+    ends(1, 1, 3, "");
+    assert_string_equal(content("1-1-response.body"), "abc");
+    assert_non_null(content("1-1-response.sha256"));
+    assert_null(content(".part"));
+    head(1, 2, -1);
+    ends(1, 2, 0, "all at once");
+    assert_string_equal(content("1-2-response.body"), "all at once");
+    head(1, 3, -1);
+    piece(1, 3, 0, "x");
+    bare(1, 3, 1, 9);
+    ends(1, 3, 10, "");
+    assert_string_equal(content("1-3-response.sample"), "x");
+    ends(1, 7, 0, "whose head nobody subscribed to");
+    assert_string_equal(content("1-7-response.body"), "whose head nobody subscribed to");
+    closed(1, "client_aborted");
+    assert_int_equal(bodies_counts(bodies)->written, 4);
+    assert_int_equal(bodies_counts(bodies)->cut, 0);
+}
+
+/* The end says how long the body was: what was lost in front of it is missed. */
+static void a_lost_tail_is_missed(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, -1);
+    piece(1, 1, 0, "abc");
+    ends(1, 1, 6, "");
+    assert_string_equal(content("1-1-response.cut"), "abc");
+    assert_int_equal(bodies_counts(bodies)->cut, 1);
+}
+
 static void between_exchanges_nothing_is_cut(void **state)
 {
     static const char *const phases[] = {"idle", "request_head", "response_body"};
@@ -301,7 +346,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
+        TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(the_last_piece_ends_a_body), TEST(a_lost_tail_is_missed),
+        TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
         TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
         TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
