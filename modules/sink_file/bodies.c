@@ -269,14 +269,20 @@ static void forget(struct bodies *b, uint64_t flow_id, int went_well)
     b->flows--;
 }
 
-void bodies_free(struct bodies *b)
+void bodies_end(struct bodies *b)
 {
-    if (!b)
-        return;
     for (size_t i = 0; i < SLOTS; i++)
         while (b->slots[i])
             forget(b, b->slots[i]->flow_id, 0);
     let_go(b);
+    b->counts.evicted = b->shelf.evicted;
+}
+
+void bodies_free(struct bodies *b)
+{
+    if (!b)
+        return;
+    bodies_end(b);
     shelf_close(&b->shelf);
     free(b);
 }
