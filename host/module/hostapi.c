@@ -99,6 +99,11 @@ static void api_redact(void *self, struct soth_redaction *redaction, char *p, si
         mask_values((struct mask *)(void *)redaction, keys, p, n);
 }
 
+static uint64_t api_payload(void *self)
+{
+    return instance_of(self)->conf->payload_bytes;
+}
+
 const struct soth_host hostapi = {
     .size = sizeof hostapi,
     .abi_minor = SOTH_ABI_MINOR,
@@ -137,4 +142,5 @@ const struct soth_host hostapi = {
     .setting = api_setting,
     .redact = api_redact,
     .payload_most = api_payload_most,
+    .payload = api_payload,
 };

@@ -224,6 +224,12 @@ static void trial_between(struct soth_cursor *cursor, size_t n)
     (void)cursor, (void)n;
 }
 
+static uint64_t trial_payload(void *self)
+{
+    (void)self;
+    return UINT64_MAX;
+}
+
 const struct soth_host trial_host = {
     .size = sizeof trial_host, .abi_minor = SOTH_ABI_MINOR,
     .log = trial_log, .cfg_err = trial_cfg_err, .monotonic_ns = trial_monotonic_ns, .name = trial_name,
@@ -235,5 +241,5 @@ const struct soth_host trial_host = {
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
     .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
-    .payload_most = trial_payload_most,
+    .payload_most = trial_payload_most, .payload = trial_payload,
 };

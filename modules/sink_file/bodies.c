@@ -23,6 +23,7 @@ enum body_state { BODY_NONE, BODY_OPEN, BODY_OVER };
 struct body {
     uint8_t state;
     uint8_t made;   /* there is a file, and it is ours */
+    uint8_t full;   /* more came out of its coding than is wanted */
     uint8_t broken; /* bytes are missing, or could not be written or decoded */
     uint64_t length;   /* as the head says, or UNKNOWN */
     uint64_t relayed, captured, written;
@@ -170,10 +171,10 @@ static void finish(struct bodies *b, struct flow *flow, unsigned side, int went_
 {
     struct body *body = &flow->body[side];
     if (body->state == BODY_OPEN) {
-        if (body->coding && !body->broken && body->captured == body->relayed)
+        if (body->coding && !body->full && !body->broken && body->captured == body->relayed)
             body->broken = coding_end(body->coding) < 0;
         int whole = body->length == UNKNOWN ? went_well : body->relayed == body->length;
-        int sample = !body->broken && body->captured < body->relayed;
+        int sample = !body->broken && (body->full || body->captured < body->relayed);
         name_file(b, flow, side, sample ? "sample" : whole && !body->broken ? "body" : "cut");
         b->counts.cut += !sample && (!whole || body->broken);
     }
@@ -203,8 +204,12 @@ static void write_decoded(struct bodies *b, struct flow *flow, unsigned side, st
     char out[PIECE];
     struct body *body = &flow->body[side];
     size_t made = sizeof out;
-    while (!body->broken && (in.n > 0 || made == sizeof out)) {
+    while (!body->broken && !body->full && (in.n > 0 || made == sizeof out)) {
         int r = coding_take(body->coding, &in, out, sizeof out, &made);
+        uint64_t room = b->options.sample - body->written;
+        body->full = made > room;
+        made = body->full ? (size_t)room : made;
+        r = body->full ? SOTH_OK : r; /* nobody looks further */
         b->options.host->redact(b->options.sink, &body->redaction, out, made); /* nobody could, before it was decoded */
         write_piece(b, flow, side, out, made);
         body->broken = body->broken || r < 0;
@@ -219,7 +224,7 @@ static void piece(struct bodies *b, struct flow *flow, unsigned side, struct sot
         return;
     if (body->state != BODY_OPEN)
         return;
-    int beyond = payload.n == 0 && body->captured < body->relayed; /* behind a sample nothing is missed */
+    int beyond = body->full || (payload.n == 0 && body->captured < body->relayed); /* behind a sample nothing is missed */
     body->broken = body->broken || (offset != body->relayed && !beyond); /* what the queue has lost */
     body->relayed = offset + bytes;
     if (payload.n > 0)

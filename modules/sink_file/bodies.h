@@ -12,6 +12,7 @@
 struct bodies_options {
     const char *dir;
     uint64_t max_bytes;
+    uint64_t sample; /* most bytes of a file that is decoded, UINT64_MAX = all; what is not comes with no more */
     int decoded; /* without the content coding: then `host` hides what is to be hidden for `sink` */
     const struct soth_host *host;
     void *sink;

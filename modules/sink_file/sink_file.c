@@ -93,6 +93,7 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
     self->body_options.decoded = (int)self->decoded;
+    self->body_options.sample = host->payload(self);
     self->body_options.host = host;
     self->body_options.sink = self;
     if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))

@@ -486,6 +486,8 @@ struct soth_host {
     /* Bytes from the beginning of each message that somebody wants of its content, in events of this kind: 0: none, UINT64_MAX: all of it. What is behind
      * them no sink sees: who keeps content for an event need not keep more. Policies (SOTH_WANTED_FRAME) get all of it, whatever this says. */
     uint64_t (*payload_most)(const struct soth_flow *flow, uint32_t kind);
+    /* Sinks: the `payload` of this instance's document, bytes of each message: 0: none, UINT64_MAX: full. */
+    uint64_t (*payload)(void *self);
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */

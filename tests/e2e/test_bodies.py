@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import subprocess
-import zlib
 
 import pytest
 
@@ -211,7 +210,7 @@ def test_a_sample(proxy, origin, tmp_path):
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, br"])
 def test_a_sample_of_what_is_decoded(proxy, origin, tmp_path, coding):
-    """N counts what is relayed: the file has what comes out of that, a beginning of the whole, with a digest of its own."""
+    """N counts what is in the file: it has that much of the decoded body, as far as it comes out of the first N bytes that were relayed."""
     plain = b"".join(b"line %d of something, %d\n" % (n, n * n * 7919 % 100003) for n in range(20000))
     body, small = coded(coding, plain), coded(coding, b"small")
     server = origin(tls=True, routes={"/large": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Encoding", coding)])),
@@ -225,10 +224,7 @@ def test_a_sample_of_what_is_decoded(proxy, origin, tmp_path, coding):
     assert sorted(f.rsplit(".", 1)[1] for f in found) == ["body", "sample"]
     sample, whole = (next((folder / f).read_bytes() for f in found if f.endswith(ending)) for ending in (".sample", ".body"))
     assert whole == b"small"
-    assert plain.startswith(sample) and len(sample) < len(plain)
-    assert sample or coding == "zstd", "a block of zstd may be longer than that"
-    if coding == "gzip":
-        assert sample == zlib.decompressobj(31).decompress(body[:8192]), "all that the first 8 kB say"
+    assert sample == plain[:8192] or (coding == "zstd" and sample == b""), "a block of zstd may be longer than that"
     metrics = p.metrics()
     assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 2 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 0
 

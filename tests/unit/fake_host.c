@@ -155,6 +155,12 @@ void fake_setting(const char *key, uint64_t value)
     setting_count += i == setting_count;
 }
 
+static uint64_t fake_payload(void *self)
+{
+    (void)self;
+    return UINT64_MAX;
+}
+
 const struct soth_host fake_api = {
     .size = sizeof fake_api,
     .abi_minor = SOTH_ABI_MINOR,
@@ -170,6 +176,7 @@ const struct soth_host fake_api = {
     .set = fake_set,
     .emit = fake_emit,
     .setting = fake_get_setting,
+    .payload = fake_payload,
 };
 
 void fake_reset(void)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "conf_text.h"
 #include "fake_host.h"
@@ -276,7 +277,7 @@ static void nothing_decoded_yet(void **state)
     struct soth_host host = fake_api;
     (void)state;
     host.redact = no_redaction;
-    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1u << 20, .decoded = 1, .host = &host});
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1u << 20, .decoded = 1, .sample = UINT64_MAX, .host = &host});
     assert_non_null(bodies);
     bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, 1, NUMBER("content_length", 5000) NUMBER("exchange_no", 1)
                                     BYTES("headers", fields, sizeof fields - 1)));
@@ -285,6 +286,46 @@ static void nothing_decoded_yet(void **state)
     closed(1, "mitm_http_completed");
     assert_string_equal(content(".sample"), "");
     assert_non_null(strstr(content(".sha256"), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  "));
+    assert_int_equal(bodies_counts(bodies)->errors, 0);
+}
+
+static size_t gzipped(const char *text, size_t n, char out[512])
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)text, .avail_in = (uInt)n, .next_out = (Bytef *)out, .avail_out = 512};
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    return z.total_out;
+}
+
+/* N of sample:N counts what is in the file: of something decoded, decoded bytes. */
+static void a_sample_of_what_is_decoded(void **state)
+{
+    static const char fields[] = "Content-Encoding: gzip\n";
+    static const struct {
+        size_t size, lost;
+        const char *ending;
+    } cases[] = {{9, 0, "-1-1-response.body"}, {10, 0, "-2-1-response.body"}, {11, 0, "-3-1-response.sample"}, {50000, 0, "-4-1-response.sample"},
+                 {50000, 8, "-5-1-response.sample"}, {10, 8, "-6-1-response.cut"}};
+    static char text[50000], wire[512];
+    struct soth_host host = fake_api;
+    (void)state;
+    host.redact = no_redaction;
+    memset(text, 'a', sizeof text);
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1u << 20, .decoded = 1, .sample = 10, .host = &host});
+    assert_non_null(bodies);
+    for (uint64_t flow = 1; flow <= sizeof cases / sizeof *cases; flow++) {
+        size_t n = gzipped(text, cases[flow - 1].size, wire) - cases[flow - 1].lost, half = n / 2;
+        bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, flow, NUMBER("exchange_no", 1) BYTES("headers", fields, sizeof fields - 1)));
+        for (size_t at = 0; at < n; at += half ? half : n)
+            bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, flow, NUMBER("bytes", n - at < half ? n - at : half) NUMBER("exchange_no", 1)
+                                            NUMBER("offset", at) BYTES("payload", wire + at, n - at < half ? n - at : half)));
+        closed(flow, "mitm_http_completed");
+        const char *got = content(cases[flow - 1].ending);
+        assert_non_null(got);
+        assert_int_equal(strlen(got), cases[flow - 1].size < 10 ? cases[flow - 1].size : 10);
+    }
+    assert_int_equal(bodies_counts(bodies)->cut, 1);
     assert_int_equal(bodies_counts(bodies)->errors, 0);
 }
 
@@ -386,7 +427,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(the_last_piece_ends_a_body), TEST(a_lost_tail_is_missed),
         TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
-        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
+        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_sample_of_what_is_decoded),
+        TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
         TEST(a_folder_is_one_process_s), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
