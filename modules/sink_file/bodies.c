@@ -79,6 +79,12 @@ static void file_name(const struct bodies *b, const struct flow *flow, unsigned 
     snprintf(out, 96, "%s-%llu-%llu-%s.%s", b->run, (unsigned long long)flow->flow_id, (unsigned long long)flow->exchange_no, sides[side], ending);
 }
 
+static void failed(struct bodies *b)
+{
+    b->counts.errors++;
+    b->counts.error = errno;
+}
+
 static void let_go(struct bodies *b)
 {
     if (b->fd >= 0)
@@ -87,7 +93,7 @@ static void let_go(struct bodies *b)
     b->of = NULL;
 }
 
-/* What is there already is another's: it is not touched. */
+/* What is there already is another's: it is not touched. A folder that somebody has removed is made anew for what begins. */
 static int file_of(struct bodies *b, struct flow *flow, unsigned side)
 {
     char name[96], path[4096];
@@ -95,9 +101,12 @@ static int file_of(struct bodies *b, struct flow *flow, unsigned side)
     if (b->of == body)
         return b->fd;
     let_go(b);
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (body->made ? 0 : O_CREAT | O_EXCL);
     file_name(b, flow, side, "part", name);
     if (shelf_path(&b->shelf, name, path, sizeof path))
-        b->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (body->made ? 0 : O_CREAT | O_EXCL), 0600);
+        b->fd = open(path, flags, 0600);
+    if (b->fd < 0 && errno == ENOENT && !body->made && shelf_make(&b->shelf) == 0)
+        b->fd = open(path, flags, 0600);
     b->of = b->fd >= 0 ? body : NULL;
     body->made = body->made || b->fd >= 0;
     return b->fd;
@@ -108,7 +117,7 @@ static void write_piece(struct bodies *b, struct flow *flow, unsigned side, cons
     struct body *body = &flow->body[side];
     if (body->broken || n == 0)
         return;
-    if (!shelf_reserve(&b->shelf, n)) {
+    if (!shelf_reserve(&b->shelf, body->written, n)) {
         body->broken = 1; /* larger than all that may be kept */
         return;
     }
@@ -122,9 +131,11 @@ static void write_piece(struct bodies *b, struct flow *flow, unsigned side, cons
             break;
         done += (size_t)w;
     }
-    body->broken = done < n;
-    b->counts.errors += done < n;
-    shelf_add(&b->shelf, NULL, n - done);
+    if (done < n) {
+        failed(b);
+        body->broken = 1;
+        shelf_return(&b->shelf, body->written + n, body->written + done);
+    }
     body->written += done;
     sha256_add(&body->digest, p, done);
 }
@@ -135,10 +146,13 @@ static void write_digest(struct bodies *b, const char *name, const char *hex)
     shelf_digest_name(name, digest);
     int n = snprintf(line, sizeof line, "%s  %s\n", hex, name);
     int fd = shelf_path(&b->shelf, digest, path, sizeof path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
-    if (fd < 0 || write(fd, line, (size_t)n) != n)
-        b->counts.errors++;
+    int written = fd >= 0 && write(fd, line, (size_t)n) == n;
+    if (!written)
+        failed(b);
     if (fd >= 0)
         close(fd);
+    if (fd >= 0 && !written) /* half a digest is none */
+        unlink(path);
 }
 
 /* The finished file gets its name and its digest. Nothing was written (a coding that held nothing): it is an empty one. */
@@ -146,8 +160,8 @@ static void name_file(struct bodies *b, struct flow *flow, unsigned side, const 
 {
     struct body *body = &flow->body[side];
     char from[96], name[96], path[4096], to[4096], hex[65];
-    if (!body->made && (!body->broken || body->coding))
-        b->counts.errors += file_of(b, flow, side) < 0;
+    if (!body->made && (!body->broken || body->coding) && file_of(b, flow, side) < 0)
+        failed(b);
     let_go(b);
     if (!body->made) {
         shelf_add(&b->shelf, NULL, body->written);
@@ -156,7 +170,7 @@ static void name_file(struct bodies *b, struct flow *flow, unsigned side, const 
     file_name(b, flow, side, "part", from);
     file_name(b, flow, side, ending, name);
     if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0) {
-        b->counts.errors++;
+        failed(b);
         shelf_add(&b->shelf, NULL, body->written);
         return;
     }

@@ -20,6 +20,7 @@ struct bodies_options {
 
 struct bodies_counts {
     uint64_t written, cut, evicted, errors;
+    int error; /* errno of the last of these */
 };
 
 struct bodies;

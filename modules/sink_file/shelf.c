@@ -29,31 +29,40 @@ void shelf_digest_name(const char *name, char out[112])
     snprintf(out, 112, "%.*s.sha256", dot ? (int)(dot - name) : 96, name);
 }
 
-int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes)
+/* Of a file that is being written, with its digest. */
+static uint64_t held(uint64_t bytes)
 {
-    struct stat st;
+    return bytes > 0 ? on_disk(bytes) + BLOCK : 0;
+}
+
+int shelf_make(const struct shelf *s)
+{
     char path[4096];
-    *s = (struct shelf){.dir = dir, .max_bytes = max_bytes};
-    if (strlen(dir) + 128 > sizeof path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    snprintf(path, sizeof path, "%s", dir);
+    snprintf(path, sizeof path, "%s", s->dir);
     for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = 0;
         if (mkdir(path, 0750) < 0 && errno != EEXIST)
             return -1;
         *at = '/';
     }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes)
+{
+    struct stat st;
+    *s = (struct shelf){.dir = dir, .max_bytes = max_bytes};
+    if (strlen(dir) + 128 > 4096) {
+        errno = ENAMETOOLONG;
         return -1;
-    if (stat(path, &st) < 0)
+    }
+    if (shelf_make(s) < 0 || stat(dir, &st) < 0)
         return -1;
     if (!S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;
         return -1;
     }
-    return access(path, W_OK | X_OK) < 0 ? -1 : claim_folder(&s->claim, path);
+    return access(dir, W_OK | X_OK) < 0 ? -1 : claim_folder(&s->claim, dir);
 }
 
 void shelf_close(struct shelf *s)
@@ -100,8 +109,9 @@ static void evict(struct shelf *s)
     s->evicted++;
 }
 
-int shelf_reserve(struct shelf *s, uint64_t bytes)
+int shelf_reserve(struct shelf *s, uint64_t have, uint64_t more)
 {
+    uint64_t bytes = held(have + more) - held(have);
     while (s->used + bytes > s->max_bytes && s->n > 0)
         evict(s);
     if (s->used + bytes > s->max_bytes)
@@ -110,9 +120,14 @@ int shelf_reserve(struct shelf *s, uint64_t bytes)
     return 1;
 }
 
+void shelf_return(struct shelf *s, uint64_t reserved, uint64_t have)
+{
+    s->used -= held(reserved) - held(have);
+}
+
 void shelf_add(struct shelf *s, const char *name, uint64_t bytes)
 {
-    s->used -= bytes < s->used ? bytes : s->used;
+    s->used -= held(bytes);
     if (!name)
         return;
     push(s, name, bytes);
@@ -143,6 +158,23 @@ static int ends_with(const char *name, const char *ending)
     return n > m && strcmp(name + n - m, ending) == 0;
 }
 
+/* A number and what follows it; NULL: it is none. */
+static const char *behind_number(const char *p, char next)
+{
+    size_t n = strspn(p, "0123456789");
+    return n > 0 && p[n] == next ? p + n + 1 : NULL;
+}
+
+/* RUN-FLOW-EXCHANGE-request.ENDING, or -response: what has another name is somebody else's. */
+static int is_body(const char *name)
+{
+    size_t run = strspn(name, "0123456789abcdef");
+    const char *p = run <= 8 && name[run] == '-' ? behind_number(name + run + 1, '-') : NULL;
+    p = p ? behind_number(p, '-') : NULL;
+    const char *dot = p ? strchr(p, '.') : NULL;
+    return dot && (strncmp(p, "request.", 8) == 0 || strncmp(p, "response.", 9) == 0) && !strchr(dot + 1, '.');
+}
+
 /* One of another run that nobody finishes any more. */
 static int cut_off(const struct shelf *s, char name[96])
 {
@@ -158,7 +190,7 @@ static int take_in(const struct shelf *s, const char *file, const char *run, str
 {
     struct stat st;
     char path[4096];
-    if (strlen(file) >= sizeof out->item.name)
+    if (strlen(file) >= sizeof out->item.name || !is_body(file))
         return 0;
     snprintf(out->item.name, sizeof out->item.name, "%s", file);
     if (ends_with(file, ".part")) {

@@ -26,8 +26,12 @@ struct shelf {
 int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes);
 /* Takes in what is there; what another run than the one of this prefix did not finish is cut. */
 void shelf_scan(struct shelf *s, const char *run);
-/* Room for more bytes of a file that is being written? The oldest finished ones go for it. */
-int shelf_reserve(struct shelf *s, uint64_t bytes);
+/* Makes the folder anew, where somebody has removed it. 0, or -1 with errno set. */
+int shelf_make(const struct shelf *s);
+/* Room for more bytes of a file that is being written, and has `have`? The oldest finished ones go for it. */
+int shelf_reserve(struct shelf *s, uint64_t have, uint64_t more);
+/* It does not become as long as was reserved. */
+void shelf_return(struct shelf *s, uint64_t reserved, uint64_t have);
 /* A file is finished, or was given up: of `bytes`, which were reserved. name NULL: it is gone. */
 void shelf_add(struct shelf *s, const char *name, uint64_t bytes);
 void shelf_close(struct shelf *s);

@@ -18,6 +18,7 @@
 #define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
+#define BODIES_AGAIN_NS UINT64_C(60000000000) /* what is wrong with bodies is said once in that time */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
 
 enum fsync_mode { FSYNC_NEVER, FSYNC_INTERVAL, FSYNC_ALWAYS };
@@ -34,6 +35,7 @@ struct sink {
     const struct soth_host *host;
     struct bodies *bodies; /* NULL: none are wanted */
     struct bodies_counts bodies_told;
+    uint64_t bodies_ns; /* when it was said that one cannot be written */
     struct segment segment;
     struct text lines, rows;
     uint32_t buffered;
@@ -274,8 +276,11 @@ static void tell(struct sink *self, int metric, uint64_t now, uint64_t *told)
 static void tell_bodies(struct sink *self)
 {
     const struct bodies_counts *now = bodies_counts(self->bodies);
-    if (now->errors > self->bodies_told.errors && !self->bodies_told.errors)
-        self->host->log(self, SOTH_LOG_ERROR, "cannot write a body to %s: %s; those at fault are cut", self->body_options.dir, strerror(errno));
+    uint64_t ns = now->errors > self->bodies_told.errors ? self->host->monotonic_ns() : 0;
+    if (ns && (!self->bodies_told.errors || ns - self->bodies_ns >= BODIES_AGAIN_NS)) {
+        self->host->log(self, SOTH_LOG_ERROR, "cannot write a body to %s: %s; those at fault are cut", self->body_options.dir, strerror(now->error));
+        self->bodies_ns = ns;
+    }
     tell(self, self->count_errors, now->errors, &self->bodies_told.errors);
     tell(self, self->count_bodies, now->written, &self->bodies_told.written);
     tell(self, self->count_bodies_cut, now->cut, &self->bodies_told.cut);

@@ -254,7 +254,7 @@ static void many_have_gone(void **state)
     for (unsigned i = 0; i < 10000; i++) {
         char name[32];
         snprintf(name, sizeof name, "x-%u-1-response.body", i);
-        assert_true(shelf_reserve(&s, 4096));
+        assert_true(shelf_reserve(&s, 0, 4096));
         shelf_add(&s, name, 4096);
         assert_true(s.n <= 100 && s.room <= 256 && s.used <= 100 * 8192);
         assert_string_equal(s.items[s.first + s.n - 1].name, name);
