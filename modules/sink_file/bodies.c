@@ -155,8 +155,8 @@ static void write_digest(struct bodies *b, const char *name, const char *hex)
         unlink(path);
 }
 
-/* The finished file gets its name and its digest. Nothing was written (a coding that held nothing): it is an empty one. */
-static void name_file(struct bodies *b, struct flow *flow, unsigned side, const char *ending)
+/* The finished file gets its name and its digest. Nothing was written (a coding that held nothing): it is an empty one. 0: there is none. */
+static int name_file(struct bodies *b, struct flow *flow, unsigned side, const char *ending)
 {
     struct body *body = &flow->body[side];
     char from[96], name[96], path[4096], to[4096], hex[65];
@@ -165,19 +165,19 @@ static void name_file(struct bodies *b, struct flow *flow, unsigned side, const 
     let_go(b);
     if (!body->made) {
         shelf_add(&b->shelf, NULL, body->written);
-        return;
+        return 0;
     }
     file_name(b, flow, side, "part", from);
     file_name(b, flow, side, ending, name);
     if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0) {
         failed(b);
         shelf_add(&b->shelf, NULL, body->written);
-        return;
+        return 0;
     }
     sha256_hex(&body->digest, hex);
     write_digest(b, name, hex);
     shelf_add(&b->shelf, name, body->written);
-    b->counts.written++;
+    return 1;
 }
 
 /* The message is over. `went_well`: as far as its flow knows. */
@@ -189,8 +189,11 @@ static void finish(struct bodies *b, struct flow *flow, unsigned side, int went_
             body->broken = coding_end(body->coding) < 0;
         int whole = body->length == UNKNOWN ? went_well : body->relayed == body->length;
         int sample = !body->broken && (body->full || body->captured < body->relayed);
-        name_file(b, flow, side, sample ? "sample" : whole && !body->broken ? "body" : "cut");
-        b->counts.cut += !sample && (!whole || body->broken);
+        int cut = !sample && (!whole || body->broken);
+        int named = name_file(b, flow, side, sample ? "sample" : cut ? "cut" : "body");
+        b->counts.written += (uint64_t)named;
+        b->counts.cut += (uint64_t)(named && cut);
+        b->counts.left_out += (uint64_t)!named;
     }
     coding_free(body->coding);
     *body = (struct body){.length = UNKNOWN};

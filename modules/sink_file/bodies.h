@@ -19,7 +19,8 @@ struct bodies_options {
 };
 
 struct bodies_counts {
-    uint64_t written, cut, evicted, errors;
+    uint64_t written, cut, evicted, errors; /* cut: of those that were written */
+    uint64_t left_out;                      /* there is no file: no room, or none could be made */
     int error; /* errno of the last of these */
 };
 

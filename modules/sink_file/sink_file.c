@@ -42,7 +42,7 @@ struct sink {
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
     uint8_t index_long;           /* rows of removed segments could not be removed, and that was said */
-    int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted;
+    int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted, count_bodies_left_out;
 };
 
 static const struct soth_opt options[] = {
@@ -94,6 +94,7 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies = host->counter(self, "bodies", NULL, "bodies in files of their own");
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
+    self->count_bodies_left_out = host->counter(self, "bodies_left_out", NULL, "bodies without a file: there was no room, or none could be made");
     self->body_options.decoded = (int)self->decoded;
     self->body_options.sample = host->payload(self);
     self->body_options.host = host;
@@ -284,6 +285,7 @@ static void tell_bodies(struct sink *self)
     tell(self, self->count_errors, now->errors, &self->bodies_told.errors);
     tell(self, self->count_bodies, now->written, &self->bodies_told.written);
     tell(self, self->count_bodies_cut, now->cut, &self->bodies_told.cut);
+    tell(self, self->count_bodies_left_out, now->left_out, &self->bodies_told.left_out);
     tell(self, self->count_bodies_evicted, now->evicted, &self->bodies_told.evicted);
 }
 
