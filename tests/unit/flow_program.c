@@ -93,6 +93,7 @@ static void choose_settings(struct driver *d, uint8_t first, uint8_t second)
     d->listen.mode = first & 2 ? LISTEN_REVERSE : LISTEN_EXPLICIT;
     d->listen.tls = (first & 3) == 3;
     d->settings.reverse_upstream = (struct settings_upstream){.host = "a.test", .port = 80, .tls = (first & 4) != 0};
+    driver_capture(d, first % 3 ? 0 : first & 16 ? BUS_PAYLOAD_FULL : first >> 5); /* and somebody may want the bodies */
     d->settings.not_tls = first & 8 ? NOT_TLS_BLOCK : NOT_TLS_TUNNEL;
     d->settings.authority_mismatch = mismatches[first >> 4 & 3];
     d->settings.connect_parse_mode = first & 64 ? PARSE_LENIENT : PARSE_STRICT;

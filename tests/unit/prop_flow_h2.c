@@ -250,6 +250,7 @@ static bool holds(uint64_t seed, unsigned operations, char *fault, size_t size)
     draw_begin(seed);
     world_reset(&rig_world);
     driver_init(&d, &rig_world);
+    driver_capture(&d, draw_below(3) ? 0 : draw_below(2) ? BUS_PAYLOAD_FULL : draw_below(10));
     d.settings.http2_enabled = 1;
     d.settings.upstream_http2 = draw_below(5) ? UPSTREAM_HTTP2_MIRROR : UPSTREAM_HTTP2_ALWAYS;
     bool proxy = draw_below(3) == 0;

@@ -93,12 +93,16 @@ def _check_exchange(flow_id, number, events):
         heads = [e for e in events if e.kind == side + "_headers" and e.at("interim") != "true"]
         if len(heads) > 1:
             found.append(f"flow {flow_id} exchange {number}: {len(heads)} {side}_headers")
-        at = 0
+        at, over = 0, False
         for chunk in (e for e in events if e.kind == side + "_body_chunk"):
             if chunk.at("offset") is not None and int(chunk.at("offset")) != at:
                 found.append(f"flow {flow_id} exchange {number}: {side} chunk at {chunk.at('offset')}, expected {at}")
                 break
+            if over or (chunk.at("bytes") == "0" and chunk.at("last") != "true"):
+                found.append(f"flow {flow_id} exchange {number}: {side} chunk {'after the last one' if over else 'of nothing'}")
+                break
             at += int(chunk.at("bytes"))
+            over = chunk.at("last") == "true"
     return found
 
 
