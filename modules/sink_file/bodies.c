@@ -169,13 +169,14 @@ static int name_file(struct bodies *b, struct flow *flow, unsigned side, const c
     }
     file_name(b, flow, side, "part", from);
     file_name(b, flow, side, ending, name);
+    sha256_hex(&body->digest, hex);
+    write_digest(b, name, hex); /* first: who sees the name finds it */
     if (!shelf_path(&b->shelf, from, path, sizeof path) || !shelf_path(&b->shelf, name, to, sizeof to) || rename(path, to) < 0) {
         failed(b);
+        shelf_drop_digest(&b->shelf, name);
         shelf_add(&b->shelf, NULL, body->written);
         return 0;
     }
-    sha256_hex(&body->digest, hex);
-    write_digest(b, name, hex);
     shelf_add(&b->shelf, name, body->written);
     return 1;
 }

@@ -94,15 +94,21 @@ static void push(struct shelf *s, const char *name, uint64_t bytes)
     s->used += on_disk(bytes) + BLOCK;
 }
 
+void shelf_drop_digest(const struct shelf *s, const char *name)
+{
+    char digest[112], path[4096];
+    shelf_digest_name(name, digest);
+    if (shelf_path(s, digest, path, sizeof path))
+        unlink(path);
+}
+
 static void evict(struct shelf *s)
 {
     struct shelf_item *oldest = &s->items[s->first];
-    char digest[112], path[4096];
-    shelf_digest_name(oldest->name, digest);
+    char path[4096];
     if (shelf_path(s, oldest->name, path, sizeof path))
         unlink(path);
-    if (shelf_path(s, digest, path, sizeof path))
-        unlink(path);
+    shelf_drop_digest(s, oldest->name);
     s->used -= on_disk(oldest->bytes) + BLOCK;
     s->first++;
     s->n--;
@@ -183,6 +189,7 @@ static int cut_off(const struct shelf *s, char name[96])
     if (!shelf_path(s, name, from, sizeof from) || !shelf_path(s, cut, to, sizeof to) || rename(from, to) < 0)
         return 0;
     snprintf(name, 96, "%s", cut);
+    shelf_drop_digest(s, name); /* it would be of what the file was to become */
     return 1;
 }
 

@@ -39,5 +39,6 @@ void shelf_close(struct shelf *s);
 int shelf_path(const struct shelf *s, const char *name, char *out, size_t size);
 /* The name of a body's digest. */
 void shelf_digest_name(const char *name, char out[112]);
+void shelf_drop_digest(const struct shelf *s, const char *name);
 
 #endif

@@ -414,6 +414,38 @@ static void what_is_on_its_way_at_the_end_is_cut(void **state)
     assert_string_equal(content("1-1-response.cut"), "abc");
 }
 
+static void put(const char *name, const char *text)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+/* What a crash left is cut, and has no digest; what has not the name of a body stays what it is. */
+static void what_is_found(void **state)
+{
+    (void)state;
+    open_bodies(65536);
+    put("deadbeef-1-2-request.part", "half");
+    put("deadbeef-1-2-request.sha256", "of what was to come");
+    put("movie.part", "somebody's");
+    put("1-2-response.body", "somebody's");
+    put("deadbeef-1-2-reply.part", "somebody's");
+    for (uint64_t flow = 1; flow <= 20; flow++) {
+        piece(flow, 1, 0, "a body");
+        closed(flow, "mitm_http_completed");
+    }
+    assert_null(content("beef-1-2-request.part"));
+    assert_null(content("beef-1-2-request.sha256"));
+    assert_string_equal(content("movie.part"), "somebody's");
+    assert_string_equal(content("1-2-response.body"), "somebody's");
+    assert_string_equal(content("reply.part"), "somebody's");
+    assert_string_equal(content("-20-1-response.body"), "a body");
+}
+
 static void no_folder(void **state)
 {
     (void)state;
@@ -429,7 +461,7 @@ int main(void)
         TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
         TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_sample_of_what_is_decoded),
         TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
-        TEST(a_folder_is_one_process_s), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
+        TEST(a_folder_is_one_process_s), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(what_is_found), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

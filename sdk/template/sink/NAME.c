@@ -18,7 +18,7 @@ struct @NAME@ {
 };
 
 static const struct soth_opt options[] = {
-    SOTH_OPT_PATH(struct @NAME@, path, SOTH_REQUIRED, "file that gets one line an event"),
+    SOTH_OPT_PATH(struct @NAME@, path, SOTH_REQUIRED | SOTH_EXCLUSIVE, "file that gets one line an event"),
     SOTH_OPT_END,
 };
 
