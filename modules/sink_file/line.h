@@ -10,10 +10,16 @@ struct text { /* grows; p is malloc'd */
     size_t n, room;
 };
 
+struct line_place { /* of a line: in which segment, from which byte on */
+    uint64_t segment, offset, bytes;
+};
+
+struct forms; /* form.h */
+
 /* Appends the line with its newline. 0, or -SOTH_ENOMEM with nothing appended. */
-int line_event(struct text *out, const struct soth_event *event, struct soth_span stream_key, int with_timestamps);
+int line_event(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key);
 /* Appends the index row of a line. The same. */
-int line_index(struct text *out, const struct soth_event *event, struct soth_span stream_key, uint64_t segment, uint64_t offset, uint64_t bytes);
+int line_index(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, const struct line_place *place);
 extern const char line_index_header[];
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bodies.h"
+#include "form.h"
 #include "line.h"
 #include "segment.h"
 
@@ -36,6 +37,7 @@ struct sink {
     struct bodies_counts bodies_told;
     struct segment segment;
     struct text lines, rows;
+    struct forms *forms;
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
@@ -85,13 +87,18 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies = host->counter(self, "bodies", NULL, "bodies in files of their own");
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
+    if (!(self->forms = forms_new(self->with_timestamps)))
+        return -SOTH_ENOMEM;
     self->body_options.decoded = (int)self->decoded;
     self->body_options.host = host;
     self->body_options.sink = self;
-    if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
+    if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options))) {
+        forms_free(self->forms);
         return host->cfg_err(self, "bodies_dir", "cannot write to %s: %s", self->body_options.dir, strerror(errno));
+    }
     if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
         bodies_free(self->bodies);
+        forms_free(self->forms);
         return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
     }
     tell_torn(self);
@@ -106,6 +113,7 @@ static void destroy(void *arg)
         segment_abandon(&self->segment);
     segment_close(&self->segment);
     bodies_free(self->bodies);
+    forms_free(self->forms);
     free(self->lines.p);
     free(self->rows.p);
 }
@@ -246,6 +254,7 @@ static int is_piece(const struct soth_event *event)
 static struct soth_event without_payload(const struct soth_event *event, struct soth_attr attrs[ATTRS_MOST])
 {
     struct soth_event bare = *event;
+    bare.shape = NULL; /* it has other attributes */
     bare.attrs = attrs;
     bare.attr_count = 0;
     for (uint32_t i = 0; i < event->attr_count && bare.attr_count < ATTRS_MOST; i++)
@@ -293,7 +302,7 @@ static int take_line(struct sink *self, const struct soth_event *event)
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, self->host->stream_key(event, buf)};
     size_t before = self->lines.n;
-    int r = line_event(&self->lines, event, key, self->with_timestamps);
+    int r = line_event(&self->lines, self->forms, event, key);
     if (r < 0)
         return r;
     size_t bytes = self->lines.n - before;
@@ -301,8 +310,10 @@ static int take_line(struct sink *self, const struct soth_event *event)
         self->begun_ns = self->host->monotonic_ns();
     if (is_due(self, before, bytes))
         r = rotate(self, before);
-    if (r == SOTH_OK && self->segment.index.fd >= 0)
-        r = line_index(&self->rows, event, key, self->segment.number, self->segment.size + self->lines.n - bytes, bytes);
+    if (r == SOTH_OK && self->segment.index.fd >= 0) {
+        const struct line_place place = {self->segment.number, self->segment.size + self->lines.n - bytes, bytes};
+        r = line_index(&self->rows, self->forms, event, key, &place);
+    }
     if (r < 0)
         self->lines.n -= bytes;
     else
