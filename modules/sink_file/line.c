@@ -15,10 +15,8 @@ const char line_index_header[] =
 
 #define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id, the slack of put.h */
 
-static char *text_room(struct text *t, size_t more)
+static __attribute__((noinline)) char *text_grow(struct text *t, size_t more)
 {
-    if (t->room - t->n >= more)
-        return t->p + t->n;
     size_t room = t->room ? t->room * 2 : 65536;
     while (room - t->n < more)
         room *= 2;
@@ -30,24 +28,40 @@ static char *text_room(struct text *t, size_t more)
     return p + t->n;
 }
 
+static inline char *text_room(struct text *t, size_t more)
+{
+    return t->room - t->n >= more ? t->p + t->n : text_grow(t, more);
+}
+
 /* ---- the envelope ---- */
 
-static inline char *put_numbers(char *at, const struct soth_event *e)
+/* One of the three that a row has, too. */
+static inline char *put_own_number(char *at, uint64_t value, const struct text *t, struct line *line, unsigned which)
 {
-    at = put_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id);
-    at = put_number(PUT(at, ",\"flow_id\":"), e->flow_id);
-    at = put_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id);
+    char *end = put_number(at, value);
+    line->numbers[which].at = (uint32_t)(at - (t->p + t->n));
+    line->numbers[which].n = (uint32_t)(end - at);
+    return end;
+}
+
+static inline char *put_numbers(char *at, const struct soth_event *e, const struct text *t, struct line *line)
+{
+    at = put_own_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id, t, line, 0);
+    at = put_own_number(PUT(at, ",\"flow_id\":"), e->flow_id, t, line, 1);
+    at = put_own_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id, t, line, 2);
     return e->parent_flow_id ? put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id) : at;
 }
 
-static inline char *put_end(char *at, const struct soth_event *e, int with_timestamps)
+static inline void put_end(char *at, const struct soth_event *e, int with_timestamps, struct text *t, struct line *line)
 {
     if (with_timestamps) {
         at = put_number(PUT(at, ",\"monotonic_ns\":"), e->monotonic_ns);
         at = put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms);
         at = PUT(put(PUT(at, ",\"run_id\":\""), e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64), "\"");
     }
-    return PUT(at, "}\n");
+    at = PUT(at, "}\n");
+    line->n = (size_t)(at - t->p) - t->n;
+    t->n += line->n;
 }
 
 /* ---- word by word ---- */
@@ -102,17 +116,17 @@ static size_t longest(const struct soth_event *e, struct soth_span stream_key)
     return FIXED_MOST + names + JSON_ESCAPE_MOST * text;
 }
 
-static int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps)
+static int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps,
+                         struct line *line)
 {
     char *at = text_room(t, longest(e, stream_key));
     if (!at)
         return -SOTH_ENOMEM;
-    at = form_put_kind(put_numbers(at, e), e);
+    at = form_put_kind(put_numbers(at, e, t, line), e);
     at = json_put_string(at, stream_key);
     at = form_put_peers(at, e, NULL);
     at = put_attributes(at, e, with_timestamps);
-    at = put_end(at, e, with_timestamps);
-    t->n = (size_t)(at - t->p);
+    put_end(at, e, with_timestamps, t, line);
     return SOTH_OK;
 }
 
@@ -136,31 +150,30 @@ static inline char *put_pieces(char *at, const struct form *form, const struct s
 }
 
 static int line_in_form(struct text *t, const struct form *form, const struct form_peers *peers, const struct soth_event *e,
-                        struct soth_span stream_key, int with_timestamps)
+                        struct soth_span stream_key, int with_timestamps, struct line *line)
 {
     char *at = text_room(t, FIXED_MOST + form->most + FORM_PEERS_MOST + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_padded(put_numbers(at, e), form->text, form->kind_n);
+    at = put_padded(put_numbers(at, e, t, line), form->text, form->kind_n);
     at = put_word(PUT(at, "\""), stream_key.p, stream_key.n);
     at = put_padded(PUT(at, "\""), peers->text, peers->n);
     at = put_pieces(at, form, e->attrs);
     if (!at)
-        return line_in_words(t, e, stream_key, with_timestamps);
-    at = put_end(at, e, with_timestamps);
-    t->n = (size_t)(at - t->p);
+        return line_in_words(t, e, stream_key, with_timestamps, line);
+    put_end(at, e, with_timestamps, t, line);
     return SOTH_OK;
 }
 
 /* ---- the line and its row ---- */
 
-int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key)
+int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, struct line *line)
 {
     const struct form *form = form_of(forms, e);
     const struct form_peers *peers = form ? form_peers_of(forms, e) : NULL;
     if (peers && put_is_plain(stream_key))
-        return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps);
-    return line_in_words(t, e, stream_key, forms->with_timestamps);
+        return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps, line);
+    return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
 
 /* A tab or a line end in a stream key would be a column or a row. */
@@ -173,21 +186,29 @@ static char *put_cell(char *at, struct soth_span s)
     return at;
 }
 
-int line_index(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, const struct line_place *place)
+/* The line is longer than that by far. */
+static inline char *put_same_number(char *at, const char *text, const struct line *line, unsigned which)
+{
+    memcpy(at, text + line->numbers[which].at, PUT_NUMBER_MOST);
+    return at + line->numbers[which].n;
+}
+
+int line_index(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
+               const struct line_place *place)
 {
     const struct form *form = form_of(forms, e);
     size_t cells = form ? form->cells_n : strlen(e->kind_name) + strlen(e->protocol_name);
     char *at = text_room(t, 6 * PUT_NUMBER_MOST + 16 + PUT_SLACK + cells + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_number(at, e->sequence_id);
-    at = put_number(PUT(at, "\t"), e->flow_id);
-    at = PUT(put_number(PUT(at, "\t"), e->flow_sequence_id), "\t");
+    at = put_same_number(at, place->line, line, 0);
+    at = put_same_number(PUT(at, "\t"), place->line, line, 1);
+    at = PUT(put_same_number(PUT(at, "\t"), place->line, line, 2), "\t");
     at = form ? put_padded(at, form->text + form->cells_at, form->cells_n) : form_put_cells(at, e);
     at = put_cell(at, stream_key);
     at = put_number(PUT(at, "\t"), place->segment);
     at = put_number(PUT(at, "\t"), place->offset);
-    at = PUT(put_number(PUT(at, "\t"), place->bytes), "\n");
+    at = PUT(put_number(PUT(at, "\t"), line->n), "\n");
     t->n = (size_t)(at - t->p);
     return SOTH_OK;
 }

@@ -6,13 +6,12 @@
 #ifndef SINK_FILE_PUT_H
 #define SINK_FILE_PUT_H
 
-#include <endian.h>
 #include <string.h>
 
 #include <soth/sdk.h>
 
 #define PUT_NUMBER_MOST 20 /* digits of a uint64_t */
-#define PUT_SLACK 32       /* put_number and put_padded may write so many bytes behind what they put */
+#define PUT_SLACK 32       /* put_padded may write so many bytes behind what it puts */
 
 static inline char *put(char *at, const char *p, size_t n)
 {
@@ -52,48 +51,52 @@ static inline char *put_padded(char *at, const char *p, size_t n)
 
 /* ---- numbers ---- */
 
+static inline char *put_pair(char *at, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
+                                "52535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697989"
+                                "9";
+    memcpy(at, pairs + 2 * value, 2);
+    return at + 2;
+}
+
+static inline char *put_two_most(char *at, uint64_t value)
+{
+    if (value >= 10)
+        return put_pair(at, value);
+    *at = (char)('0' + value);
+    return at + 1;
+}
+
+static inline char *put_four(char *at, uint64_t value)
+{
+    return put_pair(put_pair(at, value / 100), value % 100);
+}
+
+static inline char *put_four_most(char *at, uint64_t value)
+{
+    return value < 100 ? put_two_most(at, value) : put_pair(put_two_most(at, value / 100), value % 100);
+}
+
 #define PUT_EIGHT UINT64_C(100000000)
 
-/* The digits of a number below 10^8, a byte each, the first in the lowest: halves of four, of two, of one, all of them at a time. */
-static inline uint64_t put_eight(uint64_t value)
+static inline char *put_eight_most(char *at, uint64_t value)
 {
-    uint64_t halves = value / 10000 | value % 10000 << 32;
-    uint64_t high = halves * 10486 >> 20 & UINT64_C(0x7f0000007f); /* hundreds of each */
-    uint64_t pairs = high | (halves - high * 100) << 16;
-    high = pairs * 103 >> 10 & UINT64_C(0x000f000f000f000f); /* tens of each */
-    return high | (pairs - high * 10) << 8;
+    return value < 10000 ? put_four_most(at, value) : put_four(put_four_most(at, value / 10000), value % 10000);
 }
 
-#define PUT_ZEROS UINT64_C(0x3030303030303030)
-
-static inline char *put_short_number(char *at, uint64_t value)
+static inline char *put_eight(char *at, uint64_t value)
 {
-    if (value < 10) {
-        *at = (char)('0' + value);
-        return at + 1;
-    }
-    const uint64_t digits = put_eight(value);
-    const unsigned zeros = (unsigned)__builtin_ctzll(digits) / 8; /* in front */
-    const uint64_t text = htole64((digits | PUT_ZEROS) >> 8 * zeros);
-    memcpy(at, &text, 8);
-    return at + 8 - zeros;
-}
-
-/* The rest of one whose first digits are put: eight, zeros and all. */
-static inline char *put_rest(char *at, uint64_t value)
-{
-    const uint64_t text = htole64(put_eight(value % PUT_EIGHT) | PUT_ZEROS);
-    memcpy(at, &text, 8);
-    return at + 8;
+    return put_four(put_four(at, value / 10000), value % 10000);
 }
 
 static inline char *put_number(char *at, uint64_t value)
 {
     if (value < PUT_EIGHT)
-        return put_short_number(at, value);
+        return put_eight_most(at, value);
     const uint64_t front = value / PUT_EIGHT;
-    at = front < PUT_EIGHT ? put_short_number(at, front) : put_rest(put_short_number(at, front / PUT_EIGHT), front);
-    return put_rest(at, value);
+    at = front < PUT_EIGHT ? put_eight_most(at, front) : put_eight(put_eight_most(at, front / PUT_EIGHT), front % PUT_EIGHT);
+    return put_eight(at, value % PUT_EIGHT);
 }
 
 /* ---- what JSON has as it is ---- */

@@ -301,21 +301,22 @@ static int take_line(struct sink *self, const struct soth_event *event)
 {
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, self->host->stream_key(event, buf)};
+    struct line line;
     size_t before = self->lines.n;
-    int r = line_event(&self->lines, self->forms, event, key);
+    int r = line_event(&self->lines, self->forms, event, key, &line);
     if (r < 0)
         return r;
-    size_t bytes = self->lines.n - before;
     if (self->segment.size == 0 && before == 0)
         self->begun_ns = self->host->monotonic_ns();
-    if (is_due(self, before, bytes))
+    if (is_due(self, before, line.n))
         r = rotate(self, before);
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
-        const struct line_place place = {self->segment.number, self->segment.size + self->lines.n - bytes, bytes};
-        r = line_index(&self->rows, self->forms, event, key, &place);
+        const size_t at = self->lines.n - line.n;
+        const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
+        r = line_index(&self->rows, self->forms, event, key, &line, &place);
     }
     if (r < 0)
-        self->lines.n -= bytes;
+        self->lines.n -= line.n;
     else
         self->buffered++;
     return r;

@@ -31,8 +31,9 @@ static int write_lines(void *instance, const struct soth_batch *batch, uint32_t 
     *retry_ms = 0;
     for (*done = 0; *done < batch->count; ++*done) {
         char key[SOTH_STREAM_KEY_MAX];
+        struct line line;
         size_t n = event_stream_key(batch->events[*done], key);
-        assert_int_equal(line_event(&log->text, log->forms, batch->events[*done], (struct soth_span){key, n}), 0);
+        assert_int_equal(line_event(&log->text, log->forms, batch->events[*done], (struct soth_span){key, n}, &line), 0);
     }
     return SOTH_OK;
 }

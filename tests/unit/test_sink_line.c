@@ -18,8 +18,10 @@ static struct text line;
 
 static void write_line(struct text *to, struct forms *forms, const struct soth_event *e, const char *key)
 {
+    struct line made;
     to->n = 0;
-    assert_int_equal(line_event(to, forms, e, soth_span(key)), SOTH_OK);
+    assert_int_equal(line_event(to, forms, e, soth_span(key), &made), SOTH_OK);
+    assert_int_equal(made.n, to->n);
     assert_true(to->n > 0 && to->p[to->n - 1] == '\n');
     to->p[to->n - 1] = 0;
 }
@@ -210,20 +212,29 @@ static void the_longest_line_has_room(void **state)
     assert_int_equal(strlen(out), 6 * sizeof bytes + strlen("{\"t\":\"\"}}"));
 }
 
+/* Behind a line that was there before. */
 static void an_index_row(void **state)
 {
+    static const char key[] = "grpc:/a\tb:1";
+    char wanted[256];
     (void)state;
     struct text rows = {NULL, 0, 0};
     struct forms *forms = forms_new(0);
-    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 7, );
-    const struct line_place place = {2, 1000, 345};
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, UINT64_MAX, );
     e->sequence_id = 3;
+    e->flow_sequence_id = 45;
     assert_non_null(forms);
+    line.n = 0;
     for (unsigned i = 0; i < 3; i++) {
+        const size_t before = line.n;
+        struct line made;
+        assert_int_equal(line_event(&line, forms, e, soth_span(key), &made), SOTH_OK);
+        const struct line_place place = {line.p + before, 2, 1000};
         rows.n = 0;
-        assert_int_equal(line_index(&rows, forms, e, soth_span("grpc:/a\tb:1"), &place), SOTH_OK);
-        assert_int_equal(rows.n, strlen("3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n"));
-        assert_memory_equal(rows.p, "3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n", rows.n);
+        assert_int_equal(line_index(&rows, forms, e, soth_span(key), &made, &place), SOTH_OK);
+        snprintf(wanted, sizeof wanted, "3\t18446744073709551615\t45\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t%zu\n", line.n - before);
+        assert_int_equal(rows.n, strlen(wanted));
+        assert_memory_equal(rows.p, wanted, rows.n);
         e->shape = e;
     }
     forms_free(forms);

@@ -52,9 +52,10 @@ static void make_line(struct writer *w, const struct soth_event *event)
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, event_stream_key(event, buf)};
     size_t before = w->lines.n;
-    must(line_event(&w->lines, w->forms, event, key) == SOTH_OK, "the line");
-    const struct line_place place = {0, before, w->lines.n - before};
-    must(line_index(&w->rows, w->forms, event, key, &place) == SOTH_OK, "the row");
+    struct line line;
+    must(line_event(&w->lines, w->forms, event, key, &line) == SOTH_OK, "the line");
+    const struct line_place place = {w->lines.p + before, 0, before};
+    must(line_index(&w->rows, w->forms, event, key, &line, &place) == SOTH_OK, "the row");
     if (w->lines.n >= BUFFER)
         w->lines.n = w->rows.n = 0;
 }
