@@ -15,7 +15,7 @@
 #include "line.h"
 #include "segment.h"
 
-#define BUFFER_BYTES 524288 /* with fewer and larger writes the system's cache of files takes larger pieces of memory, at half the cost */
+#define BUFFER_BYTES 262144 /* in writes as large as that the system's cache of files takes larger pieces of memory, at half the cost */
 #define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
