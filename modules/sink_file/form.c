@@ -10,19 +10,10 @@
 #define TEXT_MOST 2048u
 #define VALUE_MOST (FORM_VALUE_MOST > PUT_NUMBER_MOST ? FORM_VALUE_MOST : PUT_NUMBER_MOST)
 
-struct forms *forms_new(int with_timestamps)
+void forms_fini(struct forms *forms)
 {
-    struct forms *forms = calloc(1, sizeof *forms);
-    if (forms)
-        forms->with_timestamps = with_timestamps;
-    return forms;
-}
-
-void forms_free(struct forms *forms)
-{
-    for (size_t i = 0; forms && i < FORMS; i++)
+    for (size_t i = 0; i < FORMS; i++)
         free(forms->table[i]);
-    free(forms);
 }
 
 /* ---- words ---- */

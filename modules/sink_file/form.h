@@ -57,8 +57,7 @@ struct forms {
     struct form_peers flows[FORM_FLOWS];
 };
 
-struct forms *forms_new(int with_timestamps); /* NULL without memory */
-void forms_free(struct forms *forms);
+void forms_fini(struct forms *forms); /* zeroed is none yet */
 
 /* NULL: the event has none. */
 static inline const struct form *form_of(struct forms *forms, const struct soth_event *event);

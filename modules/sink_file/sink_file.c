@@ -37,7 +37,7 @@ struct sink {
     struct bodies_counts bodies_told;
     struct segment segment;
     struct text lines, rows;
-    struct forms *forms;
+    struct forms forms;
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
@@ -87,18 +87,14 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies = host->counter(self, "bodies", NULL, "bodies in files of their own");
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
-    if (!(self->forms = forms_new(self->with_timestamps)))
-        return -SOTH_ENOMEM;
+    self->forms.with_timestamps = self->with_timestamps;
     self->body_options.decoded = (int)self->decoded;
     self->body_options.host = host;
     self->body_options.sink = self;
-    if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options))) {
-        forms_free(self->forms);
+    if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
         return host->cfg_err(self, "bodies_dir", "cannot write to %s: %s", self->body_options.dir, strerror(errno));
-    }
     if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
         bodies_free(self->bodies);
-        forms_free(self->forms);
         return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
     }
     tell_torn(self);
@@ -113,7 +109,7 @@ static void destroy(void *arg)
         segment_abandon(&self->segment);
     segment_close(&self->segment);
     bodies_free(self->bodies);
-    forms_free(self->forms);
+    forms_fini(&self->forms);
     free(self->lines.p);
     free(self->rows.p);
 }
@@ -303,7 +299,7 @@ static int take_line(struct sink *self, const struct soth_event *event)
     struct soth_span key = {buf, self->host->stream_key(event, buf)};
     struct line line;
     size_t before = self->lines.n;
-    int r = line_event(&self->lines, self->forms, event, key, &line);
+    int r = line_event(&self->lines, &self->forms, event, key, &line);
     if (r < 0)
         return r;
     if (self->segment.size == 0 && before == 0)
@@ -313,7 +309,7 @@ static int take_line(struct sink *self, const struct soth_event *event)
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
         const size_t at = self->lines.n - line.n;
         const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
-        r = line_index(&self->rows, self->forms, event, key, &line, &place);
+        r = line_index(&self->rows, &self->forms, event, key, &line, &place);
     }
     if (r < 0)
         self->lines.n -= line.n;

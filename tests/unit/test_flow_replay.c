@@ -22,7 +22,7 @@
 
 struct log {
     struct text text;
-    struct forms *forms;
+    struct forms forms;
 };
 
 static int write_lines(void *instance, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
@@ -33,7 +33,7 @@ static int write_lines(void *instance, const struct soth_batch *batch, uint32_t 
         char key[SOTH_STREAM_KEY_MAX];
         struct line line;
         size_t n = event_stream_key(batch->events[*done], key);
-        assert_int_equal(line_event(&log->text, log->forms, batch->events[*done], (struct soth_span){key, n}, &line), 0);
+        assert_int_equal(line_event(&log->text, &log->forms, batch->events[*done], (struct soth_span){key, n}, &line), 0);
     }
     return SOTH_OK;
 }
@@ -43,8 +43,7 @@ static void begin_log(struct world *world, struct log *log)
     static const struct bus_sink_ops ops = {.write = write_lines};
     static const struct bus_queue_config queue = {.max_events = 65536, .max_bytes = 1 << 26};
     char err[512];
-    *log = (struct log){.forms = forms_new(0)};
-    assert_non_null(log->forms);
+    *log = (struct log){.text.n = 0};
     if (!world_init(world, err, sizeof err))
         fail_msg("%s", err);
     assert_int_equal(bus_add_sink(world->bus, "log", log, &ops, UINT64_MAX, &queue), 0);
@@ -54,7 +53,7 @@ static void begin_log(struct world *world, struct log *log)
 static void end_text(struct log *log)
 {
     free(log->text.p);
-    forms_free(log->forms);
+    forms_fini(&log->forms);
 }
 
 static void end_log(struct world *world)

@@ -29,18 +29,17 @@ static void write_line(struct text *to, struct forms *forms, const struct soth_e
 /* Word by word, by a form that is made for it, by one that is there: the same. */
 static const char *written(const struct soth_event *e, const char *key, int with_timestamps)
 {
-    struct forms *forms = forms_new(with_timestamps);
+    struct forms forms = {.with_timestamps = with_timestamps};
     struct soth_event shaped = *e;
     struct text again = {NULL, 0, 0};
     shaped.shape = e;
-    assert_non_null(forms);
-    write_line(&line, forms, e, key);
+    write_line(&line, &forms, e, key);
     for (unsigned i = 0; i < 2; i++) {
-        write_line(&again, forms, &shaped, key);
+        write_line(&again, &forms, &shaped, key);
         assert_string_equal(again.p, line.p);
     }
     free(again.p);
-    forms_free(forms);
+    forms_fini(&forms);
     return line.p;
 }
 
@@ -219,25 +218,24 @@ static void an_index_row(void **state)
     char wanted[256];
     (void)state;
     struct text rows = {NULL, 0, 0};
-    struct forms *forms = forms_new(0);
+    struct forms forms = {.with_timestamps = 0};
     struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, UINT64_MAX, );
     e->sequence_id = 3;
     e->flow_sequence_id = 45;
-    assert_non_null(forms);
     line.n = 0;
     for (unsigned i = 0; i < 3; i++) {
         const size_t before = line.n;
         struct line made;
-        assert_int_equal(line_event(&line, forms, e, soth_span(key), &made), SOTH_OK);
+        assert_int_equal(line_event(&line, &forms, e, soth_span(key), &made), SOTH_OK);
         const struct line_place place = {line.p + before, 2, 1000};
         rows.n = 0;
-        assert_int_equal(line_index(&rows, forms, e, soth_span(key), &made, &place), SOTH_OK);
+        assert_int_equal(line_index(&rows, &forms, e, soth_span(key), &made, &place), SOTH_OK);
         snprintf(wanted, sizeof wanted, "3\t18446744073709551615\t45\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t%zu\n", line.n - before);
         assert_int_equal(rows.n, strlen(wanted));
         assert_memory_equal(rows.p, wanted, rows.n);
         e->shape = e;
     }
-    forms_free(forms);
+    forms_fini(&forms);
     free(rows.p);
 }
 
@@ -260,8 +258,7 @@ static void what_is_kept_is_of_this_event(void **state)
     static const char *const names[] = {"127.0.0.1:1", "127.0.0.1:2", "[2001:db8::1]:65535", "unix:/a\"b", "unix:", "", NULL};
     static const char shapes[2];
     (void)state;
-    struct forms *forms = forms_new(0);
-    assert_non_null(forms);
+    struct forms forms = {.with_timestamps = 0};
     for (unsigned i = 0; i < 7 * 7 * 3 * 2 * 2; i++) { /* flows 1 and 65 have their addresses in the same place */
         const char *client = names[i % 7], *host = names[i / 7 % 7];
         struct soth_event *e = i & 1 ? FAKE_EVENT(SOTH_EV_WS_CLOSED, 1, ATTR_NUMBER("close_code", i), ATTR_WORD("reason", "bye"), )
@@ -272,9 +269,9 @@ static void what_is_kept_is_of_this_event(void **state)
         e->server_port = i / 49 % 3 * 443;
         e->protocol = i % 5 ? SOTH_PROTO_WS : SOTH_PROTO_HTTP2;
         e->protocol_name = i % 5 ? "ws" : "http2";
-        expect_as_words(forms, e, &shapes[i & 1]);
+        expect_as_words(&forms, e, &shapes[i & 1]);
     }
-    forms_free(forms);
+    forms_fini(&forms);
 }
 
 /* More shapes than there are places, more attributes than a form has, names too long for one, values longer than is worth it. */
@@ -283,32 +280,31 @@ static void what_has_no_form_has_its_line(void **state)
     static char shapes[3 * FORMS][16], long_name[3000], value[FORM_VALUE_MOST + 2];
     struct soth_attr attrs[FORM_PIECES + 1], one = ATTR_NUMBER("placeholder", 1);
     (void)state;
-    struct forms *forms = forms_new(0);
+    struct forms forms = {.with_timestamps = 0};
     struct soth_event *e = FAKE_EVENT(SOTH_EV_WS_FRAME, 1, ATTR_NUMBER("a", 1), );
-    assert_non_null(forms);
     for (size_t i = 0; i < 3 * FORMS; i++)
-        expect_as_words(forms, e, shapes[i]);
-    forms_free(forms);
-    assert_non_null(forms = forms_new(0));
+        expect_as_words(&forms, e, shapes[i]);
+    forms_fini(&forms);
+    memset(&forms, 0, sizeof forms);
     for (size_t i = 0; i < FORM_PIECES + 1; i++)
         attrs[i] = (struct soth_attr)ATTR_NUMBER("number", i);
     e->attrs = attrs;
     e->attr_count = FORM_PIECES;
-    expect_as_words(forms, e, shapes[0]);
+    expect_as_words(&forms, e, shapes[0]);
     e->attr_count = FORM_PIECES + 1;
-    expect_as_words(forms, e, shapes[1]);
+    expect_as_words(&forms, e, shapes[1]);
     memset(long_name, 'n', sizeof long_name - 1);
     one.name = long_name;
     one.name_len = sizeof long_name - 1;
     e->attrs = &one;
     e->attr_count = 1;
-    expect_as_words(forms, e, shapes[2]);
+    expect_as_words(&forms, e, shapes[2]);
     memset(value, 'v', sizeof value);
     for (size_t n = FORM_VALUE_MOST - 1; n <= sizeof value; n++) {
         one = (struct soth_attr)ATTR_BYTES("t", ((struct soth_span){value, n}));
-        expect_as_words(forms, e, shapes[3]);
+        expect_as_words(&forms, e, shapes[3]);
     }
-    forms_free(forms);
+    forms_fini(&forms);
 }
 
 /* ---- stream keys ---- */

@@ -42,7 +42,7 @@ static double cpu_ns(void)
 
 struct writer {
     struct text lines, rows;
-    struct forms *forms;
+    struct forms forms;
     uint64_t events;
     double ns;
 };
@@ -53,9 +53,9 @@ static void make_line(struct writer *w, const struct soth_event *event)
     struct soth_span key = {buf, event_stream_key(event, buf)};
     size_t before = w->lines.n;
     struct line line;
-    must(line_event(&w->lines, w->forms, event, key, &line) == SOTH_OK, "the line");
+    must(line_event(&w->lines, &w->forms, event, key, &line) == SOTH_OK, "the line");
     const struct line_place place = {w->lines.p + before, 0, before};
-    must(line_index(&w->rows, w->forms, event, key, &line, &place) == SOTH_OK, "the row");
+    must(line_index(&w->rows, &w->forms, event, key, &line, &place) == SOTH_OK, "the row");
     if (w->lines.n >= BUFFER)
         w->lines.n = w->rows.n = 0;
 }
@@ -146,18 +146,17 @@ static double run(struct writer *writer, uint64_t echoes)
 
 int main(int argc, char **argv)
 {
-    struct writer writer = {.forms = forms_new(0)};
+    struct writer writer = {.events = 0};
     char *end = NULL;
     uint64_t n = argc == 3 && strcmp(argv[1], "echo") == 0 ? strtoull(argv[2], &end, 10) : 0;
     if (n == 0 || n > TIMES_MOST || *end) {
         fprintf(stderr, "ws_events echo 1-%u\n", TIMES_MOST);
         return 2;
     }
-    must(writer.forms != NULL, "the forms");
     double ns = run(&writer, n);
     printf("{\"echoes\": %" PRIu64 ", \"worker_ns\": %.0f, \"sink_ns\": %.0f}\n", n, ns / (double)n, writer.ns / (double)n);
     free(writer.lines.p);
     free(writer.rows.p);
-    forms_free(writer.forms);
+    forms_fini(&writer.forms);
     return 0;
 }
