@@ -97,6 +97,8 @@ static const char *wrong_row(const struct soth_opt *table, const struct soth_opt
         return "is not aligned as its type must be: take its place with offsetof";
     if (opt->type == SOTH_OPT_T_ENUM && !opt->choices)
         return "has no choices";
+    if ((opt->flags & SOTH_EXCLUSIVE) && (opt->type != SOTH_OPT_T_PATH || depth > 0))
+        return "has SOTH_EXCLUSIVE, which is for paths of the module's own table";
     if (has_sub && (!opt->sub || depth > 8))
         return "has no table of its own, or is nested too deeply";
     if (opt->type == SOTH_OPT_T_LIST && opt->item_size == 0)

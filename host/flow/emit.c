@@ -194,17 +194,20 @@ void emit_trailers(struct flow *flow, enum side side, const struct message *msg)
     emit_event(flow, side == SIDE_CLIENT ? SOTH_EV_REQUEST_TRAILERS : SOTH_EV_RESPONSE_TRAILERS, attrs, COUNT(attrs));
 }
 
-static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct soth_span payload)
+/* `end`: the message is over. Where its head says how long the body is, the last byte says so. */
+static void emit_chunk(struct flow *flow, enum side side, uint64_t bytes, struct soth_span payload, bool end)
 {
     uint64_t *at = side == SIDE_CLIENT ? &flow->exchange.request_offset : &flow->exchange.response_offset, offset = *at;
     unsigned kind = side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK;
     *at += bytes;
     if (unwanted(flow, kind))
         return;
-    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), decoded_attr(flow, side), message_attr(flow), ATTR_NUMBER("offset", offset),
-                                ATTR_BYTES("payload", payload)};
-    attrs[4].type |= SOTH_ATTR_PAYLOAD;
-    attrs[4].number = offset;
+    bool last = bus_captures(flow->env->bus, kind) && (end || *at == flow->exchange.announced[side]);
+    struct soth_attr attrs[] = {ATTR_NUMBER("bytes", bytes), decoded_attr(flow, side), message_attr(flow), last ? ATTR_BOOL("last", true) : ABSENT,
+                                ATTR_NUMBER("offset", offset), ATTR_BYTES("payload", payload)};
+    attrs[5].type |= SOTH_ATTR_PAYLOAD;
+    attrs[5].number = offset;
+    flow->exchange.told_end[side] = last;
     emit_event(flow, kind, attrs, COUNT(attrs));
 }
 
@@ -213,12 +216,28 @@ void emit_body(struct flow *flow, enum side side)
     uint64_t *chunk = side == SIDE_CLIENT ? &flow->exchange.request_chunk : &flow->exchange.response_chunk, bytes = *chunk;
     *chunk = 0;
     if (bytes > 0)
-        emit_chunk(flow, side, bytes, (struct soth_span){NULL, 0});
+        emit_chunk(flow, side, bytes, (struct soth_span){NULL, 0}, false);
+}
+
+void emit_body_end(struct flow *flow, enum side side)
+{
+    const struct exchange *ex = &flow->exchange;
+    unsigned kind = side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK;
+    uint64_t bytes = side == SIDE_CLIENT ? ex->request_chunk : ex->response_chunk;
+    uint64_t all = bytes + (side == SIDE_CLIENT ? ex->request_offset : ex->response_offset);
+    if (all == 0 || ex->told_end[side])
+        return;
+    if (!bus_captures(flow->env->bus, kind)) {
+        emit_body(flow, side);
+        return;
+    }
+    *(side == SIDE_CLIENT ? &flow->exchange.request_chunk : &flow->exchange.response_chunk) = 0;
+    emit_chunk(flow, side, bytes, (struct soth_span){NULL, 0}, true);
 }
 
 void emit_body_payload(struct flow *flow, enum side side, struct soth_span payload)
 {
-    emit_chunk(flow, side, payload.n, payload);
+    emit_chunk(flow, side, payload.n, payload, false);
 }
 
 void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict)

@@ -23,7 +23,7 @@ void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, co
         ex->trailers[side] = message_copy(msg);
     if (ex->peek.need)
         return;
-    emit_body(flow, side);
+    emit_body_end(flow, side);
     emit_trailers(flow, side, msg);
     chained_trailers(flow, fx, side, msg);
 }

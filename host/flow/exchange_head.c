@@ -127,6 +127,7 @@ static void begin(struct flow *flow, const struct message *msg)
     exchange_fini(ex);
     *ex = (struct exchange){.active = true};
     ex->request_framing = msg->framing;
+    ex->announced[SIDE_CLIENT] = msg->content_length;
     ex->client_minor = msg->minor;
     ex->close_client = !msg->keep_alive || flow->is_stream; /* a stream carries one exchange */
     ex->head_method = soth_span_is(msg->method, "HEAD");

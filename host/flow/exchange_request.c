@@ -197,7 +197,7 @@ static void request_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    emit_body(flow, SIDE_CLIENT);
+    emit_body_end(flow, SIDE_CLIENT);
     if (flow->exchange.discard)
         exchange_request_finish(flow, fx);
     else

@@ -138,6 +138,7 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
     struct verdict v;
     struct refusal why;
     ex->response = PART_BODY;
+    ex->announced[SIDE_ORIGIN] = msg->content_length;
     ex->origin_keeps = (msg->keep_alive || msg->http2) && msg->framing != FRAMING_UNTIL_CLOSE;
     exchange_drop_outgoing(ex);
     emit_response_headers(flow, msg, false);
@@ -200,7 +201,7 @@ static void response_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    emit_body(flow, SIDE_ORIGIN);
+    emit_body_end(flow, SIDE_ORIGIN);
     chained_end(flow, fx, SIDE_ORIGIN);
 }
 

@@ -89,6 +89,7 @@ struct exchange {
     bool reframe : 1;          /* a decoder may change the request's body: its length is not known */
     bool spent : 1;            /* `again` is kept only for the names in it: it may not be sent again */
     bool named : 1;            /* they stand for `line` */
+    bool told_end[2];          /* by side: the event that its body is complete was told */
     bool websocket : 1;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t client_minor;
     uint8_t step;          /* how far the request's judgement has come (exchange_request.c) */
@@ -99,6 +100,7 @@ struct exchange {
     struct rewrite_response plan;
     uint64_t request_offset, response_offset; /* of body bytes already reported */
     uint64_t request_chunk, response_chunk;   /* body bytes not yet reported */
+    uint64_t announced[2]; /* by side: the length of the body, as its head says; 0 = it does not */
     struct mask *masks;    /* of the bodies' captured content, by side, when there are redact_keys; NULL = none yet */
     char *accept;          /* the Sec-WebSocket-Accept of its key, where one of the peers speaks HTTP/2; NULL = not needed */
     uint64_t decoded[2];   /* by side: bytes that came out of the body's content coding, already reported */

@@ -101,6 +101,7 @@ void emit_request_headers(struct flow *flow, const struct message *msg, struct s
 void emit_response_headers(struct flow *flow, const struct message *msg, bool interim);
 void emit_trailers(struct flow *flow, enum side side, const struct message *msg);
 void emit_body(struct flow *flow, enum side side); /* reports the bytes relayed since the last call */
+void emit_body_end(struct flow *flow, enum side side); /* and, to those who capture content, that there are no more */
 void emit_body_payload(struct flow *flow, enum side side, struct soth_span payload); /* the same of these bytes, with them */
 void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict); /* request_decision, response_decision */
 void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);

@@ -8,6 +8,7 @@
 #include "host/event/bus.h"
 #include "host/module/breaker.h"
 #include "host/module/instance.h"
+#include "host/module/outputs.h"
 
 static int say(FILE *errors, const struct conf_module *conf, const char *key, const char *text, int error)
 {
@@ -229,6 +230,8 @@ static int load_all(struct registry *registry, const struct settings *settings, 
     }
     if (r == 0)
         r = check_learning(registry, settings, errors);
+    if (r == 0)
+        r = outputs_check(registry, errors);
     if (registry->n > 1)
         qsort(registry->v, registry->n, sizeof *registry->v, by_order);
     return r == 0 ? decoders_make(registry) : r;

@@ -211,14 +211,16 @@ static void write_decoded(struct bodies *b, struct flow *flow, unsigned side, st
     }
 }
 
-static void piece(struct bodies *b, struct flow *flow, unsigned side, struct soth_span payload, uint64_t offset, uint64_t bytes)
+/* `last`: with these bytes the message is over; then nobody waits for what comes next on its connection. */
+static void piece(struct bodies *b, struct flow *flow, unsigned side, struct soth_span payload, uint64_t offset, uint64_t bytes, int last)
 {
     struct body *body = &flow->body[side];
     if (body->state == BODY_NONE && (payload.n == 0 || !begin(b, body, offset)))
         return;
     if (body->state != BODY_OPEN)
         return;
-    body->broken = body->broken || (payload.n > 0 && offset != body->captured); /* what the queue has lost */
+    int beyond = payload.n == 0 && body->captured < body->relayed; /* behind a sample nothing is missed */
+    body->broken = body->broken || (offset != body->relayed && !beyond); /* what the queue has lost */
     body->relayed = offset + bytes;
     if (payload.n > 0)
         body->captured = offset + payload.n;
@@ -226,7 +228,7 @@ static void piece(struct bodies *b, struct flow *flow, unsigned side, struct sot
         write_decoded(b, flow, side, payload);
     else
         write_piece(b, flow, side, payload.p, payload.n);
-    if (body->relayed == body->length) /* no need to wait for what comes next on its connection */
+    if (last || body->relayed == body->length)
         finish(b, flow, side, 1);
 }
 
@@ -267,14 +269,20 @@ static void forget(struct bodies *b, uint64_t flow_id, int went_well)
     b->flows--;
 }
 
-void bodies_free(struct bodies *b)
+void bodies_end(struct bodies *b)
 {
-    if (!b)
-        return;
     for (size_t i = 0; i < SLOTS; i++)
         while (b->slots[i])
             forget(b, b->slots[i]->flow_id, 0);
     let_go(b);
+    b->counts.evicted = b->shelf.evicted;
+}
+
+void bodies_free(struct bodies *b)
+{
+    if (!b)
+        return;
+    bodies_end(b);
     shelf_close(&b->shelf);
     free(b);
 }
@@ -312,18 +320,25 @@ static void read_codings(struct body *body, struct soth_span fields)
     }
 }
 
-static void head(struct bodies *b, const struct soth_event *e, unsigned side)
+/* The flow of an event, at its exchange. A sink need not subscribe to heads. */
+static struct flow *exchange_of(struct bodies *b, const struct soth_event *e)
 {
-    struct flow *flow = find(e, "interim") ? NULL : flow_of(b, e->flow_id);
-    const struct soth_attr *fields = find(e, "headers");
-    if (!flow)
-        return;
+    struct flow *flow = flow_of(b, e->flow_id);
     uint64_t exchange_no = number(e, "exchange_no", 1);
-    if (exchange_no != flow->exchange_no) {
+    if (flow && exchange_no > flow->exchange_no) {
         finish(b, flow, 0, 1);
         finish(b, flow, 1, 1);
         flow->exchange_no = exchange_no;
     }
+    return flow && exchange_no == flow->exchange_no ? flow : NULL;
+}
+
+static void head(struct bodies *b, const struct soth_event *e, unsigned side)
+{
+    struct flow *flow = find(e, "interim") ? NULL : exchange_of(b, e);
+    const struct soth_attr *fields = find(e, "headers");
+    if (!flow)
+        return;
     flow->body[side].length = number(e, "content_length", UNKNOWN);
     if (fields)
         read_codings(&flow->body[side], fields->text);
@@ -331,11 +346,12 @@ static void head(struct bodies *b, const struct soth_event *e, unsigned side)
 
 static void chunk(struct bodies *b, const struct soth_event *e, unsigned side)
 {
-    struct flow *flow = flow_of(b, e->flow_id);
+    struct flow *flow = exchange_of(b, e);
     const struct soth_attr *payload = find(e, "payload");
     struct soth_span none = {NULL, 0};
-    if (flow && number(e, "exchange_no", 1) == flow->exchange_no)
-        piece(b, flow, side, payload ? payload->text : none, number(e, "offset", 0), number(e, "bytes", 0));
+    if (flow)
+        piece(b, flow, side, payload ? payload->text : none, number(e, "offset", 0), number(e, "bytes", 0),
+              find(e, "last") != NULL);
 }
 
 /* A connection that ends between two exchanges, whichever way, has cut nothing. */

@@ -22,11 +22,13 @@ struct bodies_counts {
 };
 
 struct bodies;
-/* Makes the folder. NULL with errno set. */
+/* Makes the folder. NULL with errno set; EBUSY: another process has bodies there. */
 struct bodies *bodies_new(const struct bodies_options *options);
 /* An event that was taken. */
 void bodies_event(struct bodies *b, const struct soth_event *e);
-/* What is not complete is cut. NULL is legal. */
+/* No more events come: what is not complete is cut. */
+void bodies_end(struct bodies *b);
+/* The same. NULL is legal. */
 void bodies_free(struct bodies *b);
 const struct bodies_counts *bodies_counts(const struct bodies *b);
 

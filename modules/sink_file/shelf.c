@@ -53,11 +53,12 @@ int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes)
         errno = ENOTDIR;
         return -1;
     }
-    return access(path, W_OK | X_OK);
+    return access(path, W_OK | X_OK) < 0 ? -1 : claim_folder(&s->claim, path);
 }
 
 void shelf_close(struct shelf *s)
 {
+    claim_drop(&s->claim);
     free(s->items);
     *s = (struct shelf){.dir = s->dir};
 }

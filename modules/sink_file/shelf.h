@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "claim.h"
+
 struct shelf_item {
     char name[96]; /* of the body's file */
     uint64_t bytes;
@@ -17,9 +19,10 @@ struct shelf {
     uint64_t max_bytes, used, evicted;
     struct shelf_item *items; /* finished ones, the oldest at `first` */
     size_t first, n, room;
+    struct claim claim;
 };
 
-/* 0, or -1 with errno set. */
+/* Nobody moves one that is open. 0, or -1 with errno set; EBUSY: another process uses that folder. */
 int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes);
 /* Takes in what is there; what another run than the one of this prefix did not finish is cut. */
 void shelf_scan(struct shelf *s, const char *run);

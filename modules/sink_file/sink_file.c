@@ -46,7 +46,7 @@ struct sink {
 };
 
 static const struct soth_opt options[] = {
-    SOTH_OPT_PATH(struct sink, path, SOTH_REQUIRED, "the log file; further segments are PATH.part00001 and so on"),
+    SOTH_OPT_PATH(struct sink, path, SOTH_REQUIRED | SOTH_EXCLUSIVE, "the log file; further segments are PATH.part00001 and so on"),
     SOTH_OPT_BOOL(struct sink, index, "true", "write PATH.index.tsv with the place of every event"),
     SOTH_OPT_BOOL(struct sink, with_timestamps, "false", "add monotonic_ns, unix_ms, run_id and durations; equal runs then differ"),
     SOTH_OPT_SIZE(struct sink, rotate_bytes, "0", 0, INT64_C(1) << 50, "begin a new segment at this size, 0 = never"),
@@ -57,7 +57,7 @@ static const struct soth_opt options[] = {
     SOTH_OPT_DURATION(struct sink, flush_interval, "200ms", 1, 86400000, "and after this time at the latest"),
     SOTH_OPT_ENUM(struct sink, fsync, "never|interval|always", "never", "when the disk is told to keep what was written"),
     SOTH_OPT_DURATION(struct sink, fsync_interval, "1s", 10, 3600000, "with fsync: interval"),
-    {"bodies_dir", SOTH_OPT_T_PATH, 0, offsetof(struct sink, body_options.dir), "", 0, 0, NULL, NULL, 0,
+    {"bodies_dir", SOTH_OPT_T_PATH, SOTH_EXCLUSIVE, offsetof(struct sink, body_options.dir), "", 0, 0, NULL, NULL, 0,
      "a folder for the bodies that `payload` of this sink captures, one file a message; they are then left out of the log"},
     {"bodies_max_bytes", SOTH_OPT_T_SIZE, 0, offsetof(struct sink, body_options.max_bytes), "1G", 65536, INT64_C(1) << 50, NULL, NULL, 0,
      "bound of that folder: the oldest bodies go"},
@@ -78,6 +78,13 @@ static void tell_torn(struct sink *self)
                         (long long)-torn, self->path);
 }
 
+static int cannot(struct sink *self, const char *key, const char *path, const char *ending)
+{
+    if (errno == EBUSY)
+        return self->host->cfg_err(self, key, "%s is written by another process: give each its own, or wait until that one has ended", path);
+    return self->host->cfg_err(self, key, "cannot write %s%s: %s", path, ending, strerror(errno));
+}
+
 static int create(const struct soth_host *host, void *arg)
 {
     struct sink *self = arg;
@@ -92,10 +99,12 @@ static int create(const struct soth_host *host, void *arg)
     self->body_options.host = host;
     self->body_options.sink = self;
     if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
-        return host->cfg_err(self, "bodies_dir", "cannot write to %s: %s", self->body_options.dir, strerror(errno));
+        return cannot(self, "bodies_dir", self->body_options.dir, "");
     if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
+        int error = errno;
         bodies_free(self->bodies);
-        return host->cfg_err(self, "path", "cannot write %s%s: %s", self->path, what, strerror(errno));
+        errno = error;
+        return cannot(self, "path", self->path, what);
     }
     tell_torn(self);
     self->flushed_ns = self->synced_ns = host->monotonic_ns();
@@ -266,9 +275,8 @@ static void tell(struct sink *self, int metric, uint64_t now, uint64_t *told)
     *told = now;
 }
 
-static void keep_body(struct sink *self, const struct soth_event *event)
+static void tell_bodies(struct sink *self)
 {
-    bodies_event(self->bodies, event);
     const struct bodies_counts *now = bodies_counts(self->bodies);
     if (now->errors > self->bodies_told.errors && !self->bodies_told.errors)
         self->host->log(self, SOTH_LOG_ERROR, "cannot write a body to %s: %s; those at fault are cut", self->body_options.dir, strerror(errno));
@@ -276,6 +284,12 @@ static void keep_body(struct sink *self, const struct soth_event *event)
     tell(self, self->count_bodies, now->written, &self->bodies_told.written);
     tell(self, self->count_bodies_cut, now->cut, &self->bodies_told.cut);
     tell(self, self->count_bodies_evicted, now->evicted, &self->bodies_told.evicted);
+}
+
+static void keep_body(struct sink *self, const struct soth_event *event)
+{
+    bodies_event(self->bodies, event);
+    tell_bodies(self);
 }
 
 static int take_line(struct sink *self, const struct soth_event *event);
@@ -382,6 +396,10 @@ static int flush(void *arg, uint32_t deadline_ms)
 {
     struct sink *self = arg;
     uint64_t until = self->host->monotonic_ns() + deadline_ms * UINT64_C(1000000);
+    if (self->bodies) { /* now: whoever comes next looks at the folder */
+        bodies_end(self->bodies);
+        tell_bodies(self);
+    }
     while (write_out(self) < 0) {
         if (self->host->monotonic_ns() >= until) {
             if (self->buffered)

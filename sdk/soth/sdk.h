@@ -192,6 +192,7 @@ struct soth_batch {
 #define SOTH_OPT_T_PAIRS 11   /* struct soth_strings: any keys, in order: key, value, key, value; a list of values repeats its key */
 #define SOTH_REQUIRED 1u /* flag: the key must be there */
 #define SOTH_SECRET 2u   /* flag: never printed */
+#define SOTH_EXCLUSIVE 4u /* flag of a path of the table itself, not below it: two instances that name one place are refused */
 
 struct soth_strings {
     const char *const *v;

@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 
+from harness.h2 import H2Origin, h2_client
 from harness.origin import pattern, pattern_sha256, reply
 from harness.streams import coded
 from harness.timing import scaled, until
@@ -152,6 +153,48 @@ def test_a_connection_that_is_kept_holds_nothing_back(proxy, origin, tmp_path):
     p.wait_closed()
     assert p.log.find("stream_closed")[0].at("reason_detail") == "idle"
     assert all(f.endswith(".body") for f in finished(folder, 3))
+
+
+@pytest.mark.parametrize("bodies", ["raw", "decoded"])
+def test_the_end_of_a_message_is_enough(proxy, origin, tmp_path, bodies):
+    """Nobody announced the length, and the connection is kept: with the end of the message its body is finished, by what it may hear."""
+    body = gzip.compress(b"some text " * 5000, mtime=0)
+    coding = [("Content-Encoding", "gzip")]
+
+    def answer(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+        wire.send(b"0\r\nX-Sum: 1\r\n\r\n")
+
+    server = origin(routes={"/c": answer})
+    p, folder = capturing(proxy, tmp_path, bodies=bodies)
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        for number in (1, 2):
+            client.send(b"POST /c HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n")
+            client.send(b"%x\r\n%s\r\n" % (len(body), body))
+            client.send(b"0\r\n\r\n")
+            assert client.response("POST").body == body
+            found = finished(folder, 2 * number)
+            assert all(f.endswith(".body") for f in found)
+        plain = body if bodies == "raw" else gzip.decompress(body)
+        assert all((folder / f).read_bytes() == plain for f in found)
+
+
+def test_the_end_of_a_stream_is_enough(proxy, authority, tmp_path):
+    """The same of HTTP/2, whose connection goes on; no length is announced."""
+    server = H2Origin(authority.leaf("origin.test"))
+    try:
+        p, folder = capturing(proxy, tmp_path)
+        with h2_client(p, "origin.test", server.port) as client:
+            client.until(lambda: client.settings is not None)
+            asked = [client.ask("POST", "/upload", (), b"x" * 30000), client.ask("GET", "/stream/50000"), client.ask("GET", "/trailers")]
+            client.wait(*asked)
+            finished(folder, 4)
+            client.ask("POST", "/hold", (), b"y" * 30000)  # its answer never comes, its body has
+            found = finished(folder, 5)
+            assert all(f.endswith(".body") for f in found)
+            assert {(folder / f).read_bytes() for f in found if "-request." in f} == {b"x" * 30000, b"y" * 30000}
+    finally:
+        server.close()
 
 
 def test_a_sample(proxy, origin, tmp_path):

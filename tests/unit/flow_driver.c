@@ -151,6 +151,16 @@ static void log_event(struct buffer *log, const struct soth_event *e)
     buffer_append(log, "\n", 1);
 }
 
+void driver_capture(struct driver *d, uint64_t bytes)
+{
+    struct bus_port *port = d->world->port;
+    const uint64_t kinds = (UINT64_C(1) << SOTH_EV_REQUEST_BODY_CHUNK) | (UINT64_C(1) << SOTH_EV_RESPONSE_BODY_CHUNK);
+    d->captures = bytes;
+    port->mask = UINT64_MAX; /* there is no sink to want them */
+    port->payload_kinds = bytes ? kinds : 0;
+    port->payload[SOTH_EV_REQUEST_BODY_CHUNK] = port->payload[SOTH_EV_RESPONSE_BODY_CHUNK] = bytes;
+}
+
 void driver_take_events(struct driver *d)
 {
     struct bus_port_private *port = d->world->port->private;
@@ -167,7 +177,7 @@ void driver_take_events(struct driver *d)
         log_event(&d->log, event);
     }
     bus_flush(d->world->port);
-    d->world->port->mask = UINT64_MAX; /* there is no sink to want them */
+    driver_capture(d, d->captures);
 }
 
 const char *driver_log(struct driver *d)

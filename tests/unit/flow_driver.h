@@ -65,6 +65,7 @@ struct driver {
     struct buffer told[2]; /* everything that either side was sent without TLS, whichever connection it was */
     unsigned dials, connections, origin_closes, retried_dials, rests;
     bool dialing, accepted, closed, aborted, lingers;
+    uint64_t captures;       /* of each body, see driver_capture */
     uint64_t received, sent; /* wire bytes of both sides */
     void (*on_input)(void *arg, const struct driver *driver, const struct input *input); /* sees every input first; may be NULL */
     void *on_input_arg;
@@ -79,6 +80,7 @@ struct driver {
 /* An explicit listener, the settings as shipped (time-outs of some seconds); change what you need before driver_accept. */
 void driver_init(struct driver *driver, struct world *world);
 void driver_accept(struct driver *driver);
+void driver_capture(struct driver *driver, uint64_t bytes); /* somebody wants so many bytes of each body, or BUS_PAYLOAD_FULL */
 void driver_open(struct driver *driver); /* makes the flow alone: its first input is the caller's */
 /* Frees the flow if it still lives: as when a worker ends. */
 void driver_fini(struct driver *driver);

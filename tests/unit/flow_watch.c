@@ -137,8 +137,11 @@ static void body_events(struct watch *w, const struct soth_event *e)
         return;
     uint64_t offset = watch_number(e, "offset"), bytes = watch_number(e, "bytes");
     promise(w, offset == part->bytes, "%s at %llu after %llu bytes", e->kind_name, (unsigned long long)offset, (unsigned long long)part->bytes);
-    promise(w, bytes > 0, "%s of nothing", e->kind_name);
+    bool last = watch_number(e, "last");
+    promise(w, bytes > 0 || last, "%s of nothing", e->kind_name);
+    promise(w, !part->over, "%s after the last one", e->kind_name);
     part->bytes += bytes;
+    part->over = last;
 }
 
 static void closed_event(struct watch *w, const struct soth_event *e)

@@ -14,7 +14,7 @@
 
 struct watch_part { /* of the exchange at hand, one direction */
     uint64_t bytes;
-    bool head, trailers;
+    bool head, trailers, over;
 };
 
 struct watch {

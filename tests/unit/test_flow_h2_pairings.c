@@ -32,6 +32,40 @@ static void a_client_of_http1(void **state)
     talk_end();
 }
 
+/* Who captures bodies hears with the end of a stream that there is no more, whatever came with it. */
+static void the_end_of_a_body_is_told(void **state)
+{
+    (void)state;
+    talk_warm();
+    driver_capture(d, BUS_PAYLOAD_FULL);
+    h2_peer_ask(client, "POST", "/a", "a.test", "", false);
+    h2_peer_body(client, 3, "abc", 3, false);
+    talk_run();
+    assert_string_equal(rig_attr(d, "request_body_chunk", "last"), "");
+    h2_peer_body(client, 3, "", 0, true);
+    talk_run();
+    assert_string_equal(rig_attr(d, "request_body_chunk", "last"), "1");
+    h2_peer_respond(origin, 3, 200, "", false);
+    h2_peer_body(origin, 3, "hello", 5, false);
+    talk_run();
+    assert_string_equal(rig_attr(d, "response_body_chunk", "last"), "");
+    h2_peer_trailers(origin, 3, "x-u: 2\n");
+    talk_run();
+    assert_string_equal(rig_attr(d, "response_body_chunk", "last"), "1");
+    assert_string_equal(rig_attr(d, "response_body_chunk", "offset"), "5");
+    assert_string_equal(rig_attr(d, "response_body_chunk", "http2_stream_id"), "3");
+    h2_peer_ask(client, "POST", "/b", "a.test", "", false);
+    h2_peer_body(client, 5, "abc", 3, true);
+    talk_run();
+    h2_peer_respond(origin, 5, 200, "", false);
+    h2_peer_body(origin, 5, "last", 4, true);
+    talk_run();
+    assert_string_equal(rig_attr(d, "request_body_chunk", "last"), "1");
+    assert_string_equal(rig_attr(d, "response_body_chunk", "last"), "1");
+    assert_int_equal(rig_count(d, "request_body_chunk"), 4);
+    talk_end();
+}
+
 static void an_upgrade_needs_http1(void **state)
 {
     (void)state;
@@ -103,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_of_http1),
+        cmocka_unit_test(the_end_of_a_body_is_told),
         cmocka_unit_test(an_upgrade_needs_http1),
         cmocka_unit_test(targets_of_their_own),
         cmocka_unit_test(connections_of_http1_are_used_again),

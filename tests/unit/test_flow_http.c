@@ -41,6 +41,59 @@ static void framings_are_kept(void **state)
     rig_fini(&d);
 }
 
+/* Who captures bodies hears with the end of a message, or with its last byte where that is known, that there is no more: once, in front of trailers. */
+static void ends_are_told(uint64_t bytes)
+{
+    struct driver d;
+    rig_start(&d);
+    driver_capture(&d, bytes);
+    rig_say(&d, SIDE_CLIENT, POST_A "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    rig_dialed(&d);
+    assert_string_equal(rig_attr(&d, "request_body_chunk", "last"), "");
+    rig_say(&d, SIDE_CLIENT, "0\r\nX-T: 1\r\n\r\n");
+    assert_string_equal(rig_attr(&d, "request_body_chunk", "last"), bytes ? "1" : "");
+    rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), "");
+    rig_say(&d, SIDE_ORIGIN, "0\r\n\r\n");
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), bytes ? "1" : "");
+    assert_int_equal(rig_count(&d, "response_body_chunk"), bytes ? 2 : 1);
+    rig_say(&d, SIDE_CLIENT, POST_A "Content-Length: 4\r\n\r\nab");
+    assert_string_equal(rig_attr(&d, "request_body_chunk", "last"), "");
+    rig_say(&d, SIDE_CLIENT, "cd");
+    assert_string_equal(rig_attr(&d, "request_body_chunk", "last"), bytes ? "1" : "");
+    rig_say(&d, SIDE_ORIGIN, OK_2);
+    rig_say(&d, SIDE_CLIENT, GET_A);
+    assert_int_equal(rig_count(&d, "request_body_chunk"), bytes ? 4 : 3); /* nothing of nothing, and none twice */
+    assert_int_equal(rig_count(&d, "response_body_chunk"), bytes ? 3 : 2);
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), bytes ? "1" : "");
+    rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\n\r\nuntil the close");
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), "");
+    rig_hang_up(&d, SIDE_ORIGIN, 0);
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), bytes ? "1" : "");
+    rig_fini(&d);
+}
+
+static void the_end_of_a_body_is_told(void **state)
+{
+    (void)state;
+    ends_are_told(BUS_PAYLOAD_FULL);
+    ends_are_told(1);
+    ends_are_told(0);
+}
+
+static void a_body_that_breaks_off_has_no_last_piece(void **state)
+{
+    struct driver d;
+    (void)state;
+    rig_asked(&d, GET_A);
+    driver_capture(&d, BUS_PAYLOAD_FULL);
+    rig_say(&d, SIDE_ORIGIN, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    rig_hang_up(&d, SIDE_ORIGIN, 0);
+    assert_int_equal(rig_count(&d, "response_body_chunk"), 1);
+    assert_string_equal(rig_attr(&d, "response_body_chunk", "last"), "");
+    rig_fini(&d);
+}
+
 /* Names in an event are as many as have room; the trailers themselves all go on. */
 static void many_trailers(void **state)
 {
@@ -486,6 +539,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(framings_are_kept),
+        cmocka_unit_test(the_end_of_a_body_is_told),
+        cmocka_unit_test(a_body_that_breaks_off_has_no_last_piece),
         cmocka_unit_test(many_trailers),
         cmocka_unit_test(an_old_client_gets_no_chunks),
         cmocka_unit_test(a_body_until_the_close),

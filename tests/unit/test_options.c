@@ -490,6 +490,8 @@ static void test_check(void **state)
                "a default does not parse: preset of a:2:1: yaml: did not find expected node content");
     check_says((struct soth_opt){"a", SOTH_OPT_T_INT, 0, 4, "1", 0, 0, NULL, NULL, 0, "d"}, 16,
                "option a is not aligned as its type must be: take its place with offsetof");
+    check_says((struct soth_opt){"a", SOTH_OPT_T_STRING, SOTH_EXCLUSIVE, 0, "", 0, 0, NULL, NULL, 0, "d"}, 8,
+               "option a has SOTH_EXCLUSIVE, which is for paths of the module's own table");
     static const struct soth_opt bad_item[] = {{"b", SOTH_OPT_T_INT, 0, 0, "x", 0, 0, NULL, NULL, 0, "d"}, SOTH_OPT_END};
     check_says((struct soth_opt){"a", SOTH_OPT_T_LIST, 0, 0, "[]", 0, 0, NULL, bad_item, 8, "d"}, 16,
                "a default does not parse: b: 'x' is not a whole number");

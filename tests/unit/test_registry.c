@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -146,6 +147,55 @@ static void names_are_unique_and_events_are_for_sinks(void **state)
     WRONG(true, -SOTH_ECONFIG, "10.yaml:2:10: payload: only sinks take events");
 }
 
+/* The first one's output, then the second one's; $J in a path is a folder that exists. */
+static const char *two_outputs(const char *first, const char *second, int error)
+{
+    static char said[2048];
+    struct registry *registry = NULL;
+    char document[1024], *messages;
+    snprintf(document, sizeof document, "module: fixture\nname: one\nconfig:\n  journal: $J\n  output: %s\n", first);
+    confd_document("10", document);
+    snprintf(document, sizeof document, "module: fixture\nname: two\nconfig:\n  journal: $J\n  output: %s\n", second);
+    confd_document("20", document);
+    assert_int_equal(confd_open(true, &registry, &messages), error);
+    snprintf(said, sizeof said, "%s", messages);
+    free(messages);
+    registry_free(registry);
+    return said;
+}
+
+/* Where two instances write is one place, however it is spelt and whether or not it is there yet. */
+static void two_do_not_write_to_one_place(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"a.log", "a.log"}, {"a.log", "./a.log"}, {"a.log", "real//../a.log"}, {"real/a.log", "link/a.log"}, {"real/new/deep/a.log", "link/new/./deep//a.log"},
+        {"real", "link"}, {"real", "real/"}, {"real/bodies", "link/bodies/"}, {"real/there.log", "link/there.log"}, {"pipe", "link/../pipe"},
+    };
+    static const char *const others[][2] = {
+        {"a.log", "b.log"}, {"a.log", "real/a.log"}, {"real", "real/a.log"}, {"/dev/null", "/dev/null"}, {"\"\"", "\"\""},
+    };
+    char where[600], text[1024], *slash;
+    (void)state;
+    snprintf(where, sizeof where, "%s", confd_journal_path); /* conf.d/../journal: relative paths are below conf.d */
+    slash = strrchr(where, '/');
+    snprintf(slash, 32, "/conf.d/real");
+    assert_int_equal(mkdir(where, 0700), 0);
+    snprintf(slash, 32, "/conf.d/link");
+    assert_int_equal(symlink("real", where), 0);
+    snprintf(slash, 32, "/conf.d/pipe");
+    assert_int_equal(mkfifo(where, 0600), 0);
+    snprintf(slash, 32, "/conf.d/real/there.log");
+    fclose(fopen(where, "w"));
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        const char *said = two_outputs(pairs[i][0], pairs[i][1], -SOTH_ECONFIG);
+        snprintf(text, sizeof text, "20.yaml:5:11: config.output: '");
+        if (!strstr(said, text) || !strstr(said, "is also output of 'one' (") || !strstr(said, "give each its own"))
+            fail_msg("%s, %s: %s", pairs[i][0], pairs[i][1], said);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_string_equal(two_outputs(others[i][0], others[i][1], SOTH_OK), "");
+}
+
 static void bypass_needs_its_module(void **state)
 {
     (void)state;
@@ -172,6 +222,7 @@ int main(void)
         TEST(what_check_says_is_at_its_key),
         TEST(a_required_key_is_missed_without_config_too),
         TEST(names_are_unique_and_events_are_for_sinks),
+        TEST(two_do_not_write_to_one_place),
         TEST(bypass_needs_its_module),
     };
     return cmocka_run_group_tests(tests, build, confd_drop);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/claim.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
 /* needs: CODING */
 /* Bodies in files: which ending they get, what a lost piece means, who is removed first, and a disk that takes nothing. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -140,6 +143,51 @@ static void who_knows_the_length_does_not_wait(void **state)
     bare(2, 1, 1, 99);
     assert_string_equal(content("2-1-response.sample"), "x");
     assert_int_equal(bodies_counts(bodies)->written, 2);
+}
+
+static void ends(uint64_t flow, uint64_t exchange, uint64_t offset, const char *text)
+{
+    size_t n = strlen(text);
+    bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_BODY_CHUNK, flow, NUMBER("bytes", n) NUMBER("exchange_no", exchange)
+                                    {"last", {"", 0}, 1, SOTH_ATTR_BOOL, 4}, NUMBER("offset", offset) BYTES("payload", n ? text : NULL, n)));
+}
+
+/* The message is over, and nobody knows when its connection will be. */
+static void the_last_piece_ends_a_body(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, -1);
+    piece(1, 1, 0, "abc");
+    ends(1, 1, 3, "");
+    assert_string_equal(content("1-1-response.body"), "abc");
+    assert_non_null(content("1-1-response.sha256"));
+    assert_null(content(".part"));
+    head(1, 2, -1);
+    ends(1, 2, 0, "all at once");
+    assert_string_equal(content("1-2-response.body"), "all at once");
+    head(1, 3, -1);
+    piece(1, 3, 0, "x");
+    bare(1, 3, 1, 9);
+    ends(1, 3, 10, "");
+    assert_string_equal(content("1-3-response.sample"), "x");
+    ends(1, 7, 0, "whose head nobody subscribed to");
+    assert_string_equal(content("1-7-response.body"), "whose head nobody subscribed to");
+    closed(1, "client_aborted");
+    assert_int_equal(bodies_counts(bodies)->written, 4);
+    assert_int_equal(bodies_counts(bodies)->cut, 0);
+}
+
+/* The end says how long the body was: what was lost in front of it is missed. */
+static void a_lost_tail_is_missed(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    head(1, 1, -1);
+    piece(1, 1, 0, "abc");
+    ends(1, 1, 6, "");
+    assert_string_equal(content("1-1-response.cut"), "abc");
+    assert_int_equal(bodies_counts(bodies)->cut, 1);
 }
 
 static void between_exchanges_nothing_is_cut(void **state)
@@ -280,6 +328,41 @@ static void a_folder_is_not_shared(void **state)
     assert_int_equal(bodies_counts(bodies)->errors, 0);
 }
 
+/* In another process: 0 = it could have the folder, else why not. */
+static int elsewhere(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) { /* what it inherits of this one's claims is not its own */
+        execl("/bin/sh", "sh", "-c", "exec 9<\"$1\" && flock -n 9", "sh", dir, (char *)NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WEXITSTATUS(status);
+}
+
+/* Of the same process several may have it, one after the other; it is free when the last of them is gone. */
+static void a_folder_is_one_process_s(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    assert_int_equal(elsewhere(), 1);
+    struct bodies *next = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1 << 20});
+    assert_non_null(next);
+    bodies_free(bodies);
+    bodies = next;
+    assert_int_equal(elsewhere(), 1);
+    bodies_free(bodies);
+    assert_int_equal(elsewhere(), 0);
+    int other = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1 << 20});
+    assert_null(bodies);
+    assert_int_equal(errno, EBUSY);
+    close(other);
+    open_bodies(1 << 20);
+}
+
 static void what_is_on_its_way_at_the_end_is_cut(void **state)
 {
     (void)state;
@@ -301,9 +384,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
+        TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(the_last_piece_ends_a_body), TEST(a_lost_tail_is_missed),
+        TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
         TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
-        TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
+        TEST(a_folder_is_one_process_s), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

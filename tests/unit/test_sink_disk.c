@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/sink_file.c modules/sink_file/index.c modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c modules/sink_file/parts.c modules/sink_file/segment.c modules/sink_file/whole.c modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/sink_file/sink_file.c modules/sink_file/index.c modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c modules/sink_file/parts.c modules/sink_file/segment.c modules/sink_file/whole.c modules/sink_file/bodies.c modules/sink_file/claim.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
 /* needs: CODING */
 /* sink_file in trouble: what a crash left, disks that are full, files that were moved away, paths that are no files. */
 #include <errno.h>
@@ -144,7 +144,8 @@ static void a_line_that_another_process_writes_is_not_torn(void **state)
     log_append(log_path, "{\"half");
     int other = open(log_path, O_WRONLY | O_APPEND | O_CLOEXEC);
     assert_int_equal(flock(other, LOCK_EX), 0);
-    log_use("");
+    assert_int_equal(log_open(""), -SOTH_ECONFIG);
+    assert_false(log_exists(log_torn));
     char *text = log_text(log_path);
     assert_non_null(strstr(text, "{\"half"));
     free(text);
@@ -293,6 +294,28 @@ static void an_index_that_cannot_be_shortened(void **state)
     log_send(10);
     assert_in_range(log_rows(), 1, 8);
     assert_false(log_exists(blocked));
+}
+
+/* Two processes do not write one log; who comes after this process's own instance is let in. */
+static void a_log_is_one_process_s(void **state)
+{
+    struct fake_instance next = {0};
+    (void)state;
+    log_use("");
+    log_send(1);
+    fake_close(&log_sink);
+    int other = open(log_path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    assert_int_equal(log_open(""), -SOTH_ECONFIG);
+    assert_non_null(strstr(fake.wrong, "is written by another process: give each its own, or wait until that one has ended"));
+    assert_false(log_exists(log_segment(1)));
+    close(other);
+    log_use("");
+    next = log_sink;
+    memset(&log_sink, 0, sizeof log_sink);
+    log_use("");
+    fake_close(&next);
+    log_send(1);
 }
 
 /* What another process writes to is not replaced under it. */
@@ -625,6 +648,7 @@ int main(void)
         TEST(every_episode_is_said),
         TEST(an_index_that_cannot_grow),
         TEST(an_index_that_cannot_be_shortened),
+        TEST(a_log_is_one_process_s),
         TEST(an_index_of_two_processes_is_not_shortened),
         TEST(what_the_buffer_still_has_at_the_end_is_told),
         TEST(a_device_that_is_full),
