@@ -20,7 +20,7 @@ def test_download_in_flight_completes(proxy, origin, tls):
     def halves(wire):
         wire.request()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nX" % (size + 1))
-        go_on.wait(20)
+        go_on.wait(scaled(60))
         for piece in pattern(size):
             wire.send(piece)
 
@@ -77,7 +77,7 @@ def test_response_in_drain_ends_the_connection(proxy, origin):
 
     def wait(wire):
         wire.request()
-        go_on.wait(20)
+        go_on.wait(scaled(60))
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         wire.rest()
 
