@@ -2,9 +2,12 @@
 """Policies that ask elsewhere: PAUSE, BUSY and PEEK at every hook, resumes of all kinds, deadlines, clients that leave meanwhile."""
 import concurrent.futures
 import json
+import socket
+import struct
 
 import pytest
 
+from harness.h2 import H2Origin, flow_of, h2_client
 from harness.modules import build_module, module_metric
 from harness.origin import pattern as pieces
 from harness.timing import Stopwatch, span, until
@@ -220,6 +223,62 @@ def test_a_client_in_tls_that_resets(paused, origin):
     client.reset()
     p.closed_as("client_aborted", ...)
     until(lambda: counted(p, "cancelled") == 1, 10, "the pause cancelled")
+
+
+@pytest.mark.parametrize("hook", ["connect", "request", "response"])
+@pytest.mark.parametrize("stage", ["absolute", "tunnelled"])
+def test_a_resume_behind_a_reset_is_harmless(paused, origin, hook, stage):
+    """The flow is over before it comes: nobody was dialled for a client that had gone, and the module hears that its token is none any more."""
+    server, p = origin(), paused(on=[hook], delay=span(1), deadline="60s")
+    client = p.client()
+    if stage == "tunnelled" and hook == "connect":
+        client.send(f"CONNECT origin.test:{server.port} HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
+    else:
+        target = "/hello" if stage == "tunnelled" else f"http://origin.test:{server.port}/hello"
+        if stage == "tunnelled":
+            client.connect(f"origin.test:{server.port}")
+        client.send(f"GET {target} HTTP/1.1\r\nHost: origin.test\r\n\r\n".encode())
+    until(lambda: counted(p, "paused") == 1, 10, "the pause")
+    client.reset()
+    assert p.wait_closed()[0].at("reason_code") == "client_aborted"
+    until(lambda: counted(p, "stale") == 1, 10, "the late resume")
+    assert counted(p, "resumed") == 0 and counted(p, "cancelled") == 1
+    assert len(server.requests) == (hook == "response")
+    if hook == "connect":
+        assert server.connections == 0
+    with ask_plainly(p, server) as other:
+        assert other.response("GET").body == b"hello\n"
+
+
+@pytest.mark.parametrize("hook", ["request", "response"])
+@pytest.mark.parametrize("how", ["stream", "connection"])
+def test_a_client_of_http2_that_resets(paused, authority, hook, how):
+    """A stream, or the connection with all of its streams; the one that is not reset goes on."""
+    one = H2Origin(authority.leaf("origin.test"))
+    try:
+        p = paused(on=[hook], delay=span(1), deadline="60s")
+        with h2_client(p, "origin.test", one.port) as client:
+            port = client.sock.getsockname()[1]
+            asked = [client.ask("GET", f"/hello?{n}") for n in range(2)]
+            until(lambda: counted(p, "paused") == 2, 10, "both pauses")
+            if how == "stream":
+                client.conn.reset_stream(asked[0], 8)
+                client.flush()
+                p.wait_closed(1)
+                assert client.wait(asked[1]).status == 200
+            else:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        parent, streams = flow_of(p, port)
+        gone = asked[:1] if how == "stream" else asked
+        assert {n: f[-1].at("reason_code") for n, f in streams.items()} == {
+            n: "client_aborted" if n in gone else "mitm_http_completed" for n in asked}
+        until(lambda: counted(p, "stale") == len(gone), 10, "late resumes")
+        assert counted(p, "resumed") == 2 - len(gone) and counted(p, "cancelled") == len(gone)
+        assert p.process.poll() is None
+        if hook == "request":
+            until(lambda: len(one.requests) == 2 - len(gone), 10, "what the origin got")
+    finally:
+        one.close()
 
 
 @pytest.mark.parametrize("hook", ["connect", "request", "response"])
