@@ -159,6 +159,7 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
 /*
  * A list of attributes that a port has seen and checked before, known again by the places of its names (lists.c). NULL: it is to be checked.
+ * It is good for these values, until the next call.
  * bus_list_copy: what event_attrs_check makes of it.
  */
 struct attr_list;

@@ -285,7 +285,7 @@ static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, con
 void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                           struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
-    size_t text = extra->text.n;
+    size_t text;
     const struct shape *shape = list_shape(port->private, list, attrs, n, extra, &text);
     if (shape)
         emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, extra);

@@ -21,6 +21,8 @@ struct attr_list {
     size_t n; /* LIST_UNFIT: the first that came was not one to remember */
     struct known_attr v[LIST_MOST];
     uint64_t payload; /* bit per attribute: a sink may see less of it */
+    uint64_t absent;  /* of the values that came last: bit per attribute that is not there; */
+    size_t text;      /* bytes of the texts that are */
     struct list_shape {
         uint64_t absent; /* bit per attribute that is not there; the host's own is the one behind the last */
         const char *extra;
@@ -72,16 +74,23 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
     return true;
 }
 
-static inline bool is_list(const struct attr_list *list, const struct soth_attr *attrs, size_t n)
+/* In one pass, whether it is the list and what there is of its values. */
+static inline bool is_list(struct attr_list *list, const struct soth_attr *attrs, size_t n)
 {
-    uint64_t differs = list->n ^ n;
+    uint64_t differs = list->n ^ n, absent = 0;
+    size_t text = 0;
     if (differs)
         return false;
     for (size_t i = 0; i < n; i++) { /* no branch: it is the right one nearly always */
         const struct known_attr *known = &list->v[i];
-        uint32_t other = attrs[i].name_len ^ known->name_len;
+        const uint64_t is_absent = event_attr_is_absent(&attrs[i]);
+        const uint32_t other = attrs[i].name_len ^ known->name_len;
         differs |= ((uintptr_t)attrs[i].name ^ (uintptr_t)known->given) | (attrs[i].type ^ known->type) | (attrs[i].name_len ? other : 0);
+        absent |= is_absent << i;
+        text += event_type_is_text(attrs[i].type) && !is_absent ? attrs[i].text.n : 0; /* what has no text may have any length */
     }
+    list->absent = absent;
+    list->text = text;
     return differs == 0;
 }
 
@@ -142,12 +151,8 @@ static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_p
 const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
                                const struct soth_attr *extra, size_t *text)
 {
-    uint64_t absent = (uint64_t)event_attr_is_absent(extra) << n;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t is_absent = event_attr_is_absent(&attrs[i]);
-        absent |= is_absent << i;
-        *text += event_type_is_text(attrs[i].type) && !is_absent ? attrs[i].text.n : 0; /* what has no text may have any length */
-    }
+    const uint64_t absent = list->absent | (uint64_t)event_attr_is_absent(extra) << n;
+    *text = list->text + extra->text.n;
     if (list->payload & ~absent)
         return NULL;
     struct list_shape *at = list->shapes, *end = at + LIST_SHAPES;

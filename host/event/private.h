@@ -63,6 +63,14 @@ static inline const struct soth_attr *queued_attrs(const struct queued *q)
     return (const struct soth_attr *)(const void *)(q + 1);
 }
 
+/* ---- stream_key.c: which of an event's attributes its stream key is made of ---- */
+
+enum { EVENT_KEY_FLOW, EVENT_KEY_STREAM, EVENT_KEY_TURN, EVENT_KEY_SEQUENCE, EVENT_KEY_GRPC };
+struct event_key {
+    uint8_t form, number, path; /* EVENT_KEY_...; places */
+};
+struct event_key event_key_of(const struct soth_attr *attrs, size_t n);
+
 /* ---- shape.c: what events have in common ---- */
 
 #define EVENT_FLAGGED (SOTH_ATTR_PAYLOAD | SOTH_ATTR_FULL)
@@ -79,6 +87,7 @@ struct shape {
     struct shape *next;
     uint8_t given, count; /* attributes that the emitter gives; that are there */
     uint8_t from[EVENT_ATTRS_MOST + 1]; /* which of those given each of those here is */
+    struct event_key key;
     struct shape_key keys[EVENT_ATTRS_MOST + 1];
     struct soth_attr attrs[]; /* in order of names, without values */
 };
@@ -126,7 +135,8 @@ struct bus_port_private {
     struct bus_port *next; /* (lock) list of all ports */
 };
 
-/* Of those values. NULL: they are to be emitted whole. Adds to *text the bytes of texts; extra is of the host, and may be absent. */
+/* Of the values that bus_attr_list has just seen. NULL: they are to be emitted whole. *text: bytes of their texts; extra is of the host, and may
+ * be absent. */
 const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
                                const struct soth_attr *extra, size_t *text);
 

@@ -2,22 +2,21 @@
 /* The stream key of an event (contract section 5): what a reader groups by. The first form that applies. */
 #include <string.h>
 
-#include "host/event/bus.h"
-
-/* What the forms are made of, found in one pass; by length and first letter most attributes are told apart from these. */
-struct parts {
-    const struct soth_attr *stream, *turn, *sequence, *path, *grpc;
-};
+#include "host/event/private.h"
 
 #define IS(attr, literal) (memcmp((attr)->name, literal, sizeof(literal) - 1) == 0) /* of that length; no call */
 
 #define BIT(literal) (1u << (sizeof(literal) - 1))
 #define LENGTHS (BIT("turn_id") | BIT("sequence_no") | BIT("http2_stream_id") | BIT("grpc_event_sequence"))
 
-static void find(const struct soth_event *event, struct parts *parts)
+/* What the forms are made of, found in one pass; by length and first letter most attributes are told apart from these. */
+struct parts {
+    const struct soth_attr *stream, *turn, *sequence, *path, *grpc;
+};
+
+static void find(const struct soth_attr *attrs, size_t n, struct parts *parts)
 {
-    for (uint32_t i = 0; i < event->attr_count; i++) {
-        const struct soth_attr *a = &event->attrs[i];
+    for (const struct soth_attr *a = attrs; a < attrs + n; a++) {
         if (a->name_len > 19 || !(LENGTHS >> a->name_len & 1))
             continue;
         switch (a->name_len << 8 | (unsigned char)a->name[0]) {
@@ -42,7 +41,31 @@ static void find(const struct soth_event *event, struct parts *parts)
     }
 }
 
-static char *put_text(char *at, const char *p, size_t n)
+struct event_key event_key_of(const struct soth_attr *attrs, size_t n)
+{
+    struct parts parts = {0};
+    find(attrs, n, &parts);
+    if (parts.stream)
+        return (struct event_key){EVENT_KEY_STREAM, (uint8_t)(parts.stream - attrs), 0};
+    if (parts.turn)
+        return (struct event_key){EVENT_KEY_TURN, (uint8_t)(parts.turn - attrs), 0};
+    if (parts.sequence)
+        return (struct event_key){EVENT_KEY_SEQUENCE, (uint8_t)(parts.sequence - attrs), 0};
+    if (parts.path && parts.grpc)
+        return (struct event_key){EVENT_KEY_GRPC, (uint8_t)(parts.grpc - attrs), (uint8_t)(parts.path - attrs)};
+    return (struct event_key){EVENT_KEY_FLOW, 0, 0};
+}
+
+/* A shape has it at hand. A sink may have made an event of its own from one of ours. */
+static struct event_key key_of(const struct soth_event *event)
+{
+    const struct shape *shape = event->size >= sizeof *event ? event->shape : NULL;
+    if (shape && event->attr_count == shape->count && (shape->count == 0 || event->attrs[shape->key.number].name == shape->attrs[shape->key.number].name))
+        return shape->key;
+    return event_key_of(event->attrs, event->attr_count);
+}
+
+static inline __attribute__((always_inline)) char *put_text(char *at, const char *p, size_t n)
 {
     memcpy(at, p, n);
     return at + n;
@@ -50,31 +73,39 @@ static char *put_text(char *at, const char *p, size_t n)
 
 static char *put_number(char *at, uint64_t value)
 {
-    unsigned digits = 1;
-    for (uint64_t power = 10; digits < 20 && value >= power; power *= 10)
-        digits++;
-    *at = ':';
-    for (unsigned i = digits; i > 0; i--, value /= 10)
-        at[i] = (char)('0' + value % 10);
-    return at + 1 + digits;
+    char digits[20], *from = digits + sizeof digits;
+    for (; value >= 10; value /= 10)
+        *--from = (char)('0' + value % 10);
+    *--from = (char)('0' + value);
+    *at++ = ':';
+    do
+        *at++ = *from++;
+    while (from < digits + sizeof digits);
+    return at;
 }
 
 size_t event_stream_key(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX])
 {
-    struct parts parts = {0};
+    const struct event_key key = key_of(event);
+    const struct soth_attr *attrs = event->attrs;
     char *at = buf;
-    find(event, &parts);
-    if (parts.stream) {
-        at = put_number(put_text(at, "h2", 2), parts.stream->number);
-    } else if (parts.turn) {
-        at = put_number(put_text(at, "ws_turn", 7), parts.turn->number);
-    } else if (parts.sequence) {
-        at = put_number(put_text(at, "sequence", 8), parts.sequence->number);
-    } else if (parts.path && parts.grpc) {
-        size_t n = parts.path->text.n < 400 ? parts.path->text.n : 400;
-        at = put_text(put_text(at, "grpc:", 5), parts.path->text.p, n);
-        at = put_number(at, parts.grpc->number);
-    } else {
+    switch (key.form) {
+    case EVENT_KEY_STREAM:
+        at = put_number(put_text(at, "h2", 2), attrs[key.number].number);
+        break;
+    case EVENT_KEY_TURN:
+        at = put_number(put_text(at, "ws_turn", 7), attrs[key.number].number);
+        break;
+    case EVENT_KEY_SEQUENCE:
+        at = put_number(put_text(at, "sequence", 8), attrs[key.number].number);
+        break;
+    case EVENT_KEY_GRPC: {
+        const struct soth_span path = attrs[key.path].text;
+        at = put_text(put_text(at, "grpc:", 5), path.p, path.n < 400 ? path.n : 400);
+        at = put_number(at, attrs[key.number].number);
+        break;
+    }
+    default:
         at = put_number(put_text(at, "flow", 4), event->flow_id);
         at = put_number(at, event->flow_sequence_id);
     }

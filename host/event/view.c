@@ -116,7 +116,7 @@ const struct soth_event *view_make(struct views *views, const struct queued *q, 
         .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = q->flow_id,
         .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = q->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
         .kind_name = event_kind_names[q->kind], .protocol_name = event_protocol_names[q->protocol], .run_id = views->run_id,
-        .server_port = q->server_port, .attr_count = q->attr_count,
+        .server_port = q->server_port, .attr_count = q->attr_count, .shape = q->shape,
     };
     view->client_addr = take_name(&at, q->client_n);
     view->server_host = take_name(&at, q->host_n);

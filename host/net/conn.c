@@ -212,7 +212,13 @@ void conn_drain_all(struct worker_io *io)
 
 unsigned conn_abort_all(struct worker_io *io)
 {
-    return conn_step_all(io, INPUT_ABORT);
+    unsigned cut = conn_step_all(io, INPUT_ABORT);
+    for (struct conn *conn = io->conns, *next; conn; conn = next) {
+        next = conn->next;
+        if (!conn->flow)
+            cut += conn_end_now(conn); /* frees no other one */
+    }
+    return cut;
 }
 
 void conn_free_all(struct worker_io *io)

@@ -127,15 +127,33 @@ void conn_drained(struct conn *conn, enum side side, int error)
         finish(conn);
 }
 
-/* A closed flow's time is over, unless somebody is still taking its last bytes. */
-void conn_end_late(struct conn *conn)
+static void end(struct conn *conn)
 {
-    if (last_bytes_wait(conn) && conn->moved_ns == conn->io->bus->monotonic_ns) {
-        conn_timer(conn, conn->env->flow.settings->idle_timeout);
-        return;
-    }
     for (enum side side = SIDE_CLIENT; side <= SIDE_ORIGIN; side++)
         if (link_blocked(&conn->link[side]))
             link_close_hard(&conn->link[side]); /* a plain end would make what it got look whole */
     conn_free(conn);
+}
+
+/* A closed flow's time is over, unless somebody is still taking its last bytes. */
+void conn_end_late(struct conn *conn)
+{
+    if (last_bytes_wait(conn) && conn->moved_ns == conn->io->bus->monotonic_ns)
+        conn_timer(conn, conn->env->flow.settings->idle_timeout);
+    else
+        end(conn);
+}
+
+bool conn_end_now(struct conn *conn)
+{
+    bool cut = last_bytes_wait(conn);
+    /* what the client sent and nobody read would make the end a reset, which takes the last bytes with it */
+    while (!cut && conn->link[SIDE_CLIENT].fd >= 0 && conn->dropped < LINGER_BYTES) {
+        ssize_t n = recv(conn->link[SIDE_CLIENT].fd, conn->io->slab, WORKER_SLAB, 0);
+        if (n <= 0)
+            break;
+        conn->dropped += (uint32_t)n;
+    }
+    end(conn);
+    return cut;
 }

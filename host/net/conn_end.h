@@ -37,5 +37,6 @@ void conn_close(struct conn *conn, const struct effects *fx);
 void conn_drop_input(struct conn *conn);                         /* the client's socket can be read: it lingers */
 void conn_drained(struct conn *conn, enum side side, int error); /* what was pending on that side has left, or never will */
 void conn_end_late(struct conn *conn);                           /* the timer fired */
+bool conn_end_now(struct conn *conn);                            /* nobody waits any longer; whether bytes were on their way still */
 
 #endif

@@ -30,7 +30,7 @@ struct server {
     struct event_base *base;
     struct event *signals[5], *report, *deadline, *tending;
     int pipe[2];
-    bool draining, cut;
+    bool draining, late, cut; /* late: drain_timeout has passed; cut: and somebody was not done */
 };
 
 static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -61,6 +61,7 @@ unsigned long server_raise_files(void)
 /* ---- reports of other threads, a byte each ---- */
 
 #define REPORT_IDLE 'i'
+#define REPORT_CUT 'c'
 #define REPORT_DONE 'd' /* somebody is done with a generation or a sink: look what can go */
 
 static void report(struct server *server, char what)
@@ -72,6 +73,11 @@ static void report(struct server *server, char what)
 static void worker_idle(void *arg)
 {
     report(arg, REPORT_IDLE);
+}
+
+static void worker_cut(void *arg)
+{
+    report(arg, REPORT_CUT);
 }
 
 static void something_done(void *arg)
@@ -94,14 +100,24 @@ static void reap(struct server *server)
     }
 }
 
+static void cut_short(struct server *server)
+{
+    if (!server->cut)
+        log_at(SOTH_LOG_WARN, "drain_timeout passed, the flows that were left were cut");
+    server->cut = true;
+}
+
 static void reported(evutil_socket_t fd, short what, void *arg)
 {
     struct server *server = arg;
     char bytes[64];
     ssize_t n = read(fd, bytes, sizeof bytes);
     (void)what;
-    for (ssize_t i = 0; i < n; i++)
+    for (ssize_t i = 0; i < n; i++) {
         server->idle += bytes[i] == REPORT_IDLE;
+        if (bytes[i] == REPORT_CUT)
+            cut_short(server);
+    }
     reap(server);
     if (server->idle >= server->shared->workers)
         event_base_loopbreak(server->base);
@@ -190,12 +206,12 @@ static void drain_late(evutil_socket_t fd, short what, void *arg)
     struct server *server = arg;
     (void)fd;
     (void)what;
-    if (server->cut) { /* what was cut has had its moment to linger */
+    if (server->late) { /* a hook keeps its worker: it is not waited for */
+        cut_short(server);
         event_base_loopbreak(server->base);
         return;
     }
-    server->cut = true;
-    log_at(SOTH_LOG_WARN, "drain_timeout passed, ending the flows that are left");
+    server->late = true;
     workers_command(server->workers, WORKER_ABORT);
     struct timeval moment = {1, 0};
     event_add(server->deadline, &moment);
@@ -276,7 +292,8 @@ static bool start(struct server *server, enum exit_class *class, char *err, size
     if (!first)
         return false;
     *class = EXIT_CLASS_HOST_INIT_FAILED;
-    server->workers = workers_start(shared, worker_idle, something_done, server, err, err_size);
+    const struct workers_reports reports = {worker_idle, worker_cut, something_done, server};
+    server->workers = workers_start(shared, &reports, err, err_size);
     if (!server->workers || reload_take_over(shared, server->workers, first, NULL, class, err, err_size) < 0) {
         workers_free(server->workers);
         server->workers = NULL;

@@ -197,8 +197,8 @@ static void take_commands(struct worker *worker)
     }
     if (commands & WORKER_MAIL)
         take_mail(worker);
-    if (commands & WORKER_ABORT)
-        conn_abort_all(io);
+    if ((commands & WORKER_ABORT) && conn_abort_all(io) > 0)
+        worker->reports.cut(worker->reports.arg);
     if (commands & WORKER_STOP)
         worker->stop = true;
 }

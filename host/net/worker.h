@@ -37,7 +37,7 @@ struct shared {
 
 /* Commands, ored; taken by the worker at its next turn. */
 #define WORKER_DRAIN 1u /* stop accepting, let flows end */
-#define WORKER_ABORT 2u /* end every flow now */
+#define WORKER_ABORT 2u /* end every flow and every connection now */
 #define WORKER_STOP 4u  /* leave the loop */
 #define WORKER_WAKE 8u  /* the bus is not congested any more, or has other sinks */
 #define WORKER_MAIL 16u /* modules let flows go on */
@@ -50,6 +50,7 @@ struct shared {
 /* What a worker tells, on its own thread; none of these may block. */
 struct worker_reports {
     void (*idle)(void *arg);     /* it drains, and its last connection has gone */
+    void (*cut)(void *arg);      /* WORKER_ABORT has met a flow, or last bytes of one; told before idle */
     void (*released)(void *arg); /* it is done with a generation */
     void (*answered)(void *arg, const char *fault); /* a command was carried out; fault: a sentence, NULL = well */
     void (*counted)(void *arg, unsigned number, const struct flow_counters *counters);

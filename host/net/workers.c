@@ -13,9 +13,7 @@
 struct workers {
     struct worker **v;
     unsigned count;
-    void (*idle)(void *arg);
-    void (*released)(void *arg);
-    void *arg;
+    struct workers_reports reports;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t all;
     unsigned answers;
@@ -32,13 +30,19 @@ struct workers {
 static void is_idle(void *arg)
 {
     struct workers *workers = arg;
-    workers->idle(workers->arg);
+    workers->reports.idle(workers->reports.arg);
+}
+
+static void has_cut(void *arg)
+{
+    struct workers *workers = arg;
+    workers->reports.cut(workers->reports.arg);
 }
 
 static void has_released(void *arg)
 {
     struct workers *workers = arg;
-    workers->released(workers->arg);
+    workers->reports.released(workers->reports.arg);
 }
 
 static void has_answered(void *arg, const char *fault)
@@ -114,16 +118,14 @@ static void init_condition(pthread_cond_t *condition)
     pthread_condattr_destroy(&monotonic);
 }
 
-struct workers *workers_start(struct shared *shared, void (*idle)(void *arg), void (*released)(void *arg), void *arg, char *err, size_t err_size)
+struct workers *workers_start(struct shared *shared, const struct workers_reports *told, char *err, size_t err_size)
 {
     struct workers *workers = calloc(1, sizeof *workers);
-    struct worker_reports reports = {is_idle, has_released, has_answered, has_counted, workers};
+    struct worker_reports reports = {is_idle, has_cut, has_released, has_answered, has_counted, workers};
     snprintf(err, err_size, "out of memory");
     if (!workers)
         return NULL;
-    workers->idle = idle;
-    workers->released = released;
-    workers->arg = arg;
+    workers->reports = *told;
     pthread_mutex_init(&workers->lock, NULL);
     init_condition(&workers->all);
     workers->v = calloc(shared->workers, sizeof *workers->v);

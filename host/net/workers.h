@@ -7,8 +7,16 @@
 
 struct workers;
 
-/* As many as shared->workers. idle, released: see struct worker_reports. NULL with a sentence. */
-struct workers *workers_start(struct shared *shared, void (*idle)(void *arg), void (*released)(void *arg), void *arg, char *err, size_t err_size);
+/* What they tell of themselves: see struct worker_reports. */
+struct workers_reports {
+    void (*idle)(void *arg);
+    void (*cut)(void *arg);
+    void (*released)(void *arg);
+    void *arg;
+};
+
+/* As many as shared->workers. NULL with a sentence. */
+struct workers *workers_start(struct shared *shared, const struct workers_reports *reports, char *err, size_t err_size);
 void workers_command(struct workers *workers, unsigned commands);
 /* All make ready for the generation. 0, or -SOTH_EIO with a sentence; then none has it. Returns when all have answered. */
 int workers_prepare(struct workers *workers, struct generation *generation, char *err, size_t err_size);

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * See line.h. Written by hand, since this runs three times a request and six times an echo of a WebSocket: room for the longest possible line
- * is made once, then everything is put behind `at` without a further look at it. A line is short words nearly all of it, so they are copied
- * by moves that overlap and not by a call each.
+ * is made once, then everything is put behind `at` without a further look at it.
  */
 #include "line.h"
 
 #include <stdlib.h>
 
+#include "form.h"
+#include "json.h"
+
 const char line_index_header[] =
     "sequence_id\tflow_id\tflow_sequence_id\tkind\tprotocol\tstream_key\tsegment_id\tbyte_offset\tline_bytes\n";
 
-#define NUMBER_MOST 20 /* digits of a uint64_t */
-#define ESCAPE_MOST 6  /* bytes that one byte may become: \u00xx */
-#define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id */
+#define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id, the slack of put.h */
 
-static char *text_room(struct text *t, size_t more)
+static __attribute__((noinline)) char *text_grow(struct text *t, size_t more)
 {
-    if (t->room - t->n >= more)
-        return t->p + t->n;
     size_t room = t->room ? t->room * 2 : 65536;
     while (room - t->n < more)
         room *= 2;
@@ -30,334 +28,187 @@ static char *text_room(struct text *t, size_t more)
     return p + t->n;
 }
 
-static inline char *put(char *at, const char *p, size_t n)
+static inline char *text_room(struct text *t, size_t more)
 {
-    memcpy(at, p, n);
-    return at + n;
-}
-#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
-
-/* The same of a length that is known only now, and small nearly always. */
-static inline char *put_word(char *at, const char *p, size_t n)
-{
-    if (n - 8 <= 8) {
-        memcpy(at, p, 8);
-        memcpy(at + n - 8, p + n - 8, 8);
-    } else if (n - 16 <= 16) {
-        memcpy(at, p, 16);
-        memcpy(at + n - 16, p + n - 16, 16);
-    } else if (n - 4 <= 4) {
-        memcpy(at, p, 4);
-        memcpy(at + n - 4, p + n - 4, 4);
-    } else if (n < 4) {
-        for (size_t i = 0; i < n; i++)
-            at[i] = p[i];
-    } else {
-        memcpy(at, p, n);
-    }
-    return at + n;
+    return t->room - t->n >= more ? t->p + t->n : text_grow(t, more);
 }
 
-static unsigned digits_of(uint64_t value)
-{
-#define E(n) UINT64_C(1##n)
-    static const uint64_t powers[] = {
-        E(), E(0), E(00), E(000), E(0000), E(00000), E(000000), E(0000000), E(00000000), E(000000000), E(0000000000), E(00000000000),
-        E(000000000000), E(0000000000000), E(00000000000000), E(000000000000000), E(0000000000000000), E(00000000000000000),
-        E(000000000000000000), E(0000000000000000000),
-    };
-#undef E
-    unsigned most = (unsigned)(64 - __builtin_clzll(value | 1)) * 1233 >> 12; /* bits times log10(2) */
-    return most + (value >= powers[most]) + (value == 0);
-}
+/* ---- the envelope ---- */
 
-/* Two digits a division. */
-static inline char *put_number(char *at, uint64_t value)
+/* One of the three that a row has, too. */
+static inline char *put_own_number(char *at, uint64_t value, const struct text *t, struct line *line, unsigned which)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
-                                "52535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697989"
-                                "9";
-    char *end = at + digits_of(value);
-    for (at = end; value >= 100; value /= 100)
-        memcpy(at -= 2, pairs + 2 * (value % 100), 2);
-    if (value >= 10)
-        memcpy(at - 2, pairs + 2 * value, 2);
-    else
-        at[-1] = (char)('0' + value);
+    char *end = put_number(at, value);
+    line->numbers[which].at = (uint32_t)(at - (t->p + t->n));
+    line->numbers[which].n = (uint32_t)(end - at);
     return end;
 }
 
-/* ---- strings ---- */
-
-/* Of eight bytes: the high bits tell where one may be that JSON escapes (below 0x20, " and \) or that is not ASCII. */
-static inline uint64_t found_in(uint64_t w)
+static inline char *put_numbers(char *at, const struct soth_event *e, const struct text *t, struct line *line)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-    return w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
+    at = put_own_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id, t, line, 0);
+    at = put_own_number(PUT(at, ",\"flow_id\":"), e->flow_id, t, line, 1);
+    at = put_own_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id, t, line, 2);
+    return e->parent_flow_id ? put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id) : at;
 }
 
-static inline uint64_t eight(const char *p)
+static inline void put_end(char *at, const struct soth_event *e, int with_timestamps, struct text *t, struct line *line)
 {
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-static inline uint64_t four(const char *p)
-{
-    uint32_t w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-/* Is none of those in here? The last eight are looked at whole, some of them a second time. */
-static inline int is_plain(struct soth_span s)
-{
-    const uint64_t high = UINT64_C(0x8080808080808080);
-    uint64_t found = 0;
-    if (s.n >= 8) {
-        for (size_t i = 0; i + 8 < s.n; i += 8)
-            found |= found_in(eight(s.p + i));
-        found |= found_in(eight(s.p + s.n - 8));
-    } else if (s.n >= 4) {
-        found = found_in(four(s.p) | four(s.p + s.n - 4) << 32);
-    } else {
-        for (size_t i = 0; i < s.n; i++)
-            found |= found_in((unsigned char)s.p[i] | UINT64_C(0x2020202020202000));
+    if (with_timestamps) {
+        at = put_number(PUT(at, ",\"monotonic_ns\":"), e->monotonic_ns);
+        at = put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms);
+        at = PUT(put(PUT(at, ",\"run_id\":\""), e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64), "\"");
     }
-    return (found & high) == 0;
+    at = PUT(at, "}\n");
+    line->n = (size_t)(at - t->p) - t->n;
+    t->n += line->n;
 }
 
-/* Bytes of the UTF-8 sequence at p, 0 when it is none. */
-static size_t utf8_size(const unsigned char *p, const unsigned char *end)
-{
-    if (*p < 0x80)
-        return 1;
-    size_t n = *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
-    if (n == 0 || (size_t)(end - p) < n)
-        return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return n;
-}
-
-static int is_utf8(struct soth_span s)
-{
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
-    while (p < end) {
-        size_t n = utf8_size(p, end);
-        if (n == 0)
-            return 0;
-        p += n;
-    }
-    return 1;
-}
-
-static char *put_escaped(char *at, unsigned char c)
-{
-    static const char hex[] = "0123456789abcdef", short_forms[] = "\"\"\\\\\nn\rr\tt";
-    for (const char *form = short_forms; *form; form += 2)
-        if (c == (unsigned char)form[0]) {
-            *at++ = '\\';
-            *at++ = form[1];
-            return at;
-        }
-    at = PUT(at, "\\u00");
-    *at++ = hex[c >> 4];
-    *at++ = hex[c & 15];
-    return at;
-}
-
-/* What is no UTF-8 in text that ought to be becomes U+FFFD. */
-static char *put_careful(char *at, struct soth_span s)
-{
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
-    while (p < end) {
-        size_t n = utf8_size(p, end);
-        if (n == 0) {
-            at = PUT(at, "\xef\xbf\xbd");
-            p++;
-        } else if (n == 1 && (*p < 0x20 || *p == '"' || *p == '\\')) {
-            at = put_escaped(at, *p++);
-        } else {
-            at = put(at, (const char *)p, n);
-            p += n;
-        }
-    }
-    return at;
-}
-
-static char *put_string(char *at, struct soth_span s)
-{
-    *at++ = '"';
-    at = is_plain(s) ? put_word(at, s.p, s.n) : put_careful(at, s);
-    *at++ = '"';
-    return at;
-}
-
-static char *put_base64(char *at, struct soth_span s)
-{
-    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = (const unsigned char *)s.p;
-    *at++ = '"';
-    for (size_t i = 0; i < s.n; i += 3) {
-        size_t left = s.n - i;
-        uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-        *at++ = set[v >> 18];
-        *at++ = set[v >> 12 & 63];
-        *at++ = left > 1 ? set[v >> 6 & 63] : '=';
-        *at++ = left > 2 ? set[v & 63] : '=';
-    }
-    *at++ = '"';
-    return at;
-}
-
-/* ---- attributes ---- */
+/* ---- word by word ---- */
 
 static int has_text(const struct soth_attr *a)
 {
     return a->type == SOTH_ATTR_TEXT || a->type == SOTH_ATTR_BYTES;
 }
 
-static int is_time(const struct soth_attr *a)
-{
-#define IS(literal) (memcmp(a->name, literal, sizeof(literal) - 1) == 0)
-    switch (a->name_len) {
-    case sizeof "duration_ms" - 1:
-        return IS("duration_ms");
-    case sizeof "ended_at_unix_ms" - 1:
-        return IS("ended_at_unix_ms");
-    case sizeof "started_at_unix_ms" - 1:
-        return IS("started_at_unix_ms");
-    default:
-        return 0;
-    }
-#undef IS
-}
-
 static char *put_text_attribute(char *at, const struct soth_attr *a)
 {
-    if (is_plain(a->text)) {
-        at = put_word(PUT(at, "\":\""), a->text.p, a->text.n);
-        *at++ = '"';
-        return at;
-    }
-    if (!is_utf8(a->text))
-        return put_base64(PUT(at, "_b64\":"), a->text);
-    return put_string(PUT(at, "\":"), a->text);
+    if (!json_is_utf8(a->text))
+        return json_put_base64(PUT(at, "_b64\":"), a->text);
+    return json_put_string(PUT(at, "\":"), a->text);
+}
+
+static inline char *put_value(char *at, uint32_t type, uint64_t number)
+{
+    if (type == SOTH_ATTR_BOOL)
+        return number ? PUT(at, "true") : PUT(at, "false");
+    return put_number(at, number);
 }
 
 static char *put_attribute(char *at, const struct soth_attr *a)
 {
-    *at++ = '"';
-    at = put_word(at, a->name, a->name_len);
+    at = put_word(PUT(at, "\""), a->name, a->name_len);
     if (has_text(a))
         return put_text_attribute(at, a);
-    at = PUT(at, "\":\"");
-    if (a->type == SOTH_ATTR_BOOL)
-        at = a->number ? PUT(at, "true") : PUT(at, "false");
-    else
-        at = put_number(at, a->number);
-    *at++ = '"';
-    return at;
+    return PUT(put_value(PUT(at, "\":\""), a->type, a->number), "\"");
 }
 
 static char *put_attributes(char *at, const struct soth_event *e, int with_timestamps)
 {
-    at = PUT(at, ",\"attributes\":{");
     for (uint32_t i = 0, written = 0; i < e->attr_count; i++) {
         const struct soth_attr *a = &e->attrs[i];
-        if (!with_timestamps && a->type == SOTH_ATTR_U64 && is_time(a))
+        if (!with_timestamps && form_is_time(a))
             continue;
         if (written++)
             *at++ = ',';
         at = put_attribute(at, a);
     }
-    *at++ = '}';
-    return at;
+    return PUT(at, "}");
 }
-
-/* ---- the line ---- */
 
 static size_t longest(const struct soth_event *e, struct soth_span stream_key)
 {
     size_t text = stream_key.n + e->client_addr.n + e->server_host.n, names = strlen(e->kind_name) + strlen(e->protocol_name);
     for (uint32_t i = 0; i < e->attr_count; i++) {
-        names += e->attrs[i].name_len + sizeof "\"_b64\":\"\"," + NUMBER_MOST;
+        names += e->attrs[i].name_len + sizeof "\"_b64\":\"\"," + PUT_NUMBER_MOST;
         text += has_text(&e->attrs[i]) ? e->attrs[i].text.n : 0;
     }
-    return FIXED_MOST + names + ESCAPE_MOST * text;
+    return FIXED_MOST + names + JSON_ESCAPE_MOST * text;
 }
 
-static char *put_envelope(char *at, const struct soth_event *e, struct soth_span stream_key)
-{
-    at = put_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id);
-    at = put_number(PUT(at, ",\"flow_id\":"), e->flow_id);
-    at = put_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id);
-    if (e->parent_flow_id)
-        at = put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id);
-    at = PUT(at, ",\"kind\":\"");
-    at = put_word(at, e->kind_name, strlen(e->kind_name));
-    at = PUT(at, "\",\"protocol\":\"");
-    at = put_word(at, e->protocol_name, strlen(e->protocol_name));
-    at = put_string(PUT(at, "\",\"stream_key\":"), stream_key);
-    if (e->client_addr.p)
-        at = put_string(PUT(at, ",\"client_addr\":"), e->client_addr);
-    if (e->server_host.p)
-        at = put_string(PUT(at, ",\"server_host\":"), e->server_host);
-    if (e->server_port)
-        at = put_number(PUT(at, ",\"server_port\":"), e->server_port);
-    return at;
-}
-
-int line_event(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps)
+static int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps,
+                         struct line *line)
 {
     char *at = text_room(t, longest(e, stream_key));
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_envelope(at, e, stream_key);
+    at = form_put_kind(put_numbers(at, e, t, line), e);
+    at = json_put_string(at, stream_key);
+    at = form_put_peers(at, e, NULL);
     at = put_attributes(at, e, with_timestamps);
-    if (with_timestamps) {
-        at = put_number(PUT(at, ",\"monotonic_ns\":"), e->monotonic_ns);
-        at = put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms);
-        at = put(PUT(at, ",\"run_id\":\""), e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64);
-        *at++ = '"';
-    }
-    at = PUT(at, "}\n");
-    t->n = (size_t)(at - t->p);
+    put_end(at, e, with_timestamps, t, line);
     return SOTH_OK;
+}
+
+/* ---- by its form ---- */
+
+/* NULL: a text is none to be put as it is. */
+static inline char *put_pieces(char *at, const struct form *form, const struct soth_attr *attrs)
+{
+    for (uint32_t i = 0; i < form->count; i++) {
+        const struct form_piece *piece = &form->pieces[i];
+        const struct soth_attr *a = &attrs[piece->attr];
+        at = put_padded(at, form->text + piece->at, piece->n);
+        if (piece->type != SOTH_ATTR_TEXT && piece->type != SOTH_ATTR_BYTES)
+            at = put_value(at, piece->type, a->number);
+        else if (a->text.n <= FORM_VALUE_MOST && put_is_plain(a->text))
+            at = put_word(at, a->text.p, a->text.n);
+        else
+            return NULL;
+    }
+    return form->count ? PUT(at, "\"}") : PUT(at, "}");
+}
+
+static int line_in_form(struct text *t, const struct form *form, const struct form_peers *peers, const struct soth_event *e,
+                        struct soth_span stream_key, int with_timestamps, struct line *line)
+{
+    char *at = text_room(t, FIXED_MOST + form->most + FORM_PEERS_MOST + stream_key.n);
+    if (!at)
+        return -SOTH_ENOMEM;
+    at = put_padded(put_numbers(at, e, t, line), form->text, form->kind_n);
+    at = put_word(PUT(at, "\""), stream_key.p, stream_key.n);
+    at = put_padded(PUT(at, "\""), peers->text, peers->n);
+    at = put_pieces(at, form, e->attrs);
+    if (!at)
+        return line_in_words(t, e, stream_key, with_timestamps, line);
+    put_end(at, e, with_timestamps, t, line);
+    return SOTH_OK;
+}
+
+/* ---- the line and its row ---- */
+
+int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, struct line *line)
+{
+    const struct form *form = form_of(forms, e);
+    const struct form_peers *peers = form ? form_peers_of(forms, e) : NULL;
+    if (peers && put_is_plain(stream_key))
+        return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps, line);
+    return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
 
 /* A tab or a line end in a stream key would be a column or a row. */
 static char *put_cell(char *at, struct soth_span s)
 {
-    if (is_plain(s))
+    if (put_is_plain(s))
         return put_word(at, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
         *at++ = (unsigned char)s.p[i] < 0x20 ? '?' : s.p[i];
     return at;
 }
 
-int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, uint64_t segment, uint64_t offset, uint64_t bytes)
+/* The line is longer than that by far. */
+static inline char *put_same_number(char *at, const char *text, const struct line *line, unsigned which)
 {
-    size_t kind = strlen(e->kind_name), protocol = strlen(e->protocol_name);
-    char *at = text_room(t, 6 * NUMBER_MOST + 16 + kind + protocol + stream_key.n);
+    memcpy(at, text + line->numbers[which].at, PUT_NUMBER_MOST);
+    return at + line->numbers[which].n;
+}
+
+int line_index(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
+               const struct line_place *place)
+{
+    const struct form *form = form_of(forms, e);
+    size_t cells = form ? form->cells_n : strlen(e->kind_name) + strlen(e->protocol_name);
+    char *at = text_room(t, 6 * PUT_NUMBER_MOST + 16 + PUT_SLACK + cells + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_number(at, e->sequence_id);
-    at = put_number(PUT(at, "\t"), e->flow_id);
-    at = put_number(PUT(at, "\t"), e->flow_sequence_id);
-    at = put_word(PUT(at, "\t"), e->kind_name, kind);
-    at = put_word(PUT(at, "\t"), e->protocol_name, protocol);
-    at = put_cell(PUT(at, "\t"), stream_key);
-    at = put_number(PUT(at, "\t"), segment);
-    at = put_number(PUT(at, "\t"), offset);
-    at = put_number(PUT(at, "\t"), bytes);
-    *at++ = '\n';
+    at = put_same_number(at, place->line, line, 0);
+    at = put_same_number(PUT(at, "\t"), place->line, line, 1);
+    at = PUT(put_same_number(PUT(at, "\t"), place->line, line, 2), "\t");
+    at = form ? put_padded(at, form->text + form->cells_at, form->cells_n) : form_put_cells(at, e);
+    at = put_cell(at, stream_key);
+    at = put_number(PUT(at, "\t"), place->segment);
+    at = put_number(PUT(at, "\t"), place->offset);
+    at = PUT(put_number(PUT(at, "\t"), line->n), "\n");
     t->n = (size_t)(at - t->p);
     return SOTH_OK;
 }

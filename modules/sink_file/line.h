@@ -10,10 +10,25 @@ struct text { /* grows; p is malloc'd */
     size_t n, room;
 };
 
+struct line { /* one that was made, for its row */
+    size_t n; /* bytes, newline and all */
+    struct {
+        uint32_t at, n;
+    } numbers[3]; /* in it: sequence_id, flow_id, flow_sequence_id */
+};
+
+struct line_place {
+    const char *line;         /* where its bytes are now */
+    uint64_t segment, offset; /* where it will be */
+};
+
+struct forms; /* form.h */
+
 /* Appends the line with its newline. 0, or -SOTH_ENOMEM with nothing appended. */
-int line_event(struct text *out, const struct soth_event *event, struct soth_span stream_key, int with_timestamps);
+int line_event(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, struct line *line);
 /* Appends the index row of a line. The same. */
-int line_index(struct text *out, const struct soth_event *event, struct soth_span stream_key, uint64_t segment, uint64_t offset, uint64_t bytes);
+int line_index(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, const struct line *line,
+               const struct line_place *place);
 extern const char line_index_header[];
 
 #endif

@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "bodies.h"
+#include "form.h"
 #include "line.h"
 #include "segment.h"
 
-#define BUFFER_BYTES 524288 /* with fewer and larger writes the system's cache of files takes larger pieces of memory, at half the cost */
+#define BUFFER_BYTES 262144 /* in writes as large as that the system's cache of files takes larger pieces of memory, at half the cost */
 #define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
@@ -38,6 +39,7 @@ struct sink {
     uint64_t bodies_ns; /* when it was said that one cannot be written */
     struct segment segment;
     struct text lines, rows;
+    struct forms forms;
     uint32_t buffered;
     uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
     uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
@@ -95,6 +97,7 @@ static int create(const struct soth_host *host, void *arg)
     self->count_bodies_cut = host->counter(self, "bodies_cut", NULL, "of those: not complete");
     self->count_bodies_evicted = host->counter(self, "bodies_evicted", NULL, "of those: removed to stay within bodies_max_bytes");
     self->count_bodies_left_out = host->counter(self, "bodies_left_out", NULL, "bodies without a file: there was no room, or none could be made");
+    self->forms.with_timestamps = self->with_timestamps;
     self->body_options.decoded = (int)self->decoded;
     self->body_options.sample = host->payload(self);
     self->body_options.host = host;
@@ -119,6 +122,7 @@ static void destroy(void *arg)
         segment_abandon(&self->segment);
     segment_close(&self->segment);
     bodies_free(self->bodies);
+    forms_fini(&self->forms);
     free(self->lines.p);
     free(self->rows.p);
 }
@@ -259,6 +263,7 @@ static int is_piece(const struct soth_event *event)
 static struct soth_event without_payload(const struct soth_event *event, struct soth_attr attrs[ATTRS_MOST])
 {
     struct soth_event bare = *event;
+    bare.shape = NULL; /* it has other attributes */
     bare.attrs = attrs;
     bare.attr_count = 0;
     for (uint32_t i = 0; i < event->attr_count && bare.attr_count < ATTRS_MOST; i++)
@@ -314,19 +319,22 @@ static int take_line(struct sink *self, const struct soth_event *event)
 {
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, self->host->stream_key(event, buf)};
+    struct line line;
     size_t before = self->lines.n;
-    int r = line_event(&self->lines, event, key, self->with_timestamps);
+    int r = line_event(&self->lines, &self->forms, event, key, &line);
     if (r < 0)
         return r;
-    size_t bytes = self->lines.n - before;
     if (self->segment.size == 0 && before == 0)
         self->begun_ns = self->host->monotonic_ns();
-    if (is_due(self, before, bytes))
+    if (is_due(self, before, line.n))
         r = rotate(self, before);
-    if (r == SOTH_OK && self->segment.index.fd >= 0)
-        r = line_index(&self->rows, event, key, self->segment.number, self->segment.size + self->lines.n - bytes, bytes);
+    if (r == SOTH_OK && self->segment.index.fd >= 0) {
+        const size_t at = self->lines.n - line.n;
+        const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
+        r = line_index(&self->rows, &self->forms, event, key, &line, &place);
+    }
     if (r < 0)
-        self->lines.n -= bytes;
+        self->lines.n -= line.n;
     else
         self->buffered++;
     return r;

@@ -67,35 +67,14 @@ static int ws_open(void *self, struct soth_flow *flow)
 
 /* ---- frames ---- */
 
-static bool is_heard(const struct ws *ws, struct soth_flow *flow, const uint8_t *kinds, size_t n)
-{
-    bool heard = false;
-    for (size_t i = 0; i < n && !heard; i++)
-        heard = (ws->host->wanted(flow, kinds[i]) & SOTH_WANTED_EVENT) != 0;
-    return heard;
-}
-
-/* Is there an event that says what is wrong with a message's text? What one of them says must not depend on who listens to another. */
-static bool is_fault_heard(const struct ws *ws, struct soth_flow *flow)
-{
-    static const uint8_t kinds[] = {SOTH_EV_WS_FRAME, SOTH_EV_WS_CLOSED, SOTH_EV_STREAM_CLOSED};
-    return is_heard(ws, flow, kinds, sizeof kinds);
-}
-
-/* A message that is inflated may go beyond the limit: then the rest is not looked at, which these say, too. */
-static bool is_limit_heard(const struct ws *ws, struct soth_flow *flow)
-{
-    static const uint8_t kinds[] = {SOTH_EV_WS_TURN_STARTED, SOTH_EV_WS_TURN_COMPLETED, SOTH_EV_DECODER_STAGE_FAILED};
-    return ws->on_overflow == OVERFLOW_CLOSE || is_heard(ws, flow, kinds, sizeof kinds);
-}
-
+/* What is wrong with a message is looked for whoever listens: it is counted, decides how the flow ended, and may be a limit. */
 static void look_for(struct ws *ws, struct soth_flow *flow, struct conversation *c)
 {
     int wanted = ws->host->wanted(flow, SOTH_EV_WS_MESSAGE);
-    bool judged = (wanted & SOTH_WANTED_FRAME) != 0, read = wanted != 0 || is_fault_heard(ws, flow);
+    bool judged = (wanted & SOTH_WANTED_FRAME) != 0;
     c->talk.wants = (struct talk_wants){
-        .text = read,
-        .inflate = ws->inflate && c->talk.extension.deflate && (read || is_limit_heard(ws, flow)),
+        .text = true,
+        .inflate = ws->inflate && c->talk.extension.deflate,
         .data = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? ws->host->payload_most(flow, SOTH_EV_WS_MESSAGE) : 0,
         .frames = judged,
     };
@@ -165,9 +144,10 @@ static int cannot_go_on(struct ws *ws, struct soth_flow *flow, struct conversati
     if (why == TALK_TOO_BIG)
         return leave(ws, flow, c, "message_too_big");
     c->lost = why == TALK_LOST;
-    if (c->lost)
-        return leave(ws, flow, c, "length_too_big");
-    return why;
+    if (!c->lost)
+        return why;
+    ws->host->count(ws, ws->violations, 1); /* a frame that never completes is not reported */
+    return leave(ws, flow, c, "length_too_big");
 }
 
 /* Frames that cost more than they bring. */

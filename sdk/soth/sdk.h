@@ -159,6 +159,7 @@ struct soth_event {
     uint32_t server_port;         /* 0: absent */
     uint32_t attr_count;
     const struct soth_attr *attrs; /* sorted by name */
+    const void *shape; /* not NULL: what has the same one, while this sink lives, is of the same kind and has the same names and types of attributes */
 };
 
 struct soth_batch {

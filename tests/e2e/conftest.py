@@ -12,6 +12,7 @@ from harness.nginx import Nginx
 from harness.origin import HttpOrigin, Origin
 from harness.pki import Authority
 from harness.proxy import BINARY, PREFIX, Proxy
+from harness.timing import span
 from harness.websocket import WebSocketServer
 
 NAMES = ("origin.test", "*.origin.test", "other.test", "localhost", "127.0.0.1", "::1")
@@ -84,7 +85,7 @@ class Proxies:
 
     def __init__(self, folder, authority, resolver):
         self.folder, self.made = folder, []
-        self.defaults = {"upstream_ca_file": str(authority.path), "resolvers": [resolver.address], "drain_timeout": "5s"}
+        self.defaults = {"upstream_ca_file": str(authority.path), "resolvers": [resolver.address], "drain_timeout": span(5)}
 
     def __call__(self, start=True, folder=None, launch=None, **kwargs):
         if not BINARY.exists():

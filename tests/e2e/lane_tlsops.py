@@ -18,6 +18,7 @@ import pytest
 from harness.client import Client, trust
 from harness.hello import hello, records
 from harness.origin import reply
+from harness.ports import free_port
 from harness.timing import scaled, until
 from harness.tools import clean_env, go_program, missing, run
 from test_tls_learning import pin_of
@@ -224,8 +225,7 @@ def mitmproxy(native, place, authority, tee):
         missing(f"{MITMDUMP} does not exist: scripts/setup --lanes")
     script = place / "here.py"
     script.write_text(HERE_ADDON)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with open(place / "mitmdump.log", "wb") as out:
         process = subprocess.Popen(
             [MITMDUMP, "--set", f"confdir={place}/conf", "--listen-host", "127.0.0.1", "--listen-port", str(port), "-s", str(script), "-s", str(ADDON),

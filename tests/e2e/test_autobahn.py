@@ -8,7 +8,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from harness.autobahn import Comparison, FuzzingServer, cases, fuzz_server
-from harness.timing import scaled
+from harness.timing import scaled, until
 
 # Every frame and message is an event, but only the console's: hundreds of thousands of lines would take longer to judge than to make.
 WATCHING = {"extra_modules": [{"module": "ws"}, {"module": "sink_console", "events": ["stream"], "config": {"color": "never"}}],
@@ -42,7 +42,7 @@ def test_the_fuzzing_client(proxy, tmp_path, echo_server, record_property):
                       lambda wanted: fuzz_server(tmp_path, f"ws://127.0.0.1:{p.port}", wanted), cases())
     record_property("row", ("Autobahn", f"fuzzing client, {both}"))
     assert both.first[0] and not both.apart(), both.complaint()
-    assert len(p.log.find("ws_opened")) >= len(both.first[1])
+    until(lambda: len(p.log.find("ws_opened")) >= len(both.first[1]), 20, "all of them in the log")
     assert not p.log.find("module_fault")
     left = {e.at("failure_code") for e in p.log.find("decoder_stage_failed")}
     assert left <= {"message_too_big", "frame_flood"}, left

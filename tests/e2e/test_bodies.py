@@ -31,9 +31,11 @@ def files(folder, *endings):
 
 def finished(folder, count, seconds=10):
     """The finished bodies, each held against its digest."""
-    found = until(lambda: (lambda f: f if len(f) == count and not files(folder, "part") else None)(files(folder, "body", "sample", "cut")), seconds,
-                  lambda: f"{count} bodies; there are {os.listdir(folder)}")
-    assert len(files(folder, "sha256")) == count
+    def whole():  # a body has its name a moment before its digest is there
+        bodies, digests = files(folder, "body", "sample", "cut"), files(folder, "sha256")
+        return len(bodies) == count == len(digests) and not files(folder, "part") and all((folder / d).stat().st_size for d in digests) and bodies
+
+    found = until(whole, seconds, lambda: f"{count} bodies; there are {os.listdir(folder)}")
     done = subprocess.run([need("sha256sum"), "--quiet", "-c", *files(folder, "sha256")], cwd=folder, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return found
@@ -64,7 +66,7 @@ def test_each_message_has_a_file(proxy, origin, tmp_path, tls, chunked):
     chunks = p.log.find("request_body_chunk")
     assert sum(int(e.at("bytes")) for e in chunks) == 2 * len(upload)
     assert not any("payload" in name for e in chunks for name in e.attrs), "what has a file is not in the log"
-    assert p.metrics()['soth_sink_file_bodies_total{instance="sink_file"}'] == 6
+    p.wait_metric('soth_sink_file_bodies_total{instance="sink_file"}', 6)
 
 
 @pytest.mark.parametrize("bodies", ["raw", "decoded"])
@@ -135,9 +137,8 @@ def test_a_coding_that_yields_nothing(proxy, origin, tmp_path, body, ending):
         assert client.ask("GET", "/c", "origin.test").body == body
     p.wait_closed()
     assert finished(folder, 1)[0].endswith(ending) and content(folder, "response") == b""
-    metrics = p.metrics()
-    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 1
-    assert not metrics.get('soth_sink_file_write_errors_total{instance="sink_file"}')
+    p.wait_metric('soth_sink_file_bodies_total{instance="sink_file"}', 1)
+    assert not p.metrics().get('soth_sink_file_write_errors_total{instance="sink_file"}')
 
 
 def test_a_connection_that_is_kept_holds_nothing_back(proxy, origin, tmp_path):
@@ -225,8 +226,8 @@ def test_a_sample_of_what_is_decoded(proxy, origin, tmp_path, coding):
     sample, whole = (next((folder / f).read_bytes() for f in found if f.endswith(ending)) for ending in (".sample", ".body"))
     assert whole == b"small"
     assert sample == plain[:8192] or (coding == "zstd" and sample == b""), "a block of zstd may be longer than that"
-    metrics = p.metrics()
-    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 2 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 0
+    p.wait_metric('soth_sink_file_bodies_total{instance="sink_file"}', 2)
+    assert p.metrics()['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 0
 
 
 def test_a_sample_of_what_breaks_off(proxy, origin, tmp_path):
@@ -264,12 +265,12 @@ def test_the_budget_takes_the_oldest(proxy, origin, tmp_path):
         client.ask("GET", "/bytes/2000000", "origin.test")  # larger than all that may be kept
         client.ask("GET", "/bytes/70000", "origin.test")
     p.wait_closed()
-    until(lambda: any("-32-" in f and f.endswith(".body") for f in os.listdir(folder)), 10, lambda: str(os.listdir(folder)))
+    p.wait_metric('soth_sink_file_bodies_total{instance="sink_file"}', 32)  # counted when it is complete, and there is room for it
     left = files(folder, "body", "cut")
     assert sum((folder / f).stat().st_size for f in os.listdir(folder)) <= 1 << 20
     assert left[-1].endswith("-32-response.body") and content(folder, "response", -1) == b"".join(pattern(70000))
     metrics = p.metrics()
-    assert metrics['soth_sink_file_bodies_total{instance="sink_file"}'] == 32 and metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 1
+    assert metrics['soth_sink_file_bodies_cut_total{instance="sink_file"}'] == 1
     assert metrics['soth_sink_file_bodies_evicted_total{instance="sink_file"}'] >= 30
 
 
@@ -363,7 +364,8 @@ def test_a_large_upload_with_memory_flat(proxy, origin, tmp_path):
                 peak.append(p.resident())
         assert client.response("POST").body.decode() == pattern_sha256(size)
     p.wait_closed(seconds=60)
-    name = until(lambda: files(folder, "body"), scaled(60), lambda: str(os.listdir(folder)))[0]
+    name = finished(folder, 2, 60)[0]
+    assert name.endswith("-request.body")
     assert (folder / name).stat().st_size == size
     assert (folder / name.replace(".body", ".sha256")).read_text().split() == [pattern_sha256(size), name]
     if not p.is_sanitized():

@@ -118,6 +118,7 @@ def test_the_budget_holds_meanwhile_too(proxy, origin, tmp_path):
         client.close()
     p.wait_closed(60)
     assert len(finished(folder, 16)) == 16 and disk(folder) <= 128 << 10
+    p.wait_metric('soth_sink_file_bodies_total{instance="sink_file"}', 16)
     count = {name: p.metrics()[f'soth_sink_file_{name}_total{{instance="sink_file"}}'] for name in ("bodies", "bodies_cut", "bodies_left_out")}
     assert count == {"bodies": 16, "bodies_cut": 0, "bodies_left_out": 44}
 

@@ -162,4 +162,4 @@ def test_git_clone_and_push(proxy, origin, tmp_path):
     run([git, "-C", tmp_path / "clone", "commit", "-q", "-m", "second"], env=env)
     run([git, "-C", tmp_path / "clone", "push", "-q", "origin", "main"], env=env)
     assert run([git, "-C", bare, "log", "--format=%s", "main"], env=env).stdout == b"second\nfirst\n"
-    assert p.log.find("request_headers", method="POST")
+    p.wait_event("request_headers", method="POST")

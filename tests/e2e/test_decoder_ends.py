@@ -8,7 +8,7 @@ import pytest
 
 from harness.modules import build_module, metrics, module_metric
 from harness.origin import reply
-from harness.timing import Stopwatch, until
+from harness.timing import Stopwatch, scaled, until
 
 HOST = "origin.test"
 
@@ -177,14 +177,14 @@ def test_a_blocked_frame_of_a_request_never_reaches_the_origin(decoding, origin)
 
 def test_a_frame_waits_for_its_verdict(decoding, origin):
     first = threading.Event()
-    server = origin(routes={"/t": lines_of(b"one\n", b"WAIT\n", b"three\n", wait=lambda i: i == 1 and first.wait(10))})
+    server = origin(routes={"/t": lines_of(b"one\n", b"WAIT\n", b"three\n", wait=lambda i: i == 1 and first.wait(scaled(10)))})
     p = decoding(lines={}, frames={"delay": "300ms"})
     with p.client().connect(f"{HOST}:{server.port}") as client:
         client.send(b"GET /t HTTP/1.1\r\nHost: origin.test\r\n\r\n")
         assert client.head().status == 200
         assert client.until(b"one\n\r\n")  # before the other one is even sent
-        first.set()
         watch = Stopwatch()
+        first.set()
         client.until(b"WAIT\n")
         assert watch.seconds >= 0.25
         assert client.until(b"three\n")
@@ -301,7 +301,7 @@ def test_who_fails_in_one_direction_lets_go_in_the_other(decoding, origin):
     half, go = threading.Event(), threading.Event()
 
     def talk(wire):
-        go.wait(10)
+        go.wait(scaled(10))
         wire.send(b"x" * 500 + b"\n")
         if wire.exactly(4) == b"half":
             half.set()
@@ -315,7 +315,7 @@ def test_who_fails_in_one_direction_lets_go_in_the_other(decoding, origin):
         time.sleep(0.2)
         go.set()
         assert client.exactly(501)
-        assert half.wait(5), "the half frame stays"
+        assert half.wait(scaled(10)), "the half frame stays"
         before = cpu(p)
         time.sleep(0.5)
         assert cpu(p) - before < 10, "it spins"

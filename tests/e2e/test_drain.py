@@ -9,7 +9,7 @@ import pytest
 
 from harness.client import Client, request
 from harness.origin import pattern, pattern_sha256
-from harness.timing import Stopwatch, scaled, until
+from harness.timing import Stopwatch, scaled, span, until
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -20,7 +20,7 @@ def test_download_in_flight_completes(proxy, origin, tls):
     def halves(wire):
         wire.request()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nX" % (size + 1))
-        go_on.wait(20)
+        go_on.wait(scaled(60))
         for piece in pattern(size):
             wire.send(piece)
 
@@ -77,7 +77,7 @@ def test_response_in_drain_ends_the_connection(proxy, origin):
 
     def wait(wire):
         wire.request()
-        go_on.wait(20)
+        go_on.wait(scaled(60))
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         wire.rest()
 
@@ -93,6 +93,52 @@ def test_response_in_drain_ends_the_connection(proxy, origin):
         assert answer.body == b"ok" and answer.head.get("Connection", "").lower() == "close"
         assert client.ended()
     assert p.wait_exit() == 0
+
+
+def test_websockets_whose_peers_do_not_answer_the_close(proxy, origin):
+    """Both have it, so the flow is over; that nobody hangs up does not make it one that was cut, however short the drain is."""
+    begun, over = threading.Event(), threading.Event()
+
+    def upgrade(wire, _request):
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        begun.set()
+        got.append(wire.exactly(18))
+        over.wait(scaled(60))
+        return False
+
+    got, said = [], b"\x88\x0c\x03\xe9going away"
+    server, p = origin(routes={"/talk": upgrade}), proxy(drain_timeout=span(1), extra_modules=[{"module": "ws"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
+        assert begun.wait(scaled(10))
+        p.signal(signal.SIGTERM)
+        assert client.exactly(len(said)) == said
+        assert p.wait_exit() == 0
+        assert client.ended()
+    over.set()
+    p.closed_as("shutdown_drain")
+    assert got[0][:2] == b"\x88\x8c"
+
+
+def test_the_end_is_at_the_limit(proxy, origin):
+    """Who is cut and has not taken what was sent is not waited for."""
+    def flood(wire):
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n")
+        for piece in pattern(400_000_000):
+            wire.send(piece)
+
+    server, late = origin(flood), []
+    for _ in range(3):  # a machine may be busy at the one moment or the other, but not each time
+        p = proxy(drain_timeout="300ms", exit=26, sink={"with_timestamps": True})
+        p.checks["timestamps"] = True
+        with p.client().connect(f"origin.test:{server.port}") as client:
+            client.send(request("GET", "/", "origin.test"))
+            client.head()
+            p.signal(signal.SIGTERM)
+            assert p.wait_exit() == 26
+        late.append(p.statuses()[-1]["unix_ms"] - p.log.find("stream_closed")[0]["unix_ms"])
+    assert min(late) < 900, late
 
 
 @pytest.mark.parametrize("kind", ["download", "tunnel"])

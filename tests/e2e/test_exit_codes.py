@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from harness.exits import ends
+from harness.ports import free_port
 from harness.proxy import BINARY, STATUS_KEYS
 from harness.timing import scaled
 from harness.tools import clean_env
@@ -100,8 +101,7 @@ def test_22_second_proxy_on_the_same_port(proxy):
     (["unix:/nonexistent/s"], "the directory must exist"), (["unix:/dev/null"], "no socket"),
 ])
 def test_22_says_what_to_do(proxy, addresses, said):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     ends(proxy(start=False, listen=[{"addr": a, "port": port} for a in addresses]), 22, "host_init_failed", said)
 
 

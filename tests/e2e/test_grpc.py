@@ -9,7 +9,7 @@ import pytest
 
 from harness.grpc_peers import Channel, GrpcServer
 from harness.origin import reply
-from harness.timing import until
+from harness.timing import scaled, span, until
 from harness.tools import need, run
 
 GRPC = {"module": "grpc"}
@@ -150,11 +150,12 @@ def test_or_ends_its_call(proxy, server):
 def test_a_call_that_its_client_cancels(proxy, server):
     p = proxy(extra_modules=[GRPC])
     server.cancelled.clear()
+    server.calls.clear()
     with Channel(p, server.port) as c:
         call = c.start(b"x")
         until(lambda: "Slow" in server.calls, 10, "the call at its server")
         call.cancel()
-        assert server.cancelled.wait(10)
+        assert server.cancelled.wait(scaled(10))
         assert c.unary(b"after")[0] == b"after"
     until(lambda: [e for e in p.log.find("stream_closed") if e.at("reason_code") == "client_aborted"], 10, "the cancelled stream's close")
 
@@ -201,7 +202,7 @@ def test_an_origin_that_is_not_there_is_unavailable(proxy, tls):
     p = proxy()
     with Channel(p, server.port) as c:
         with pytest.raises(grpc.RpcError) as error:
-            c.unary(b"x", timeout=5)
+            c.unary(b"x", timeout=scaled(5))
     assert error.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -218,7 +219,7 @@ def test_an_origin_that_goes_away_in_a_call(proxy, tls):
 
 
 def test_a_response_that_is_too_late_is_deadline_exceeded(proxy, server):
-    p = proxy(response_header_timeout="1s")
+    p = proxy(response_header_timeout=span(1))
     with Channel(p, server.port) as c:
         with pytest.raises(grpc.RpcError) as error:
             c.unary(b"x", method="Slow", timeout=20)

@@ -9,6 +9,7 @@ from concurrent import futures
 import pytest
 
 from harness.h2 import H2Origin, h2_client
+from harness.ports import free_port
 from harness.timing import until
 from harness.tools import clean_env, go_program, missing, need, run
 
@@ -57,8 +58,7 @@ def test_nghttpd(proxy, authority, tmp_path):
     cert, key = authority.leaf(*NAMES)
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "file").write_bytes(b"f" * 700000)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([need("nghttpd"), "-d", tmp_path / "root", "--push=/file=/file", "--trailer", "x-t: 1", str(port), key, cert],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

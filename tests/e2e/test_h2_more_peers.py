@@ -2,14 +2,14 @@
 """More HTTP/2 peers as they are: Java's HttpClient and Chromium through CONNECT; nginx and Go as origins."""
 import os
 import pathlib
-import socket
 import subprocess
 
 import pytest
 
 from harness import chromium
 from harness.h2 import H2Origin, h2_client
-from harness.timing import until
+from harness.ports import free_port
+from harness.timing import scaled, until
 from harness.tools import clean_env, go_program, need, run
 
 HERE = pathlib.Path(__file__).parent
@@ -26,7 +26,7 @@ def node_origin(authority):
 def both_spoke_http2(p):
     """On either side of the proxy."""
     for peer in ("downstream", "upstream"):
-        assert "h2" in {e.at("negotiated_alpn") for e in p.log.find("tls_handshake_succeeded", peer=peer)}, peer
+        p.wait_event("tls_handshake_succeeded", peer=peer, negotiated_alpn="h2")
 
 
 def test_java(proxy, node_origin):
@@ -50,31 +50,22 @@ http {{
 """
 
 
-def listens(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
 @pytest.fixture
 def nginx_h2(authority, tmp_path):
     """(port, folder of its files)"""
     folder = tmp_path / "nginx"
     (folder / "root").mkdir(parents=True)
     cert, key = authority.leaf(*NAMES)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     (folder / "conf").write_text(NGINX.format(folder=folder, port=port, cert=cert, key=key, user="user root;" if os.getuid() == 0 else ""))
     server = subprocess.Popen([need("nginx"), "-e", folder / "error.log", "-p", folder, "-c", folder / "conf"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_env())
     try:
-        until(lambda: listens(port), 10, "nginx with http2")
+        until((folder / "nginx.pid").exists, 20, "nginx with http2")
         yield port, folder / "root"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(scaled(10))
 
 
 def test_nginx(proxy, nginx_h2):
@@ -102,8 +93,11 @@ def test_chromium(proxy, nginx_h2, tmp_path):
     p = proxy(policy=chromium.PAGE_ALONE)
     done = chromium.load(p, f"https://origin.test:{port}/index.html", tmp_path, budget_ms=20000)
     assert b'data-loaded="30"' in done.stdout, done.stdout.decode()[:1500] + done.stderr.decode()[-2000:]
-    asked = p.log.find("request_headers", authority=f"origin.test:{port}", protocol="http2")
-    assert {e.at("target") for e in asked} >= {f"/{n}.svg" for n in range(30)}
+    def requests():
+        return p.log.find("request_headers", authority=f"origin.test:{port}", protocol="http2")
+
+    until(lambda: {e.at("target") for e in requests()} >= {f"/{n}.svg" for n in range(30)}, 10, "all pictures in the log")
+    asked = requests()
     assert len({e["parent_flow_id"] for e in asked if e.at("target").endswith(".svg")}) == 1, "one connection for all pictures"
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 """Streams as flows: blocks and refusals of one, resets in both directions, GOAWAY, stalls, floods, limits, the drain. Siblings go on."""
-import socket
 import struct
 
 import pytest
 
 from harness.h2 import H2Client, H2Origin, flow_of, h2_client
-from harness.timing import until
+from harness.ports import free_port
+from harness.timing import span, until
 
 NAMES = ("origin.test", "*.origin.test")
 CANCEL, REFUSED_STREAM, ENHANCE_YOUR_CALM, INTERNAL_ERROR, PROTOCOL_ERROR = 8, 7, 11, 2, 1
@@ -116,10 +116,7 @@ def test_host_and_authority_must_agree(bridge):
 
 def test_no_origin(proxy):
     """Every stream gets the reason, inside HTTP/2."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    port = sock.getsockname()[1]
-    sock.close()
-    p = proxy()
+    port, p = free_port(), proxy()
     with h2_client(p, "origin.test", port) as client:
         own = client.sock.getsockname()[1]
         one = client.get("/a")
@@ -133,10 +130,7 @@ def test_no_origin(proxy):
 
 def test_no_h2c_origin(proxy):
     """The origin is dialled when the first request was decided, for all that wait."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    port = sock.getsockname()[1]
-    sock.close()
-    p = proxy()
+    port, p = free_port(), proxy()
     with h2_client(p, "origin.test", port, tls=False) as client:
         both = client.wait(client.ask("GET", "/a"), client.ask("GET", "/b"))
         assert [(s.status, s.field("proxy-status")) for s in both] == [(502, "soth-mitm; error=connection_refused")] * 2
@@ -465,7 +459,7 @@ def test_the_client_hangs_up(bridge):
 
 
 def test_idle(bridge):
-    p, origin, client = bridge(idle_timeout="600ms")
+    p, origin, client = bridge(idle_timeout=span(1))
     with client:
         port = client.sock.getsockname()[1]
         client.get("/hello")
@@ -476,7 +470,7 @@ def test_idle(bridge):
 
 
 def test_a_response_that_does_not_come(bridge):
-    p, origin, client = bridge(response_header_timeout="300ms")
+    p, origin, client = bridge(response_header_timeout=span(1))
     with client:
         late, good = client.ask("GET", "/hold"), client.ask("GET", "/hello")
         late, good = client.wait(late, good)

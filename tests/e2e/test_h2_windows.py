@@ -10,7 +10,7 @@ import pytest
 from harness.h2 import H2Origin, flow_of, h2_client
 from harness.h2_raw import ACK, DATA, REFUSED_STREAM, SETTINGS, Peer, frame, goaway, rst, settings
 from harness.modules import build_module
-from harness.timing import SCALE, until
+from harness.timing import SCALE, span, until
 
 NAMES = ("origin.test", "*.origin.test")
 
@@ -26,7 +26,7 @@ def h2_origin(authority):
 
 def test_one_paused_stream_among_many_for_long(proxy, h2_origin):
     """Three times what all may dwell: neither the siblings that come and go nor the one that is open and silent notice."""
-    p = proxy(stream_stage_timeout="700ms")
+    p = proxy(stream_stage_timeout=span(0.7))
     with h2_client(p, "origin.test", h2_origin.port, auto=False) as client:
         port = client.sock.getsockname()[1]
         client.conn.increment_flow_control_window(1 << 30)  # the connection's
@@ -124,7 +124,7 @@ def test_an_origin_that_raises_its_limit_for_http1(proxy, origin, authority):
     assert one.server.connections == 1
 
 
-SHORT = {"upstream_connect_timeout": "200ms", "resolver_timeout": "200ms"}
+SHORT = {"upstream_connect_timeout": span(1), "resolver_timeout": span(1)}
 
 
 def test_an_origin_that_never_takes_any(proxy, origin, authority):

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness.client import trust
+from harness.timing import scaled
 
 
 def reverse(server, upstream_tls=False, **listener):
@@ -116,7 +117,7 @@ def test_reverse_tls_listener_with_plain_http(proxy, origin):
 def test_explicit_proxy_over_tls_is_refused_by_name(proxy):
     """An https:// proxy does not exist yet; the configuration says so instead of listening in cleartext."""
     p = proxy(start=False, listen=[{"addr": "127.0.0.1", "port": 0, "tls": True}])
-    done = subprocess.run(p.command("check"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    done = subprocess.run(p.command("check"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(20))
     assert done.returncode == 20 and b"listen[0].tls" in done.stderr
 
 

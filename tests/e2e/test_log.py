@@ -148,10 +148,14 @@ def test_full_disk_is_said_once_and_traffic_goes_on(proxy, origin):
     until(inside.events, what="the first lines")  # later ones may come together, and then fit together or not at all
     exchange(p, server, 120)
     assert p.process.poll() is None
-    said = [line for line in p.stderr().splitlines() if "space" in line.lower() and "SOTH_MITM_STATUS" not in line]
-    assert len(said) == 1, p.stderr()
-    assert inside.events(), "what fitted is whole"
+
+    def said():
+        return [line for line in p.stderr().splitlines() if "space" in line.lower() and "SOTH_MITM_STATUS" not in line]
+
+    until(said, 10, "a word about the disk")
     exchange(p, server, 5)
+    assert len(said()) == 1, p.stderr()
+    assert inside.events(), "what fitted is whole"
 
 
 def test_file_size_limit_is_no_death(proxy, origin):

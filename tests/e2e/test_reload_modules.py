@@ -7,7 +7,7 @@ import pytest
 from harness.eventlog import EventLog
 from harness.modules import build_module, module_metric
 from harness.origin import reply
-from harness.timing import Stopwatch, until
+from harness.timing import Stopwatch, span, until
 
 HOST = "origin.test"
 
@@ -31,7 +31,8 @@ def generations(p):
 @pytest.mark.parametrize("hook", ["connect", "request", "response"])
 @pytest.mark.parametrize("ends", ["resume", "deadline"])
 def test_a_flow_that_waits_goes_on_with_what_it_began_with(proxy, origin, built, hook, ends):
-    how = {"delay": "800ms", "deadline": "20s"} if ends == "resume" else {"mode": "forget", "deadline": "800ms"}
+    wait = span(2)  # a reload takes a part of it
+    how = {"delay": wait, "deadline": "60s"} if ends == "resume" else {"mode": "forget", "deadline": wait}
     server = origin()
     p = proxy(modules_dir=built, workers=1, extra_modules=[{"module": "pausing", "config": {"on": [hook]} | how}])
     with p.client(seconds=30) as client:
@@ -88,7 +89,7 @@ def test_a_body_is_read_to_its_end_by_the_decoders_it_began_with(proxy, origin, 
 
 def test_a_sink_that_leaves_gets_its_acknowledgements(proxy, origin, built, tmp_path):
     def sink(name):
-        return {"module": "slow", "config": {"journal": str(tmp_path / name), "ack_every": "400ms"}}
+        return {"module": "slow", "config": {"journal": str(tmp_path / name), "ack_every": "1s"}}
 
     def numbers(name):
         return [int(line.split()[0]) for line in (tmp_path / name).read_text().splitlines()]
@@ -101,7 +102,7 @@ def test_a_sink_that_leaves_gets_its_acknowledgements(proxy, origin, built, tmp_
     p.modules[2] = sink("second")
     p.reload()
     until(lambda: numbers("second"), 10, "its successor to write")
-    assert watch.seconds > 0.3, "it waits for the one that waits"
+    assert watch.seconds > 0.5, "it waits for the one that waits"
     with p.client().connect(f"{HOST}:{server.port}") as client:
         assert client.ask("GET", "/hello", HOST).status == 200
     p.wait_closed(2)

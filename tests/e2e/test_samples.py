@@ -9,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from harness.eventlog import EventLog
 from harness.grpc_peers import Channel, GrpcServer
+from harness.modules import module_metric
 from harness.origin import reply
 from harness.timing import scaled, until
 from harness.websocket import echo
@@ -133,9 +134,9 @@ def test_a_large_event_and_record_cost_what_is_wanted_of_them(proxy, origin, tmp
 
 
 @pytest.mark.parametrize("events", [["stream_closed"], ["ws_closed", "stream_closed"], ["ws_frame", "stream_closed"], ["ws_message", "stream_closed"],
-                                    ["stream", "stream_closed"]])
+                                    ["stream", "stream_closed"], ["tls"]])
 def test_a_broken_text_is_told_whoever_listens(proxy, origin, events):
-    """What is said of the end does not depend on whether somebody listens to messages."""
+    """What is said of the end does not depend on whether somebody listens to messages, and what is counted not on whether anybody does."""
     def upgrade(wire, _request):
         wire.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + frame(0x81, b"\xc3("))
         wire.exactly(8)
@@ -149,6 +150,10 @@ def test_a_broken_text_is_told_whoever_listens(proxy, origin, events):
         assert raw.exactly(4) == frame(0x81, b"\xc3(")
         raw.send(frame(0x88, b"\x03\xe8", b"abcd"))
         assert raw.exactly(4) == frame(0x88, b"\x03\xe8")
+    p.wait_metric('soth_flows_closed_total{reason_code="websocket_error"}', 1)
+    assert module_metric(p, "soth_ws_violations_total") == 1
+    if "stream_closed" not in events:
+        return
     closed = p.wait_closed()[0]
     assert (closed.at("reason_code"), closed.at("reason_detail")) == ("websocket_error", "invalid_utf8")
     for event in p.events():

@@ -6,7 +6,7 @@ import pytest
 
 from harness.client import request
 from harness.origin import drip, pattern, reply
-from harness.timing import Stopwatch, scaled, until
+from harness.timing import Stopwatch, scaled, span, until
 
 HOST = "origin.test"
 
@@ -94,11 +94,11 @@ def test_half_closed_client_in_the_phase_it_is_in(proxy, origin):
 
 def test_slow_reader_is_not_idle(proxy, origin):
     """idle_timeout counts from the last byte that moved, also when that moved out of a socket's buffer."""
-    server, p = origin(flood), proxy(idle_timeout="700ms")
+    server, p = origin(flood), proxy(idle_timeout=span(1))
     with ask(p, server, end=False, target="/30000000") as client:
         client.head()
         watch, got = Stopwatch(), 0
-        while watch.seconds < 4:
+        while watch.seconds < scaled(4):
             got += len(client.sock.recv(20000))
             time.sleep(0.05)  # the reader's pace
         assert not p.log.find("stream_closed"), p.log.find("stream_closed")

@@ -86,7 +86,7 @@ def test_pause_flow_slows_the_client_and_keeps_memory_flat(proxy, origin, slow, 
 def test_drop_oldest_slows_nobody_and_tells_what_is_missing(proxy, origin, slow, tmp_path):
     path, server = tmp_path / "journal", origin()
     queue = {"max_events": 32, "on_full": "drop_oldest"}
-    p = proxy(extra_modules=[sink(path, "none", queue, per_second=100)], modules_dir=slow)
+    p = proxy(extra_modules=[sink(path, "none", queue, per_second=20)], modules_dir=slow)
     for _ in range(60):
         download(p, server, 64 * 1024)
     p.wait_closed(60)
@@ -110,12 +110,12 @@ def test_drop_oldest_slows_nobody_and_tells_what_is_missing(proxy, origin, slow,
 def test_the_end_waits_for_what_is_not_acknowledged(proxy, origin, tmp_path):
     folder = build_module(tmp_path / "modules", "slow.c", flags=["-DACKS"])
     path, server = tmp_path / "journal", origin()
-    p = proxy(extra_modules=[sink(path, ack_every="300ms")], modules_dir=folder)
+    p = proxy(extra_modules=[sink(path, ack_every="1s")], modules_dir=folder)
     download(p, server, 1000)
     until(lambda: any(kind == "stream_closed" for _, kind, _ in journal(path)), 10, "the sink to take it all")
     watch = Stopwatch()
     p.stop()
-    assert watch.seconds > 0.25, "it acknowledges later"
+    assert watch.seconds > 0.5, "it acknowledges later"
     assert "could not be delivered" not in p.stderr()
 
 
@@ -140,7 +140,7 @@ def test_metrics_of_modules_are_printed_on_sigusr2(proxy, origin, slow, tmp_path
     download(p, server, 1000)
     until(lambda: all(any(kind == "stream_closed" for _, kind, _ in journal(tmp_path / name)) for name in ("journal", "second")), 10, "the flow's end")
     p.signal(signal.SIGUSR2)
-    until(lambda: 'soth_slow_batch_events_count{instance="second"}' in p.stderr(), 10, "the metrics")
+    until(lambda: "# EOF\n" in p.stderr(), 10, "the metrics")
     text = p.stderr()
     count = len(journal(path))
     for line in ("# TYPE soth_slow_events_total counter", "# TYPE soth_slow_last gauge", "# TYPE soth_slow_batch_events histogram"):

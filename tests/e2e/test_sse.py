@@ -8,7 +8,7 @@ import pytest
 from harness.modules import build_module, metrics
 from harness.origin import reply
 from harness.streams import Coder, Paced, coded, gzip_bomb
-from harness.timing import until
+from harness.timing import scaled, span, until
 from harness.tools import clean_env, need
 from harness.wire import Cut
 
@@ -65,7 +65,7 @@ def test_each_event_is_told_as_it_happens(streaming, origin, coding):
         assert len(p.log.find("sse_event")) == number, "and no other before its time"
     route.go()
     rest = coder.end()
-    assert client.communicate(timeout=20)[0] == rest
+    assert client.communicate(timeout=scaled(20))[0] == rest
     assert client.returncode == 0
     closed = p.wait_closed()[0]
     assert closed["protocol"] == "sse" and closed.at("reason_code") == "mitm_http_completed"
@@ -86,7 +86,7 @@ def test_the_console_shows_them(streaming, origin):
         until(lambda number=number: (p.folder / "stdout").read_text().count("sse_event") == number or None, 10,
               lambda: (p.folder / "stdout").read_text())
     route.go()
-    client.communicate(timeout=20)
+    client.communicate(timeout=scaled(20))
 
 
 def test_payload_on_demand(streaming, origin, tmp_path):
@@ -139,7 +139,7 @@ def test_a_client_that_leaves(streaming, origin):
 
 def test_a_stream_that_falls_silent(streaming, origin):
     route = Paced([b"data: a\n\n", b"data: b\n\n"])
-    server, p = origin(routes={"/e": route}), streaming(idle_timeout="700ms")
+    server, p = origin(routes={"/e": route}), streaming(idle_timeout=span(1))
     with p.client().connect(f"origin.test:{server.port}") as client:
         client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
         route.go()

@@ -6,15 +6,15 @@ import pytest
 
 from harness.client import request
 from harness.origin import drip
-from harness.timing import Stopwatch, scaled
+from harness.timing import SCALE, Stopwatch, scaled, span
 
 
 @pytest.mark.parametrize("sent", [b"CONNECT origin.test:4", b"GET http://origin.test/ HTTP/1.1\r\nHost: o"], ids=["connect", "absolute"])
 def test_first_head_too_late(proxy, sent):
     p = proxy(stream_stage_timeout="600ms")
+    watch = Stopwatch()
     with p.client() as client:
         client.send(sent)
-        watch = Stopwatch()
         answer = client.response()
         assert (answer.status, answer.proxy_error) == (408, "http_request_error") and watch.seconds > 0.4
         assert client.ended()
@@ -55,10 +55,10 @@ def test_waiting_for_a_response_is_no_stage(proxy, origin):
     """stream_stage_timeout is never the wait for a response's first byte."""
     def slow(wire):
         wire.request()
-        time.sleep(1.2)  # the origin's own time
+        time.sleep(scaled(1.2))  # the origin's own time
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
 
-    server, p = origin(slow, tls=True), proxy(stream_stage_timeout="400ms")
+    server, p = origin(slow, tls=True), proxy(stream_stage_timeout=span(0.4))
     with p.https("origin.test", server.port) as client:
         assert client.ask("GET", "/", "origin.test").body == b"late"
 
@@ -76,20 +76,20 @@ def test_idle_timeout(proxy, origin, phase):
         wire.rest()
 
     server = origin(stall)
-    p = proxy(idle_timeout="700ms", policy={"default": "tunnel" if phase == "tunnel" else "intercept"})
+    p = proxy(idle_timeout=span(0.7), policy={"default": "tunnel" if phase == "tunnel" else "intercept"})
+    watch = Stopwatch()
     with p.client().connect(f"origin.test:{server.port}") as client:
         if phase == "request_body":
             client.send(b"POST / HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 5\r\n\r\nab")
         elif phase != "tunnel":
             client.send(request("GET", "/", "origin.test"))
-        watch = Stopwatch()
         client.rest()
         assert 0.5 < watch.seconds < scaled(6)
     p.closed_as("idle_watchdog_timeout", phase)
 
 
 def test_traffic_keeps_a_flow_alive_past_idle_timeout(proxy, origin):
-    server, p = origin(drip(8, 0.2)), proxy(idle_timeout="1s")
+    server, p = origin(drip(8, 0.2 * SCALE)), proxy(idle_timeout=span(1))
     with p.client().connect(f"origin.test:{server.port}") as client:
         assert client.ask("GET", "/", "origin.test").body == b"x" * 8
     p.closed_as("mitm_http_completed")

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.client import trust
-from harness.timing import until
+from harness.ports import free_port
+from harness.timing import scaled, span, until
 from harness.tools import go_program, run
 
 HERE = pathlib.Path(__file__).parent
@@ -42,7 +43,7 @@ class Pinned:
         with self.p.client() as client:
             if source != "127.0.0.1":
                 client.sock.close()
-                client.sock = socket.create_connection(self.p.address(), 15, source_address=(source, 0))
+                client.sock = socket.create_connection(self.p.address(), scaled(15), source_address=(source, 0))
             client.connect(f"origin.test:{self.server.port}")
             try:
                 client.start_tls(trust(self.authority.path), "origin.test")
@@ -56,7 +57,7 @@ class Pinned:
 
 
 def test_a_client_with_its_own_root(learner, origin, authority):
-    server, p = origin(tls=True), learner(tls_bypass_ttl="3s")
+    server, p = origin(tls=True), learner(tls_bypass_ttl=f"{int(scaled(3))}s")
     client = Pinned(p, server, authority)
     assert [client.try_once() for _ in range(4)] == [False, False, False, True]
     assert lessons(p) == [("applied", "counted"), ("applied", "counted"), ("applied", "threshold_reached")]
@@ -69,7 +70,7 @@ def test_a_client_with_its_own_root(learner, origin, authority):
         kinds = [e.kind for e in p.events() if e.flow == audit.flow]
         assert kinds.index("tls_learning_audit") == kinds.index("tls_handshake_failed") + 1
     active, = p.log.find("tls_bypass_activated")
-    assert (active.flow, active.at("host"), active.at("client"), active.at("ttl_s"), active.at("reason")) == (0, "origin.test", "127.0.0.1", "3", "peer_rejected_ca")
+    assert (active.flow, active.at("host"), active.at("client"), active.at("ttl_s"), active.at("reason")) == (0, "origin.test", "127.0.0.1", str(int(scaled(3))), "peer_rejected_ca")
     decisions = [(e.at("action"), e.at("reason"), e.at("policy_module")) for e in p.log.find("connect_decision")]
     assert decisions[-1] == ("tunnel", "tls_bypass", "policy_tls_learning") and {d[0] for d in decisions[:-1]} == {"intercept"}
     over = p.wait_event("tls_bypass_expired", host="origin.test")  # nobody connects meanwhile
@@ -233,12 +234,9 @@ def test_behind_a_reverse_listener(learner, origin, authority):
 
 def test_what_teaches_nothing(learner, origin, authority, stranger, resolver):
     """A CONNECT that is tried again and again, names that do not resolve, ports that nobody listens on, origins that are silent or bad."""
-    silent = socket.create_server(("127.0.0.1", 0))
-    refused = socket.create_server(("127.0.0.1", 0))
-    port = refused.getsockname()[1]
-    refused.close()
+    silent, port = socket.create_server(("127.0.0.1", 0)), free_port()
     bad = origin(tls=stranger.server("origin.test"))
-    p = learner({"threshold": 1, "hosts": ["*"]}, tls_handshake_timeout="300ms", upstream_connect_timeout="2s")
+    p = learner({"threshold": 1, "hosts": ["*"]}, tls_handshake_timeout=span(1), upstream_connect_timeout=span(2))
     n = 0
     for host, at in (("no-such-name.invalid", 443), ("origin.test", port), ("origin.test", silent.getsockname()[1]), ("origin.test", bad.port)):
         for _ in range(2):

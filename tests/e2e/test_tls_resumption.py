@@ -10,6 +10,7 @@ from harness.faultlab import VERSIONS, server_context
 from harness.h2 import H2Origin, h2_client
 from harness.openssl_server import OpensslServer
 from harness.pki_lab import FaultPki
+from harness.ports import free_port
 from harness.timing import until
 from harness.tls_clients import go_program
 from harness.tools import clean_env, need, run
@@ -126,8 +127,8 @@ def test_an_origin_with_other_ticket_keys(proxy, pki, origin, version):
     """A ticket that it does not know any more costs a full handshake, nothing else."""
     files = pki.files("valid", "a.lab.test")
     p = proxy(upstream_ca_file=str(pki.roots), workers=1)
-    keys = [OpensslServer(*files, f"-tls{version.replace('.', '_')}")]
-    port = keys[0].port
+    port = free_port()  # it is bound again
+    keys = [OpensslServer(*files, f"-tls{version.replace('.', '_')}", port=port)]
     assert visit(p, "a.lab.test", port).status == 200
     keys[0].close()
     again = OpensslServer(*files, f"-tls{version.replace('.', '_')}", port=port)

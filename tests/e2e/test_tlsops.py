@@ -83,7 +83,9 @@ def test_a_recorded_transcript(source, place):
     assert numbers == list(range(1, len(failed) + 1))
     assert [int(e.at("tls_failure_host_count")) for e in events] == numbers
     for kind, word in (("tls_handshake_started", "started"), ("tls_handshake_succeeded", "established")):
-        assert len(p.log.find(kind)) == len([line for line in lines if line["event"] == word])
+        count = len([line for line in lines if line["event"] == word])
+        until(lambda kind=kind, count=count: len(p.log.find(kind)) >= count, 10, f"{count} {kind}")
+        assert len(p.log.find(kind)) == count
     assert counted(p, "lines", label="failed") == len(failed)
 
 
@@ -163,7 +165,8 @@ def test_many_clients(source, place):
     p.wait_event("tls_handshake_failed")
     beyond = [Sender(place / "ops.sock") for _ in range(3)]
     assert all(one.is_cut_off() for one in beyond)
-    assert counted(p, "refused_clients") == 3 and p.stderr().count("serves 32 clients already") == 1
+    until(lambda: counted(p, "refused_clients") == 3, 10, "all three to be counted")
+    assert p.stderr().count("serves 32 clients already") == 1
     idle.pop().close()
     # one that sends without an end does not keep the others waiting
     busy.send(*[failure(host="busy.test")] * 2000)

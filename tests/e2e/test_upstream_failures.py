@@ -7,16 +7,11 @@ import ssl
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from harness.timing import Stopwatch, scaled
+from harness.ports import free_port
+from harness.timing import Stopwatch, scaled, span
 
 ALERT_40 = b"\x15\x03\x03\x00\x02\x02\x28"
 ALERT_70 = b"\x15\x03\x01\x00\x02\x02\x46"
-
-
-def dead_port():
-    """A port of loopback on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
 
 
 def fails(p, host, port, status, error, reason, detail):
@@ -83,7 +78,7 @@ def test_answers_are_cached_and_the_cache_is_bounded_by_resolver_cache_ttl(proxy
 
 @BOTH
 def test_refused(proxy, fails_as):
-    fails_as(proxy(), "origin.test", dead_port(), 502, "connection_refused", "upstream_connect_failed", "ECONNREFUSED")
+    fails_as(proxy(), "origin.test", free_port(), 502, "connection_refused", "upstream_connect_failed", "ECONNREFUSED")
 
 
 @pytest.fixture
@@ -121,7 +116,7 @@ def test_second_address_is_tried(proxy, origin, resolver):
 def test_silent_first_address_does_not_hold_up_the_second(proxy, resolver, authority, full_backlog):
     """127.0.0.1 swallows the SYN, 127.0.0.2 answers on the same port."""
     server = socket.create_server(("127.0.0.2", full_backlog))
-    server.settimeout(10)
+    server.settimeout(scaled(10))
     resolver.answers["origin.test"] = ["127.0.0.1", "127.0.0.2"]
     p = proxy(upstream_connect_timeout="8s")
     watch = Stopwatch()
@@ -228,7 +223,7 @@ def test_origin_that_speaks_http_on_its_tls_port(proxy, origin):
 
 def test_origin_silent_in_the_handshake(proxy, origin):
     server = origin(lambda wire: wire.rest())
-    p = proxy(tls_handshake_timeout="700ms")
+    p = proxy(tls_handshake_timeout=span(1))
     assert tls_failure(p, "origin.test", server.port, "connection_timeout", 504) == "timeout"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.modules import build_module
 from harness.proxy import MODULES
-from harness.timing import scaled, until
+from harness.timing import scaled, span, until
 from harness.wire import Cut
 
 
@@ -108,12 +108,12 @@ def test_the_limit_follows_the_configuration(life):
 
 def test_a_stopped_process_is_no_hook_that_hangs(life):
     """SIGSTOP in the middle of a hook: the time counts for nobody."""
-    p = life(hook_hang_timeout="500ms")
+    p = life(hook_hang_timeout=span(1))  # the hook takes 300 ms
     asking = threading.Thread(target=ask, args=(p, "sleep.test"), daemon=True)
     asking.start()
-    until(lambda: "culprit  worker_init 1" in (p.folder.parent / "journal").read_text(), 5, "the start")
+    until(lambda: "culprit  worker_init 1" in (p.folder.parent / "journal").read_text(), 10, "the start")
     p.signal(signal.SIGSTOP)
-    asking.join(1.5)
+    asking.join(scaled(2))
     p.signal(signal.SIGCONT)
     asking.join(scaled(10))
     assert p.process.poll() is None

@@ -56,12 +56,12 @@ uint64_t probe_told_lost(const struct probe *p); /* the sum of all events_lost *
  * the test if not. */
 void probe_accounts_for(const struct probe *p, uint64_t last);
 
-/* Waits, ten seconds at most, until *field >= least. */
+/* Waits, a minute at most, until *field >= least. */
 #define PROBE_WAIT(p, field, least)                                            \
     do {                                                                       \
         struct timespec until;                                                 \
         clock_gettime(CLOCK_REALTIME, &until);                                 \
-        until.tv_sec += 10;                                                    \
+        until.tv_sec += 60;                                                    \
         pthread_mutex_lock(&(p)->lock);                                        \
         while ((p)->field < (least))                                           \
             if (pthread_cond_timedwait(&(p)->changed, &(p)->lock, &until) != 0) \

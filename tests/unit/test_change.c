@@ -91,12 +91,12 @@ static const struct bus_sink_ops ops = {probe_write, probe_flush, NULL};
         pthread_mutex_unlock(&lock);   \
     } while (0)
 
-/* Waits, ten seconds at most, until the condition holds. */
+/* Waits, a minute at most, until the condition holds. */
 #define WAIT(condition)                                                      \
     do {                                                                     \
         struct timespec until;                                               \
         clock_gettime(CLOCK_REALTIME, &until);                               \
-        until.tv_sec += 10;                                                  \
+        until.tv_sec += 60;                                                  \
         pthread_mutex_lock(&lock);                                           \
         while (!(condition))                                                 \
             if (pthread_cond_timedwait(&changed, &lock, &until) != 0)        \

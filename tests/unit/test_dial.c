@@ -105,9 +105,9 @@ static void rig_open(struct rig *rig, const char *deny, const char *own, uint16_
     dns_server_start(&rig->dns, rig->base, records);
     rig->servers[0] = rig->dns.address;
     rig->settings.resolvers = (struct soth_strings){rig->servers, 1};
-    rig->settings.resolver_timeout = 150;
+    rig->settings.resolver_timeout = 600; /* of a process that has to wait for its turn, too */
     rig->settings.resolver_cache_ttl = 60000;
-    rig->settings.upstream_connect_timeout = 400;
+    rig->settings.upstream_connect_timeout = 1500;
     if (deny) {
         assert_true(cidr_parse(deny, &rig->deny));
         rig->settings.deny = &rig->deny;

@@ -3,7 +3,7 @@
  * A recorded sequence of flow_step inputs with an injected clock gives a byte-identical event log (contract section 5): the lives of
  * fuzz/corpus/flow_step are lived once and recorded, then their inputs are played to a new flow on a new bus. Both logs are what sink_file's
  * line writer makes of the events that a sink of the bus gets.
- * build: modules/sink_file/line.c
+ * build: modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -15,32 +15,45 @@
 #include <cmocka.h>
 
 #include "flow_program.h"
+#include "modules/sink_file/form.h"
 #include "modules/sink_file/line.h"
 
 /* ---- a log ---- */
 
+struct log {
+    struct text text;
+    struct forms forms;
+};
+
 static int write_lines(void *instance, const struct soth_batch *batch, uint32_t *done, uint32_t *retry_ms)
 {
-    struct text *log = instance;
+    struct log *log = instance;
     *retry_ms = 0;
     for (*done = 0; *done < batch->count; ++*done) {
         char key[SOTH_STREAM_KEY_MAX];
+        struct line line;
         size_t n = event_stream_key(batch->events[*done], key);
-        assert_int_equal(line_event(log, batch->events[*done], (struct soth_span){key, n}, 0), 0);
+        assert_int_equal(line_event(&log->text, &log->forms, batch->events[*done], (struct soth_span){key, n}, &line), 0);
     }
     return SOTH_OK;
 }
 
-static void begin_log(struct world *world, struct text *log)
+static void begin_log(struct world *world, struct log *log)
 {
     static const struct bus_sink_ops ops = {.write = write_lines};
     static const struct bus_queue_config queue = {.max_events = 65536, .max_bytes = 1 << 26};
     char err[512];
-    *log = (struct text){0};
+    *log = (struct log){.text.n = 0};
     if (!world_init(world, err, sizeof err))
         fail_msg("%s", err);
     assert_int_equal(bus_add_sink(world->bus, "log", log, &ops, UINT64_MAX, &queue), 0);
     assert_int_equal(bus_start(world->bus), 0);
+}
+
+static void end_text(struct log *log)
+{
+    free(log->text.p);
+    forms_fini(&log->forms);
 }
 
 static void end_log(struct world *world)
@@ -66,7 +79,7 @@ static void record(void *arg, const struct driver *d, const struct input *input)
         assert_int_equal(buffer_append(recording, input->data, input->size), 0);
 }
 
-static void live(const uint8_t *program, size_t n, struct buffer *recording, struct text *log)
+static void live(const uint8_t *program, size_t n, struct buffer *recording, struct log *log)
 {
     struct world world;
     struct driver d;
@@ -82,7 +95,7 @@ static void live(const uint8_t *program, size_t n, struct buffer *recording, str
 }
 
 /* Nobody answers here: the inputs are what they were, whatever the flow asks for. */
-static void replay(const uint8_t *program, size_t n, const struct buffer *recording, struct text *log)
+static void replay(const uint8_t *program, size_t n, const struct buffer *recording, struct log *log)
 {
     struct world world;
     struct driver d;
@@ -107,15 +120,16 @@ static void replay(const uint8_t *program, size_t n, const struct buffer *record
 static void check(const char *name, const uint8_t *program, size_t n)
 {
     struct buffer recording = {0};
-    struct text first, second;
+    struct log first, second;
     live(program, n, &recording, &first);
     replay(program, n, &recording, &second);
-    assert_true(first.n > 0);
-    if (first.n != second.n || memcmp(first.p, second.p, first.n) != 0)
-        fail_msg("%s\n%.*s---\n%.*s", name, (int)first.n, first.p, (int)second.n, second.p);
+    const struct text *x = &first.text, *y = &second.text;
+    assert_true(x->n > 0);
+    if (x->n != y->n || memcmp(x->p, y->p, x->n) != 0)
+        fail_msg("%s\n%.*s---\n%.*s", name, (int)x->n, x->p, (int)y->n, y->p);
     buffer_fini(&recording);
-    free(first.p);
-    free(second.p);
+    end_text(&first);
+    end_text(&second);
 }
 
 static void a_replay_gives_the_same_log(void **state)

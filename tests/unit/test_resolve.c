@@ -87,7 +87,7 @@ static void test_words(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct rig rig;
-        rig_open(&rig, 150, 60000);
+        rig_open(&rig, 600, 60000); /* of a process that has to wait for its turn, too */
         ask(&rig, cases[i].name);
         wait_for(&rig, 1);
         assert_int_equal(rig.last.status, cases[i].status);

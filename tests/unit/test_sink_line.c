@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/line.c */
+/* build: modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c */
 /* One event as one line of the event log v2, byte by byte, and its stream key. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,16 +11,35 @@
 
 #include "fake_host.h"
 #include "host/event/bus.h"
+#include "modules/sink_file/form.h"
 #include "modules/sink_file/line.h"
 
 static struct text line;
 
+static void write_line(struct text *to, struct forms *forms, const struct soth_event *e, const char *key)
+{
+    struct line made;
+    to->n = 0;
+    assert_int_equal(line_event(to, forms, e, soth_span(key), &made), SOTH_OK);
+    assert_int_equal(made.n, to->n);
+    assert_true(to->n > 0 && to->p[to->n - 1] == '\n');
+    to->p[to->n - 1] = 0;
+}
+
+/* Word by word, by a form that is made for it, by one that is there: the same. */
 static const char *written(const struct soth_event *e, const char *key, int with_timestamps)
 {
-    line.n = 0;
-    assert_int_equal(line_event(&line, e, soth_span(key), with_timestamps), SOTH_OK);
-    assert_true(line.n > 0 && line.p[line.n - 1] == '\n');
-    line.p[line.n - 1] = 0;
+    struct forms forms = {.with_timestamps = with_timestamps};
+    struct soth_event shaped = *e;
+    struct text again = {NULL, 0, 0};
+    shaped.shape = e;
+    write_line(&line, &forms, e, key);
+    for (unsigned i = 0; i < 2; i++) {
+        write_line(&again, &forms, &shaped, key);
+        assert_string_equal(again.p, line.p);
+    }
+    free(again.p);
+    forms_fini(&forms);
     return line.p;
 }
 
@@ -192,16 +211,100 @@ static void the_longest_line_has_room(void **state)
     assert_int_equal(strlen(out), 6 * sizeof bytes + strlen("{\"t\":\"\"}}"));
 }
 
+/* Behind a line that was there before. */
 static void an_index_row(void **state)
 {
+    static const char key[] = "grpc:/a\tb:1";
+    char wanted[256];
     (void)state;
     struct text rows = {NULL, 0, 0};
-    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 7, );
+    struct forms forms = {.with_timestamps = 0};
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, UINT64_MAX, );
     e->sequence_id = 3;
-    assert_int_equal(line_index(&rows, e, soth_span("grpc:/a\tb:1"), 2, 1000, 345), SOTH_OK);
-    assert_int_equal(rows.n, strlen("3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n"));
-    assert_memory_equal(rows.p, "3\t7\t1\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t345\n", rows.n);
+    e->flow_sequence_id = 45;
+    line.n = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        const size_t before = line.n;
+        struct line made;
+        assert_int_equal(line_event(&line, &forms, e, soth_span(key), &made), SOTH_OK);
+        const struct line_place place = {line.p + before, 2, 1000};
+        rows.n = 0;
+        assert_int_equal(line_index(&rows, &forms, e, soth_span(key), &made, &place), SOTH_OK);
+        snprintf(wanted, sizeof wanted, "3\t18446744073709551615\t45\trequest_headers\thttp1\tgrpc:/a?b:1\t2\t1000\t%zu\n", line.n - before);
+        assert_int_equal(rows.n, strlen(wanted));
+        assert_memory_equal(rows.p, wanted, rows.n);
+        e->shape = e;
+    }
+    forms_fini(&forms);
     free(rows.p);
+}
+
+/* ---- forms ---- */
+
+/* With what is kept of the events before, and with nothing kept. */
+static void expect_as_words(struct forms *forms, struct soth_event *e, const void *shape)
+{
+    struct text by_form = {NULL, 0, 0};
+    e->shape = NULL;
+    write_line(&line, forms, e, "flow:1:2");
+    e->shape = shape;
+    write_line(&by_form, forms, e, "flow:1:2");
+    assert_string_equal(by_form.p, line.p);
+    free(by_form.p);
+}
+
+static void what_is_kept_is_of_this_event(void **state)
+{
+    static const char *const names[] = {"127.0.0.1:1", "127.0.0.1:2", "[2001:db8::1]:65535", "unix:/a\"b", "unix:", "", NULL};
+    static const char shapes[2];
+    (void)state;
+    struct forms forms = {.with_timestamps = 0};
+    for (unsigned i = 0; i < 7 * 7 * 3 * 2 * 2; i++) { /* flows 1 and 65 have their addresses in the same place */
+        const char *client = names[i % 7], *host = names[i / 7 % 7];
+        struct soth_event *e = i & 1 ? FAKE_EVENT(SOTH_EV_WS_CLOSED, 1, ATTR_NUMBER("close_code", i), ATTR_WORD("reason", "bye"), )
+                                     : FAKE_EVENT(SOTH_EV_WS_FRAME, 1, ATTR_WORD("direction", "x"), ATTR_BOOL("fin", i & 2), );
+        e->flow_id = i / 294 ? 1 : 65;
+        e->client_addr = client ? soth_span(client) : (struct soth_span){NULL, 0};
+        e->server_host = host ? soth_span(host) : (struct soth_span){NULL, 0};
+        e->server_port = i / 49 % 3 * 443;
+        e->protocol = i % 5 ? SOTH_PROTO_WS : SOTH_PROTO_HTTP2;
+        e->protocol_name = i % 5 ? "ws" : "http2";
+        expect_as_words(&forms, e, &shapes[i & 1]);
+    }
+    forms_fini(&forms);
+}
+
+/* More shapes than there are places, more attributes than a form has, names too long for one, values longer than is worth it. */
+static void what_has_no_form_has_its_line(void **state)
+{
+    static char shapes[3 * FORMS][16], long_name[3000], value[FORM_VALUE_MOST + 2];
+    struct soth_attr attrs[FORM_PIECES + 1], one = ATTR_NUMBER("placeholder", 1);
+    (void)state;
+    struct forms forms = {.with_timestamps = 0};
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_WS_FRAME, 1, ATTR_NUMBER("a", 1), );
+    for (size_t i = 0; i < 3 * FORMS; i++)
+        expect_as_words(&forms, e, shapes[i]);
+    forms_fini(&forms);
+    memset(&forms, 0, sizeof forms);
+    for (size_t i = 0; i < FORM_PIECES + 1; i++)
+        attrs[i] = (struct soth_attr)ATTR_NUMBER("number", i);
+    e->attrs = attrs;
+    e->attr_count = FORM_PIECES;
+    expect_as_words(&forms, e, shapes[0]);
+    e->attr_count = FORM_PIECES + 1;
+    expect_as_words(&forms, e, shapes[1]);
+    memset(long_name, 'n', sizeof long_name - 1);
+    one.name = long_name;
+    one.name_len = sizeof long_name - 1;
+    e->attrs = &one;
+    e->attr_count = 1;
+    expect_as_words(&forms, e, shapes[2]);
+    memset(value, 'v', sizeof value);
+    for (size_t n = FORM_VALUE_MOST - 1; n <= sizeof value; n++) {
+        one = (struct soth_attr)ATTR_BYTES("t", ((struct soth_span){value, n}));
+        expect_as_words(&forms, e, shapes[3]);
+    }
+    forms_fini(&forms);
 }
 
 /* ---- stream keys ---- */
@@ -250,6 +353,8 @@ int main(void)
         cmocka_unit_test(every_byte_at_every_place),   cmocka_unit_test(what_is_utf8_stays),
         cmocka_unit_test(what_is_not_is_base64),       cmocka_unit_test(the_envelope_is_utf8_always),
         cmocka_unit_test(the_longest_line_has_room),   cmocka_unit_test(an_index_row),
+        cmocka_unit_test(what_is_kept_is_of_this_event),
+        cmocka_unit_test(what_has_no_form_has_its_line),
         cmocka_unit_test(the_first_form_that_applies), cmocka_unit_test(a_key_has_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, drop_line);

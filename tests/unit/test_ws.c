@@ -128,7 +128,8 @@ static char *heard(const char *events, const struct audience *audience)
     return only;
 }
 
-static void play(const struct golden_case *c, const struct audience *audience)
+/* Returns how many violations were counted. */
+static uint64_t play(const struct golden_case *c, const struct audience *audience)
 {
     struct script s;
     char config[512], head[1024], *events = read_events(c);
@@ -154,20 +155,24 @@ static void play(const struct golden_case *c, const struct audience *audience)
         fprintf(stderr, "%s: with kinds %llx its events are\n%s--- and not\n%s", c->title, (unsigned long long)audience->kinds, got, want);
     free(want);
     free(got);
+    uint64_t violations = testhost_count(host, "violations");
     if (testhost_free(host) > 0)
         fail_msg("%s (see above)", c->title);
     for (size_t i = 0; i < s.count; i++)
         buffer_fini(&s.bytes[i]);
     free(events);
+    return violations;
 }
 
-static void to(const struct audience *audience, const char *path)
+static uint64_t to(const struct audience *audience, const char *path)
 {
     struct golden golden;
+    uint64_t violations = 0;
     golden_open(&golden, path);
     for (size_t i = 0; i < golden.count; i++)
-        play(&golden.cases[i], audience);
+        violations += play(&golden.cases[i], audience);
     golden_close(&golden);
+    return violations;
 }
 
 static void by_document(const char *path)
@@ -212,12 +217,12 @@ static const char *const documents[] = {"tests/golden/ws/frames.md", "tests/gold
                                         "tests/golden/ws/limits.md"};
 #define DOCUMENTS (sizeof documents / sizeof *documents)
 
-/* Whichever of these events somebody listens to, they say what they say to one who listens to all. */
+/* Whichever of these events somebody listens to, and be it none, they say what they say to one who listens to all. */
 static void an_event_does_not_depend_on_others(void **state)
 {
     static const uint64_t kinds[] = {KIND(WS_FRAME), KIND(WS_MESSAGE), KIND(WS_CLOSED), KIND(STREAM_CLOSED)};
     (void)state;
-    for (unsigned subset = 1; subset < 16; subset++) {
+    for (unsigned subset = 0; subset < 16; subset++) {
         struct audience audience = {.payload = UINT64_MAX, .leave_out = FEWER};
         for (unsigned i = 0; i < 4; i++)
             audience.kinds |= subset >> i & 1 ? kinds[i] : 0;
@@ -254,24 +259,36 @@ static const char *events_of(const char *const *config, const struct audience *a
 #define HEAD "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: Upgrade"
 #define PACKED HEAD "\nSec-WebSocket-Extensions: permessage-deflate"
 
-/* For events that say nothing of it messages are not looked at; but what is done about a limit does not depend on who listens. */
-static void where_nobody_listens_nothing_is_read(void **state)
+/* How it ended and what is done about a limit, whoever listens. */
+static void what_is_done_does_not_depend_on_who_listens(void **state)
 {
     static const struct testhost_bytes text = TESTHOST_TEXT("\x81\x02\xff\xff");
     static const struct testhost_bytes packed = TESTHOST_TEXT("\xc1\x06JL\xa4=\x00\x00"); /* a hundred bytes */
     static const char *const detach[] = {"max_message_bytes=99", NULL}, *const close[] = {"max_message_bytes=99", "on_overflow=close", NULL};
-    struct audience nobody = {.leave_out = FEWER | TESTHOST_FRAMES}, other = nobody, end = nobody, failure = nobody;
+    static const char *const shut[] = {"max_message_bytes=99", "inflate=false", NULL};
+    static const uint64_t kinds[] = {0, KIND(RESPONSE_HEADERS), KIND(STREAM_CLOSED), KIND(DECODER_STAGE_FAILED)};
     (void)state;
-    other.kinds = KIND(WS_OPENED) | KIND(RESPONSE_HEADERS);
-    end.kinds = KIND(STREAM_CLOSED);
-    failure.kinds = KIND(DECODER_STAGE_FAILED);
-    assert_string_equal(events_of(NULL, &nobody, HEAD, text), "ended eof_without_close\n");
-    assert_string_equal(events_of(NULL, &other, HEAD, text), "ws_opened\nended eof_without_close\n");
-    assert_string_equal(events_of(NULL, &failure, HEAD, text), "ended eof_without_close\n");
-    assert_string_equal(events_of(NULL, &end, HEAD, text), "ended invalid_utf8\n");
-    assert_string_equal(events_of(detach, &nobody, PACKED, packed), "ended eof_without_close\n");
-    assert_string_equal(events_of(detach, &failure, PACKED, packed), "failed message_too_big\n");
-    assert_string_equal(events_of(close, &nobody, PACKED, packed), "failed message_too_big close\n");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct audience audience = {.kinds = kinds[i], .leave_out = FEWER | TESTHOST_FRAMES};
+        assert_string_equal(events_of(NULL, &audience, HEAD, text), "ended invalid_utf8\n");
+        assert_string_equal(events_of(detach, &audience, PACKED, packed), "failed message_too_big\n");
+        assert_string_equal(events_of(close, &audience, PACKED, packed), "failed message_too_big close\n");
+        assert_string_equal(events_of(shut, &audience, PACKED, packed), "ended eof_without_close\n");
+    }
+}
+
+/* Whoever listens, and be it nobody, as many violations are counted. */
+static void what_is_counted_does_not_depend_on_who_listens(void **state)
+{
+    static const uint64_t kinds[] = {0, KIND(WS_OPENED), KIND(WS_TURN_COMPLETED), KIND(WS_CLOSED)};
+    struct audience all = {.kinds = UINT64_MAX, .payload = UINT64_MAX, .leave_out = FEWER | TESTHOST_FRAMES};
+    (void)state;
+    for (size_t k = 0; k < DOCUMENTS; k++) {
+        uint64_t counted = to(&all, documents[k]);
+        assert_true(counted > 0 || !(strstr(documents[k], "violations") || strstr(documents[k], "deflate")));
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            assert_int_equal(to(&(struct audience){.kinds = kinds[i], .leave_out = all.leave_out}, documents[k]), counted);
+    }
 }
 
 /* What a sink sees of a message's content is its beginning, and the same as before a policy, which gets all of it. */
@@ -312,7 +329,8 @@ int main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test(an_event_does_not_depend_on_others),
         cmocka_unit_test(turns_and_limits_do_not_depend_on_others),
-        cmocka_unit_test(where_nobody_listens_nothing_is_read),
+        cmocka_unit_test(what_is_done_does_not_depend_on_who_listens),
+        cmocka_unit_test(what_is_counted_does_not_depend_on_who_listens),
         cmocka_unit_test(samples_are_beginnings),
         cmocka_unit_test(a_sample_of_one_message),
     };

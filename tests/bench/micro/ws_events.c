@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/ws/report.c modules/ws/turns.c modules/ws/framing.c modules/sink_file/line.c */
+/* build: modules/ws/report.c modules/ws/turns.c modules/ws/framing.c modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c */
 /*
  * What the events of a WebSocket's echo cost: `ws_events echo N` publishes the six events of N echoes as the ws module does, into a sink that
  * makes the lines and rows of sink_file and writes them nowhere. Prints a line of JSON with the CPU of both threads, in ns an echo;
@@ -15,6 +15,7 @@
 #include "host/flow/hook.h"
 #include "host/module/hostapi.h"
 #include "host/module/instance.h"
+#include "modules/sink_file/form.h"
 #include "modules/sink_file/line.h"
 #include "modules/ws/ws.h"
 
@@ -41,6 +42,7 @@ static double cpu_ns(void)
 
 struct writer {
     struct text lines, rows;
+    struct forms forms;
     uint64_t events;
     double ns;
 };
@@ -50,8 +52,10 @@ static void make_line(struct writer *w, const struct soth_event *event)
     char buf[SOTH_STREAM_KEY_MAX];
     struct soth_span key = {buf, event_stream_key(event, buf)};
     size_t before = w->lines.n;
-    must(line_event(&w->lines, event, key, 0) == SOTH_OK, "the line");
-    must(line_index(&w->rows, event, key, 0, before, w->lines.n - before) == SOTH_OK, "the row");
+    struct line line;
+    must(line_event(&w->lines, &w->forms, event, key, &line) == SOTH_OK, "the line");
+    const struct line_place place = {w->lines.p + before, 0, before};
+    must(line_index(&w->rows, &w->forms, event, key, &line, &place) == SOTH_OK, "the row");
     if (w->lines.n >= BUFFER)
         w->lines.n = w->rows.n = 0;
 }
@@ -153,5 +157,6 @@ int main(int argc, char **argv)
     printf("{\"echoes\": %" PRIu64 ", \"worker_ns\": %.0f, \"sink_ns\": %.0f}\n", n, ns / (double)n, writer.ns / (double)n);
     free(writer.lines.p);
     free(writer.rows.p);
+    forms_fini(&writer.forms);
     return 0;
 }

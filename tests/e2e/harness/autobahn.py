@@ -3,10 +3,10 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import tempfile
 
+from .ports import free_port
 from .timing import scaled, until
 from .tools import missing, run
 
@@ -44,11 +44,6 @@ def fuzz_server(folder, url, wanted):
     return outcomes(folder, "it")
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
-
-
 class FuzzingServer:
     """Runs its cases against clients that come; each agent by its own name."""
 
@@ -82,8 +77,8 @@ class FuzzingServer:
         wanted = f"0100007F:{self.port:04X}", f"00000000:{self.port:04X}"
         inodes = {line.split()[9] for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
                   if line.split()[1] in wanted and line.split()[3] == "0A"}
-        links = pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()
         try:
+            links = list(pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir())
             return any(os.readlink(link) in {f"socket:[{inode}]" for inode in inodes} for link in links)
         except OSError:
             return False

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """An nginx of our own on loopback: static files with ranges, uploads by PUT, over http and over TLS 1.2 and 1.3."""
-import socket
 import subprocess
 
-from .timing import until
+from .ports import free_port
+from .timing import scaled, until
 from .tools import clean_env, need
 
 CONF = """
@@ -24,21 +24,13 @@ http {{
 """
 
 
-def _free_ports(count):
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
-    return ports
-
-
 class Nginx:
     def __init__(self, folder, authority, names):
         self.folder, self.root = folder, folder / "root"
         self.root.mkdir(parents=True)
         self.cert, self.key = authority.leaf(*names)
         for _ in range(5):  # a port may be taken between the look and the bind
-            self.http, self.tls13, self.tls12 = _free_ports(3)
+            self.http, self.tls13, self.tls12 = (free_port() for _ in range(3))
             if self._start():
                 return
         raise AssertionError("nginx does not start: " + (self.folder / "error.log").read_text())
@@ -50,15 +42,9 @@ class Nginx:
                                     tls13=self.tls13, tls12=self.tls12, user="user root;" if os.getuid() == 0 else ""))
         self.process = subprocess.Popen([need("nginx"), "-e", str(self.folder / "error.log"), "-p", str(self.folder), "-c", str(conf)],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_env())
-        until(lambda: self._listens() or self.process.poll() is not None, 10, "nginx")
+        # who answers at a port may be somebody else: the file is written when all of its own are bound
+        until(lambda: (self.folder / "nginx.pid").exists() or self.process.poll() is not None, 20, "nginx")
         return self.process.poll() is None
-
-    def _listens(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.tls12), 1).close()
-            return True
-        except OSError:
-            return False
 
     def put(self, name, data):
         path = self.root / name
@@ -68,4 +54,4 @@ class Nginx:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(scaled(10))

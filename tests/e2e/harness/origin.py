@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 
+from .timing import scaled
 from .wire import Cut, Wire
 
 BLOCK = random.Random(20).randbytes(1 << 20)
@@ -75,7 +76,7 @@ class Origin:
         wrapped = conn
         try:
             if self.tls:
-                conn.settimeout(20)
+                conn.settimeout(scaled(20))
                 wrapped = self.tls.wrap_socket(conn, server_side=True)
                 with self.lock:
                     self.open.discard(conn)

@@ -39,9 +39,14 @@ def write_private(path, text):
     path.chmod(0o600)
 
 
+def whole_lines(text):
+    """Those that are complete: who writes may be in the middle of one."""
+    return text[:text.rfind("\n") + 1].splitlines()
+
+
 def statuses(stderr):
     """The status objects in a stderr text."""
-    return [json.loads(line.split("\t", 1)[1]) for line in stderr.splitlines() if line.startswith("SOTH_MITM_STATUS\t")]
+    return [json.loads(line.split("\t", 1)[1]) for line in whole_lines(stderr) if line.startswith("SOTH_MITM_STATUS\t")]
 
 
 class Proxy:
@@ -125,7 +130,7 @@ class Proxy:
         return said
 
     def _said_of_reloads(self):
-        return [line for line in self.stderr().splitlines() if ": SIGHUP: " in line]
+        return [line for line in whole_lines(self.stderr()) if ": SIGHUP: " in line]
 
     def metrics(self):
         """What SIGUSR2 prints, name{labels} -> value."""
@@ -138,6 +143,15 @@ class Proxy:
                 name, value = line.rsplit(" ", 1)
                 found[name] = int(value)
         return found
+
+    def wait_metric(self, name, value, seconds=10):
+        """Until the number is that. What is counted behind the answer that a test waits for, or on another thread, comes a moment later."""
+        found = {}
+
+        def told():
+            found.update(self.metrics())
+            return found.get(name) == value
+        until(told, seconds, lambda: f"{name} to become {value}, it is {found.get(name)}")
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
@@ -200,6 +214,16 @@ class Proxy:
     @property
     def url(self):
         return f"http://{self.addresses[0]}"
+
+    def files(self):
+        """What its descriptors are."""
+        found = []
+        for fd in os.listdir(f"/proc/{self.process.pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{self.process.pid}/fd/{fd}"))
+            except OSError:  # closed meanwhile
+                continue
+        return found
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

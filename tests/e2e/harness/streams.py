@@ -8,6 +8,7 @@ import brotli
 import zstandard
 
 from .origin import reply
+from .timing import scaled
 
 
 class Coder:
@@ -68,9 +69,9 @@ class Paced:
         fields = [("Transfer-Encoding", "chunked"), ("Content-Type", self.content_type), *self.fields]
         wire.send(reply(fields=fields + ([("Content-Encoding", name)] if name else []), length=False))
         for piece in self.pieces:
-            assert self.turns.acquire(timeout=60), "nobody said go"
+            assert self.turns.acquire(timeout=scaled(60)), "nobody said go"
             self.chunk(wire, coder.put(piece))
-        assert self.turns.acquire(timeout=60), "nobody said go"
+        assert self.turns.acquire(timeout=scaled(60)), "nobody said go"
         if self.cut:
             return False
         self.chunk(wire, coder.end())

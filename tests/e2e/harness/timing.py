@@ -11,6 +11,11 @@ def scaled(seconds):
     return seconds * SCALE
 
 
+def span(seconds):
+    """The same as a duration in a configuration."""
+    return f"{int(scaled(seconds) * 1000)}ms"
+
+
 def until(fact, seconds=10.0, what="the fact", step=0.01):
     """Polls fact() until it is true and returns what it returned; AssertionError at the deadline."""
     deadline = time.monotonic() + scaled(seconds)

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Text put behind other text, where there is room for it: each returns the new end. A line of the log is short words and numbers nearly all of
+ * it, so they are copied by moves that overlap and not by a call each.
+ */
+#ifndef SINK_FILE_PUT_H
+#define SINK_FILE_PUT_H
+
+#include <string.h>
+
+#include <soth/sdk.h>
+
+#define PUT_NUMBER_MOST 20 /* digits of a uint64_t */
+#define PUT_SLACK 32       /* put_padded may write so many bytes behind what it puts */
+
+static inline char *put(char *at, const char *p, size_t n)
+{
+    memcpy(at, p, n);
+    return at + n;
+}
+#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
+
+/* The same of a length that is known only now, and small nearly always. */
+static inline char *put_word(char *at, const char *p, size_t n)
+{
+    if (n - 8 <= 8) {
+        memcpy(at, p, 8);
+        memcpy(at + n - 8, p + n - 8, 8);
+    } else if (n - 16 <= 16) {
+        memcpy(at, p, 16);
+        memcpy(at + n - 16, p + n - 16, 16);
+    } else if (n - 4 <= 4) {
+        memcpy(at, p, 4);
+        memcpy(at + n - 4, p + n - 4, 4);
+    } else if (n < 4) {
+        for (size_t i = 0; i < n; i++)
+            at[i] = p[i];
+    } else {
+        memcpy(at, p, n);
+    }
+    return at + n;
+}
+
+/* Of a text that has PUT_SLACK more bytes behind it, whatever they are. */
+static inline char *put_padded(char *at, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += PUT_SLACK)
+        memcpy(at + i, p + i, PUT_SLACK);
+    return at + n;
+}
+
+/* ---- numbers ---- */
+
+static inline char *put_pair(char *at, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
+                                "52535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697989"
+                                "9";
+    memcpy(at, pairs + 2 * value, 2);
+    return at + 2;
+}
+
+static inline char *put_two_most(char *at, uint64_t value)
+{
+    if (value >= 10)
+        return put_pair(at, value);
+    *at = (char)('0' + value);
+    return at + 1;
+}
+
+static inline char *put_four(char *at, uint64_t value)
+{
+    return put_pair(put_pair(at, value / 100), value % 100);
+}
+
+static inline char *put_four_most(char *at, uint64_t value)
+{
+    return value < 100 ? put_two_most(at, value) : put_pair(put_two_most(at, value / 100), value % 100);
+}
+
+#define PUT_EIGHT UINT64_C(100000000)
+
+static inline char *put_eight_most(char *at, uint64_t value)
+{
+    return value < 10000 ? put_four_most(at, value) : put_four(put_four_most(at, value / 10000), value % 10000);
+}
+
+static inline char *put_eight(char *at, uint64_t value)
+{
+    return put_four(put_four(at, value / 10000), value % 10000);
+}
+
+static inline char *put_number(char *at, uint64_t value)
+{
+    if (value < PUT_EIGHT)
+        return put_eight_most(at, value);
+    const uint64_t front = value / PUT_EIGHT;
+    at = front < PUT_EIGHT ? put_eight_most(at, front) : put_eight(put_eight_most(at, front / PUT_EIGHT), front % PUT_EIGHT);
+    return put_eight(at, value % PUT_EIGHT);
+}
+
+/* ---- what JSON has as it is ---- */
+
+/* Of eight bytes: the high bits tell where one may be that JSON escapes (below 0x20, " and \) or that is not ASCII. */
+static inline uint64_t put_found_in(uint64_t w)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
+    return w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
+}
+
+static inline uint64_t put_load_eight(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+static inline uint64_t put_load_four(const char *p)
+{
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* Is none of those in here? The last eight are looked at whole, some of them a second time. */
+static inline int put_is_plain(struct soth_span s)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    uint64_t found = 0;
+    if (s.n >= 8) {
+        for (size_t i = 0; i + 8 < s.n; i += 8)
+            found |= put_found_in(put_load_eight(s.p + i));
+        found |= put_found_in(put_load_eight(s.p + s.n - 8));
+    } else if (s.n >= 4) {
+        found = put_found_in(put_load_four(s.p) | put_load_four(s.p + s.n - 4) << 32);
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            found |= put_found_in((unsigned char)s.p[i] | UINT64_C(0x2020202020202000));
+    }
+    return (found & high) == 0;
+}
+
+/* Are n bytes the same? Short ones nearly always. */
+static inline int put_is_same(const char *a, const char *b, size_t n)
+{
+    if (n - 8 <= 8)
+        return ((put_load_eight(a) ^ put_load_eight(b)) | (put_load_eight(a + n - 8) ^ put_load_eight(b + n - 8))) == 0;
+    return memcmp(a, b, n) == 0;
+}
+
+#endif
