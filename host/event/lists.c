@@ -5,16 +5,23 @@
  * a list is checked once, and known again by its pointers and types.
  */
 #include <link.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/event/private.h"
 
 #define LIST_MOST 32u /* attributes */
 
 struct known_attr {
-    const char *given, *name; /* as the module has it; our own */
-    uint32_t type, name_len;
+    const char *given, *name;       /* as the module has it; our own */
+    struct {
+        uint32_t type, name_len;    /* as the module has them: a length of 0 is strlen */
+    } tail;
+    uint32_t name_len;
+    uint64_t text_mask, number_bit; /* of a text: all bits, none; of a number: none, one */
 };
+_Static_assert(offsetof(struct soth_attr, name_len) == offsetof(struct soth_attr, type) + 4, "they are compared at once");
 
 #define LIST_SHAPES 4u
 struct attr_list {
@@ -62,32 +69,42 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
         struct known_attr *known = &list->v[i];
         uint32_t place;
         known->given = attrs[i].name;
-        known->type = attrs[i].type;
-        known->name_len = attrs[i].name_len;
+        known->tail.type = attrs[i].type;
+        known->tail.name_len = known->name_len = attrs[i].name_len;
+        known->text_mask = event_type_is_text(attrs[i].type) ? UINT64_MAX : 0;
+        known->number_bit = !event_type_is_text(attrs[i].type);
         known->name = event_attr_name(kind, attrs[i].name, &known->name_len, &place);
-        if (!known->name || (known->type & ~EVENT_TYPES) || (given >> place & 1) || !is_constant(known->given))
+        if (!known->name || (known->tail.type & ~EVENT_TYPES) || (given >> place & 1) || !is_constant(known->given))
             return false;
         given |= UINT64_C(1) << place;
-        list->payload |= (uint64_t)((known->type & EVENT_FLAGGED) != 0) << i;
+        list->payload |= (uint64_t)((known->tail.type & EVENT_FLAGGED) != 0) << i;
     }
     list->n = n;
     return true;
 }
 
-/* In one pass, whether it is the list and what there is of its values. */
+static inline uint64_t tail_of(const uint32_t *type)
+{
+    uint64_t both;
+    memcpy(&both, type, sizeof both);
+    return both;
+}
+
+/* In one pass, whether it is the list and what there is of its values (event_attr_is_absent, for types that are known). No branch: it is the
+ * right one nearly always. */
 static inline bool is_list(struct attr_list *list, const struct soth_attr *attrs, size_t n)
 {
-    uint64_t differs = list->n ^ n, absent = 0;
+    uint64_t differs = 0, absent = 0;
     size_t text = 0;
-    if (differs)
+    if (list->n != n)
         return false;
-    for (size_t i = 0; i < n; i++) { /* no branch: it is the right one nearly always */
+    for (size_t i = 0; i < n; i++) {
         const struct known_attr *known = &list->v[i];
-        const uint64_t is_absent = event_attr_is_absent(&attrs[i]);
-        const uint32_t other = attrs[i].name_len ^ known->name_len;
-        differs |= ((uintptr_t)attrs[i].name ^ (uintptr_t)known->given) | (attrs[i].type ^ known->type) | (attrs[i].name_len ? other : 0);
+        const struct soth_attr *a = &attrs[i];
+        const uint64_t is_absent = (uint64_t)(a->text.p == NULL) | (uint64_t)((a->text.n | known->number_bit) == 0);
+        differs |= ((uintptr_t)a->name ^ (uintptr_t)known->given) | (tail_of(&a->type) ^ tail_of(&known->tail.type));
         absent |= is_absent << i;
-        text += event_type_is_text(attrs[i].type) && !is_absent ? attrs[i].text.n : 0; /* what has no text may have any length */
+        text += a->text.n & known->text_mask & (is_absent - 1); /* what has no text may have any length */
     }
     list->absent = absent;
     list->text = text;

@@ -44,7 +44,8 @@ static inline char *put_word(char *at, const char *p, size_t n)
 /* Of a text that has PUT_SLACK more bytes behind it, whatever they are. */
 static inline char *put_padded(char *at, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i += PUT_SLACK)
+    memcpy(at, p, PUT_SLACK);
+    for (size_t i = PUT_SLACK; i < n; i += PUT_SLACK)
         memcpy(at + i, p + i, PUT_SLACK);
     return at + n;
 }

@@ -12,38 +12,33 @@
 #define FLAG(name_, is_) {name_, {"", 0}, (is_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1}
 #define U64(name_, n_) U64_IF(name_, true, n_)
 #define U64_IF(name_, is_, n_) {name_, {(is_) ? "" : NULL, 0}, (uint64_t)(n_), SOTH_ATTR_U64, sizeof(name_) - 1}
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame)
 {
     const struct frame_head *head = frame->head;
-    const struct soth_attr attrs[] = {
-        SPAN("direction", WAY(direction)),
-        FLAG("fin", head->fin),
-        FLAG("masked", head->masked),
-        WORD("opcode_label", opcode_label(head->opcode)),
-        U64("payload_len", head->length),
-        U64("rsv", head->rsv),
-        U64("sequence_no", frame->number),
-        WORD("violation", frame->violation),
-    };
-    memcpy(out, attrs, sizeof attrs);
-    return COUNT(attrs);
+    struct soth_attr *at = out;
+    *at++ = (struct soth_attr)SPAN("direction", WAY(direction));
+    *at++ = (struct soth_attr)FLAG("fin", head->fin);
+    *at++ = (struct soth_attr)FLAG("masked", head->masked);
+    *at++ = (struct soth_attr)WORD("opcode_label", opcode_label(head->opcode));
+    *at++ = (struct soth_attr)U64("payload_len", head->length);
+    *at++ = (struct soth_attr)U64("rsv", head->rsv);
+    *at++ = (struct soth_attr)U64("sequence_no", frame->number);
+    *at++ = (struct soth_attr)WORD("violation", frame->violation);
+    return (size_t)(at - out);
 }
 
 size_t report_message_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct message *m)
 {
-    struct soth_attr attrs[] = {
-        SPAN("direction", WAY(direction)),
-        U64("frame_count", m->frames),
-        U64_IF("inflated_len", m->compressed && m->readable, m->inflated),
-        U64("message_no", m->number),
-        WORD("opcode_label", opcode_label(m->opcode)),
-        U64("payload_len", m->bytes),
-        WORD("violation", m->violation),
-    };
-    memcpy(out, attrs, sizeof attrs);
-    return COUNT(attrs);
+    struct soth_attr *at = out;
+    *at++ = (struct soth_attr)SPAN("direction", WAY(direction));
+    *at++ = (struct soth_attr)U64("frame_count", m->frames);
+    *at++ = (struct soth_attr)U64_IF("inflated_len", m->compressed && m->readable, m->inflated);
+    *at++ = (struct soth_attr)U64("message_no", m->number);
+    *at++ = (struct soth_attr)WORD("opcode_label", opcode_label(m->opcode));
+    *at++ = (struct soth_attr)U64("payload_len", m->bytes);
+    *at++ = (struct soth_attr)WORD("violation", m->violation);
+    return (size_t)(at - out);
 }
 
 void report_opened(struct ws *ws, struct soth_flow *flow)
