@@ -229,19 +229,23 @@ static inline const struct shape *shape_for(struct bus_port_private *p, unsigned
     return *at && is_of(*at, attrs, n, text) ? *at : NULL;
 }
 
-/* The values of attributes, of which `extra` is the one behind the last of n; NULL: there is none. */
+static inline const struct soth_attr *given(unsigned from, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    return !extra || from < n ? &attrs[from] : extra;
+}
+
+/* The values of attributes, of which `extra` is the one behind the last of n; NULL: there is none. Numbers first, as if all were. */
 static inline __attribute__((always_inline)) void put_values(const struct shape *shape, uint64_t *values, char *at, const struct soth_attr *attrs,
                                                              size_t n, const struct soth_attr *extra)
 {
-    const uint8_t *from = shape->from;
-    for (uint64_t *end = values + shape->count; values < end; values++, from++) {
-        const struct soth_attr *a = !extra || *from < n ? &attrs[*from] : extra;
-        *values = a->number;
-        if (event_type_is_text(a->type)) {
-            *values = a->text.n;
-            copy_bytes(at, a->text.p, a->text.n);
-            at += a->text.n;
-        }
+    for (unsigned i = 0; i < shape->count; i++)
+        values[i] = given(shape->from[i], attrs, n, extra)->number;
+    for (unsigned k = 0; k < shape->text_count; k++) {
+        const unsigned i = shape->texts[k];
+        const struct soth_span text = given(shape->from[i], attrs, n, extra)->text;
+        values[i] = text.n;
+        copy_bytes(at, text.p, text.n);
+        at += text.n;
     }
 }
 

@@ -87,6 +87,7 @@ struct shape {
     struct shape *next;
     uint8_t given, count; /* attributes that the emitter gives; that are there */
     uint8_t from[EVENT_ATTRS_MOST + 1]; /* which of those given each of those here is */
+    uint8_t text_count, texts[EVENT_ATTRS_MOST + 1]; /* which of those here are texts */
     struct event_key key;
     struct shape_key keys[EVENT_ATTRS_MOST + 1];
     struct soth_attr attrs[]; /* in order of names, without values */

@@ -41,6 +41,9 @@ struct shape *shape_new(struct shape **made, const struct soth_attr *attrs, size
         if (!event_attr_is_absent(&attrs[i]))
             insert(shape, &attrs[i], (uint8_t)i);
     }
+    for (unsigned i = 0; i < shape->count; i++)
+        if (event_type_is_text(shape->attrs[i].type))
+            shape->texts[shape->text_count++] = (uint8_t)i;
     shape->key = event_key_of(shape->attrs, shape->count);
     shape->next = *made;
     *made = shape;

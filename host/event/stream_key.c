@@ -71,18 +71,21 @@ static inline __attribute__((always_inline)) char *put_text(char *at, const char
     return at + n;
 }
 
-static char *put_number(char *at, uint64_t value)
+/* Writes DIGITS bytes, of which those behind the number are of no account. */
+#define DIGITS 20u
+static inline char *put_number(char *at, uint64_t value)
 {
-    char digits[20], *from = digits + sizeof digits;
+    char digits[2 * DIGITS] = {0}, *from = digits + DIGITS;
     for (; value >= 10; value /= 10)
         *--from = (char)('0' + value % 10);
     *--from = (char)('0' + value);
     *at++ = ':';
-    do
-        *at++ = *from++;
-    while (from < digits + sizeof digits);
-    return at;
+    memcpy(at, from, DIGITS);
+    return at + (digits + DIGITS - from);
 }
+
+#define PATH_MOST 400u
+_Static_assert(sizeof "grpc:" + PATH_MOST + 2 * sizeof ":" + 2 * DIGITS < SOTH_STREAM_KEY_MAX, "the longest key has room");
 
 size_t event_stream_key(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX])
 {
@@ -101,7 +104,7 @@ size_t event_stream_key(const struct soth_event *event, char buf[SOTH_STREAM_KEY
         break;
     case EVENT_KEY_GRPC: {
         const struct soth_span path = attrs[key.path].text;
-        at = put_text(put_text(at, "grpc:", 5), path.p, path.n < 400 ? path.n : 400);
+        at = put_text(put_text(at, "grpc:", 5), path.p, path.n < PATH_MOST ? path.n : PATH_MOST);
         at = put_number(at, attrs[key.number].number);
         break;
     }

@@ -85,16 +85,18 @@ static uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_a
     return count;
 }
 
-static void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
+/* Numbers first, as if all were: of a text it is its length. */
+static inline void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
 {
-    memcpy(to, shape->attrs, shape->count * sizeof *to);
     for (unsigned i = 0; i < shape->count; i++) {
-        if (event_type_is_text(to[i].type)) {
-            to[i].text = (struct soth_span){texts, (size_t)values[i]};
-            texts += values[i];
-        } else {
-            to[i].number = values[i];
-        }
+        to[i] = shape->attrs[i];
+        to[i].number = values[i];
+    }
+    for (unsigned k = 0; k < shape->text_count; k++) {
+        struct soth_attr *attr = &to[shape->texts[k]];
+        attr->text = (struct soth_span){texts, (size_t)attr->number};
+        attr->number = 0;
+        texts += attr->text.n;
     }
 }
 

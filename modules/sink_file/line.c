@@ -171,15 +171,16 @@ int line_event(struct text *t, struct forms *forms, const struct soth_event *e, 
 {
     const struct form *form = form_of(forms, e);
     const struct form_peers *peers = form ? form_peers_of(forms, e) : NULL;
-    if (peers && put_is_plain(stream_key))
+    line->plain_key = put_is_plain(stream_key);
+    if (peers && line->plain_key)
         return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps, line);
     return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
 
 /* A tab or a line end in a stream key would be a column or a row. */
-static char *put_cell(char *at, struct soth_span s)
+static char *put_cell(char *at, struct soth_span s, int is_plain)
 {
-    if (put_is_plain(s))
+    if (is_plain)
         return put_word(at, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
         *at++ = (unsigned char)s.p[i] < 0x20 ? '?' : s.p[i];
@@ -205,7 +206,7 @@ int line_index(struct text *t, struct forms *forms, const struct soth_event *e, 
     at = put_same_number(PUT(at, "\t"), place->line, line, 1);
     at = PUT(put_same_number(PUT(at, "\t"), place->line, line, 2), "\t");
     at = form ? put_padded(at, form->text + form->cells_at, form->cells_n) : form_put_cells(at, e);
-    at = put_cell(at, stream_key);
+    at = put_cell(at, stream_key, line->plain_key);
     at = put_number(PUT(at, "\t"), place->segment);
     at = put_number(PUT(at, "\t"), place->offset);
     at = PUT(put_number(PUT(at, "\t"), line->n), "\n");

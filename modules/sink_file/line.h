@@ -12,6 +12,7 @@ struct text { /* grows; p is malloc'd */
 
 struct line { /* one that was made, for its row */
     size_t n; /* bytes, newline and all */
+    int plain_key; /* its stream key has nothing that JSON escapes, so no tab and no line end either */
     struct {
         uint32_t at, n;
     } numbers[3]; /* in it: sequence_id, flow_id, flow_sequence_id */

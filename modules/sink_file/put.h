@@ -91,13 +91,21 @@ static inline char *put_eight(char *at, uint64_t value)
     return put_four(put_four(at, value / 10000), value % 10000);
 }
 
-static inline char *put_number(char *at, uint64_t value)
+static __attribute__((noinline, unused)) char *put_longer_number(char *at, uint64_t value)
 {
     if (value < PUT_EIGHT)
         return put_eight_most(at, value);
     const uint64_t front = value / PUT_EIGHT;
     at = front < PUT_EIGHT ? put_eight_most(at, front) : put_eight(put_eight_most(at, front / PUT_EIGHT), front % PUT_EIGHT);
     return put_eight(at, value % PUT_EIGHT);
+}
+
+static inline char *put_number(char *at, uint64_t value)
+{
+    if (value >= 10)
+        return put_longer_number(at, value);
+    *at = (char)('0' + value);
+    return at + 1;
 }
 
 /* ---- what JSON has as it is ---- */
