@@ -10,42 +10,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bodies.h"
-#include "form.h"
-#include "line.h"
-#include "segment.h"
+#include "log.h"
 
 #define BUFFER_BYTES 262144 /* in writes as large as that the system's cache of files takes larger pieces of memory, at half the cost */
 #define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
 #define BODIES_AGAIN_NS UINT64_C(60000000000) /* what is wrong with bodies is said once in that time */
-#define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
-
-enum fsync_mode { FSYNC_NEVER, FSYNC_INTERVAL, FSYNC_ALWAYS };
-
-struct sink {
-    const char *path;
-    uint8_t index, with_timestamps, audit_required;
-    uint64_t rotate_bytes, rotate_age, keep_bytes, flush_interval, fsync_interval;
-    int64_t keep_segments, flush_every;
-    uint32_t fsync;
-    struct bodies_options body_options;
-    uint32_t decoded;
-
-    const struct soth_host *host;
-    struct bodies *bodies; /* NULL: none are wanted */
-    struct bodies_counts bodies_told;
-    uint64_t bodies_ns; /* when it was said that one cannot be written */
-    struct segment segment;
-    struct text lines, rows;
-    struct forms forms;
-    uint32_t buffered;
-    uint64_t begun_ns, flushed_ns, synced_ns, rotate_from_ns; /* begun: when the segment got its first line */
-    uint8_t used, failing, dirty; /* used: something was written to it; dirty: written and not synced */
-    uint8_t index_long;           /* rows of removed segments could not be removed, and that was said */
-    int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted, count_bodies_left_out;
-};
 
 static const struct soth_opt options[] = {
     SOTH_OPT_PATH(struct sink, path, SOTH_REQUIRED | SOTH_EXCLUSIVE, "the log file; further segments are PATH.part00001 and so on"),
@@ -127,131 +98,6 @@ static void destroy(void *arg)
     free(self->rows.p);
 }
 
-/* ---- the disk ---- */
-
-static int trouble(struct sink *self)
-{
-    self->host->count(self, self->count_errors, 1);
-    if (!self->failing) {
-        self->failing = 1;
-        self->host->log(self, SOTH_LOG_ERROR, "cannot write %s: %s; events wait in the queue and are lost when it is full%s",
-                        self->segment.name, strerror(errno), self->audit_required ? "; new flows are answered 503 until it works" : "");
-        if (self->audit_required)
-            self->host->hold_flows(self, 1);
-    }
-    return -SOTH_EIO;
-}
-
-static void recovered(struct sink *self)
-{
-    if (!self->failing)
-        return;
-    self->failing = 0;
-    self->host->log(self, SOTH_LOG_WARN, "%s can be written again", self->segment.name);
-    if (self->audit_required)
-        self->host->hold_flows(self, 0);
-}
-
-/* What a file has must be on the disk before the file is closed, and when it is all over. */
-static int sync_now(struct sink *self)
-{
-    if (!self->dirty || self->fsync == FSYNC_NEVER || self->segment.is_stream)
-        return SOTH_OK;
-    self->synced_ns = self->host->monotonic_ns();
-    if (segment_sync(&self->segment) < 0)
-        return trouble(self);
-    self->dirty = 0;
-    return SOTH_OK;
-}
-
-static int sync_when_due(struct sink *self, uint64_t now)
-{
-    int waits = self->fsync == FSYNC_INTERVAL && !self->failing && now - self->synced_ns < self->fsync_interval * 1000000u;
-    return waits ? SOTH_OK : sync_now(self);
-}
-
-static void prune(struct sink *self, size_t coming)
-{
-    if (segment_prune(&self->segment, (uint64_t)self->keep_segments, self->keep_bytes, coming) == SOTH_OK) {
-        self->index_long = 0;
-        return;
-    }
-    self->host->count(self, self->count_errors, 1);
-    if (!self->index_long)
-        self->host->log(self, SOTH_LOG_WARN, "cannot shorten %s" INDEX_ENDING ": %s; rows of removed segments stay until the next removal",
-                        self->path, strerror(errno));
-    self->index_long = 1;
-}
-
-/* The oldest segments make room for what comes. */
-static void keep_bound(struct sink *self, size_t coming)
-{
-    const struct segment *s = &self->segment;
-    if (self->keep_bytes && s->older > 0 && s->older + s->size + coming > self->keep_bytes)
-        prune(self, coming);
-}
-
-/* The first n bytes of the lines, and all rows: every row belongs to one of those. */
-static int write_until(struct sink *self, size_t n)
-{
-    uint64_t now = self->host->monotonic_ns();
-    if (n > 0) {
-        keep_bound(self, n);
-        if (segment_append(&self->segment, self->lines.p, n) < 0)
-            return trouble(self);
-        self->lines.n -= n;
-        memmove(self->lines.p, self->lines.p + n, self->lines.n);
-        self->dirty = 1;
-    }
-    if (self->rows.n > 0) {
-        if (segment_append_index(&self->segment, self->rows.p, self->rows.n) < 0)
-            return trouble(self);
-        self->rows.n = 0;
-    }
-    self->buffered = 0;
-    self->flushed_ns = now;
-    if (sync_when_due(self, now) < 0)
-        return -SOTH_EIO;
-    recovered(self);
-    return SOTH_OK;
-}
-
-static int write_out(struct sink *self)
-{
-    return write_until(self, self->lines.n);
-}
-
-static int is_due(const struct sink *self, size_t before, size_t line)
-{
-    uint64_t size = self->segment.size + before, now;
-    if (size == 0 || self->segment.is_stream || (!self->rotate_bytes && !self->rotate_age))
-        return 0;
-    if (self->rotate_bytes && size + line > self->rotate_bytes)
-        return !self->rotate_from_ns || self->host->monotonic_ns() >= self->rotate_from_ns;
-    now = self->rotate_age ? self->host->monotonic_ns() : 0;
-    return self->rotate_age && now - self->begun_ns > self->rotate_age * 1000000u && now >= self->rotate_from_ns;
-}
-
-/* The line at the end of the buffer begins a new segment. When none can be opened the old one goes on. */
-static int rotate(struct sink *self, size_t before)
-{
-    if (write_until(self, before) < 0 || sync_now(self) < 0)
-        return -SOTH_EIO;
-    uint64_t now = self->host->monotonic_ns();
-    if (segment_next(&self->segment) < 0) {
-        if (!self->rotate_from_ns)
-            self->host->log(self, SOTH_LOG_ERROR, "cannot open a new segment of %s: %s; %s goes on", self->path, strerror(errno),
-                            self->segment.name);
-        self->host->count(self, self->count_errors, 1);
-        self->rotate_from_ns = now + ROTATE_AGAIN_NS;
-        return SOTH_OK;
-    }
-    self->rotate_from_ns = 0;
-    self->begun_ns = now;
-    prune(self, 0);
-    return SOTH_OK;
-}
-
 /* ---- events ---- */
 
 static int is_piece(const struct soth_event *event)
@@ -326,8 +172,8 @@ static int take_line(struct sink *self, const struct soth_event *event)
         return r;
     if (self->segment.size == 0 && before == 0)
         self->begun_ns = self->host->monotonic_ns();
-    if (is_due(self, before, line.n))
-        r = rotate(self, before);
+    if (log_is_due(self, before, line.n))
+        r = log_rotate(self, before);
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
         const size_t at = self->lines.n - line.n;
         const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
@@ -375,26 +221,26 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     *done = 0;
     *retry_ms = RETRY_MS;
     if (!self->used) { /* not in create: the instance before this one may have been writing still */
-        prune(self, 0);
+        log_prune(self, 0);
         self->used = 1;
     }
-    if (self->failing && write_out(self) < 0)
+    if (self->failing && log_write(self) < 0)
         return SOTH_RETRY;
     for (; *done < batch->count; ++*done) {
-        if (self->lines.n >= BUFFER_BYTES && write_out(self) < 0)
+        if (self->lines.n >= BUFFER_BYTES && log_write(self) < 0)
             return SOTH_RETRY;
         if (take(self, batch->events[*done]) < 0)
             return SOTH_RETRY;
     }
     uint64_t now = self->host->monotonic_ns();
     int full = is_full(self, batch->waiting), late = self->buffered > 0 && (now - self->flushed_ns) / 1000000u >= self->flush_interval;
-    if ((full || late) && write_out(self) < 0)
+    if ((full || late) && log_write(self) < 0)
         return SOTH_RETRY;
     if (late && !full) {
         shrink(&self->lines);
         shrink(&self->rows);
     }
-    if (sync_when_due(self, now) < 0)
+    if (log_sync_when_due(self, now) < 0)
         return SOTH_RETRY;
     *retry_ms = next_wake(self, now);
     return SOTH_OK;
@@ -408,7 +254,7 @@ static int flush(void *arg, uint32_t deadline_ms)
         bodies_end(self->bodies);
         tell_bodies(self);
     }
-    while (write_out(self) < 0) {
+    while (log_write(self) < 0) {
         if (self->host->monotonic_ns() >= until) {
             if (self->buffered)
                 self->host->log(self, SOTH_LOG_ERROR, "%u events could not be written to %s", self->buffered, self->segment.name);
@@ -416,20 +262,20 @@ static int flush(void *arg, uint32_t deadline_ms)
         }
         usleep(50000);
     }
-    return sync_now(self);
+    return log_sync(self);
 }
 
 static int reopen(void *arg)
 {
     struct sink *self = arg;
-    int written = write_out(self) == SOTH_OK && sync_now(self) == SOTH_OK; /* to the file that was moved away */
+    int written = log_write(self) == SOTH_OK && log_sync(self) == SOTH_OK; /* to the file that was moved away */
     if (segment_reopen(&self->segment) < 0) {
         self->host->count(self, self->count_errors, 1);
         self->host->log(self, SOTH_LOG_ERROR, "cannot open %s anew: %s; what is open goes on", self->segment.name, strerror(errno));
         return -SOTH_EIO;
     }
     if (!written)
-        write_out(self); /* perhaps there is room where the new file is */
+        log_write(self); /* perhaps there is room where the new file is */
     return SOTH_OK;
 }
 
