@@ -25,7 +25,7 @@ struct bodies_counts {
 };
 
 struct bodies;
-/* Makes the folder. NULL with errno set; EBUSY: another process has bodies there. */
+/* Makes the folder. NULL with errno set. */
 struct bodies *bodies_new(const struct bodies_options *options);
 /* An event that was taken. */
 void bodies_event(struct bodies *b, const struct soth_event *e);

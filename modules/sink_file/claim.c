@@ -1,79 +1,80 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See claim.h. */
+/* See claim.h. The list is of all instances, whose threads differ. */
 #include "claim.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct claim *claims;
 
 static const struct claim *other_of(const struct claim *claim)
 {
     for (const struct claim *c = claims; c; c = c->next)
-        if (c != claim && c->device == claim->device && c->inode == claim->inode && strcmp(c->name, claim->name) == 0)
+        if (c != claim && c->device == claim->device && c->inode == claim->inode && c->lock >= 0)
             return c;
     return NULL;
 }
 
-static int list(struct claim *claim, const struct stat *folder, const char *name)
+/* Of one lock there may be several descriptors: it goes with the last of them. Where locks do not work the folder is ours. */
+static int take(const struct claim *claim, int fd)
 {
-    *claim = (struct claim){.next = claims, .device = folder->st_dev, .inode = folder->st_ino, .name = strdup(name), .lock = -1};
-    if (!claim->name)
-        return -1;
-    claims = claim;
-    return 0;
-}
-
-int claim_file(struct claim *claim, const char *path)
-{
-    struct stat st;
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    int r = folder ? stat(folder, &st) : -1;
-    free(folder);
-    return r < 0 ? -1 : list(claim, &st, slash ? slash + 1 : path);
-}
-
-/* Of one lock there may be several descriptors: it goes with the last of them. Where locks do not work there is none. */
-int claim_folder(struct claim *claim, const char *dir)
-{
-    struct stat st;
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 || list(claim, &st, "") < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        errno = error;
-        return -1;
-    }
     const struct claim *other = other_of(claim);
     if (other) {
         close(fd);
-        fd = fcntl(other->lock, F_DUPFD_CLOEXEC, 0);
-    } else if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        return fcntl(other->lock, F_DUPFD_CLOEXEC, 0);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         close(fd);
-        claim_drop(claim);
-        errno = EBUSY;
         return -1;
     }
-    claim->lock = fd;
+    return fd;
+}
+
+static int open_folder(const char *dir)
+{
+    return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int claim_folder(struct claim *claim, const char *dir)
+{
+    struct stat st;
+    int fd = open_folder(dir);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    pthread_mutex_lock(&lock);
+    *claim = (struct claim){.next = claims, .dir = dir, .device = st.st_dev, .inode = st.st_ino, .lock = -1};
+    claim->lock = take(claim, fd);
+    claims = claim;
+    pthread_mutex_unlock(&lock);
     return 0;
 }
 
-int claim_is_shared(const struct claim *claim)
+int claim_is_ours(struct claim *claim)
 {
-    return other_of(claim) != NULL;
+    pthread_mutex_lock(&lock);
+    int fd = claim->lock < 0 ? open_folder(claim->dir) : -1;
+    if (fd >= 0)
+        claim->lock = take(claim, fd);
+    pthread_mutex_unlock(&lock);
+    return claim->lock >= 0;
 }
 
 void claim_drop(struct claim *claim)
 {
-    if (!claim->name)
+    if (!claim->dir)
         return;
+    pthread_mutex_lock(&lock);
     for (struct claim **at = &claims; *at; at = &(*at)->next)
         if (*at == claim) {
             *at = claim->next;
@@ -81,6 +82,6 @@ void claim_drop(struct claim *claim)
         }
     if (claim->lock >= 0)
         close(claim->lock);
-    free(claim->name);
+    pthread_mutex_unlock(&lock);
     *claim = (struct claim){.lock = -1};
 }

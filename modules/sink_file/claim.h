@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Places that instances of this process write to, to tell them from other processes: at a reload two of them share one for a moment. On the
- * control thread alone. */
+/*
+ * Whose a folder is: one process's, which may tidy up in it. A lock says so, and goes with the process, however it ends; the instances of one
+ * process share it, since at a reload there are two for a moment.
+ */
 #ifndef SINK_FILE_CLAIM_H
 #define SINK_FILE_CLAIM_H
 
@@ -8,19 +10,16 @@
 
 struct claim {
     struct claim *next;
-    dev_t device; /* of the folder */
+    const char *dir; /* NULL: nothing is claimed */
+    dev_t device;
     ino_t inode;
-    char *name; /* in it; "" = the folder itself */
-    int lock;   /* what keeps other processes away, -1 = something else does */
+    int lock; /* -1: another process has it */
 };
 
-/* A file in a folder that exists: listed from here on. 0, or -1 with errno set. */
-int claim_file(struct claim *claim, const char *path);
-/* A folder, which is locked. 0, or -1 with errno set: EBUSY: another process has it. */
+/* 0 also when another process has it, -1 with errno set when the folder cannot be opened. */
 int claim_folder(struct claim *claim, const char *dir);
-/* Does somebody else of this process have the same place? */
-int claim_is_shared(const struct claim *claim);
-/* What was not claimed (zeros) is left alone. */
+/* Is it ours? Tries again when it was not. */
+int claim_is_ours(struct claim *claim);
 void claim_drop(struct claim *claim);
 
 #endif

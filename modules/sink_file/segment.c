@@ -66,29 +66,13 @@ static int open_stream(struct segment *s)
     return s->fd < 0 ? -SOTH_EIO : SOTH_OK;
 }
 
-/* Two processes would write each other's lines apart, and remove each other's segments. Who writes, writes to the last one. */
-static int is_taken(const struct segment *s, const char *last)
-{
-    return !claim_is_shared(&s->claim) && whole_is_written(last);
-}
-
 static int open_segment(struct segment *s, int with_index)
 {
-    uint64_t number = 0;
-    if (claim_file(&s->claim, s->path) < 0)
-        return -SOTH_EIO;
     struct parts l = parts_list(s->path);
+    uint64_t number = 0;
     if (l.n > 0) {
         uint64_t last = l.numbers[l.n - 1];
         char *name = parts_name(s->path, last), *torn = parts_path(s->path, ".torn");
-        int taken = name && is_taken(s, name);
-        if (taken) {
-            free(name);
-            free(torn);
-            parts_fini(&l);
-            errno = EBUSY;
-            return -SOTH_EIO;
-        }
         if (name && torn)
             s->torn = whole_mend(name, torn);
         free(name);
@@ -156,7 +140,6 @@ void segment_close(struct segment *s)
     if (s->index.fd >= 0)
         close(s->index.fd);
     free(s->name);
-    claim_drop(&s->claim);
     *s = (struct segment){.path = s->path, .fd = -1, .index.fd = -1};
 }
 

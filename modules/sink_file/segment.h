@@ -8,7 +8,6 @@
 
 #include <soth/sdk.h>
 
-#include "claim.h"
 #include "index.h"
 
 struct segment {
@@ -21,12 +20,11 @@ struct segment {
     size_t begun;    /* see whole_append */
     struct index index;
     int64_t torn;    /* bytes that were put aside at open; negative: that had to stay where they are */
-    struct claim claim;
     int is_stream;   /* not a file but a terminal, a pipe or the like: one segment, no index */
 };
 
 /* Opens a new segment behind all that exist; what is no regular file is opened itself. 0, or -SOTH_EIO with errno set and *what the ending
- * of the file's name that it was ("" or INDEX_ENDING); EBUSY: another process writes to it. Nobody moves one that is open. */
+ * of the file's name that it was ("" or INDEX_ENDING). */
 int segment_open(struct segment *s, const char *path, int with_index, const char **what);
 int segment_next(struct segment *s); /* closes this one, opens the next */
 /* After somebody may have moved the files away. 0, or -SOTH_EIO with errno set: what is open stays open then. */

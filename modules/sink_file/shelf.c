@@ -213,10 +213,13 @@ static int take_in(const struct shelf *s, const char *file, const char *run, str
     return 1;
 }
 
+/* What another process has there is left to it, whole and on its way. */
 void shelf_scan(struct shelf *s, const char *run)
 {
     struct found *all = NULL;
     size_t n = 0, room = 0;
+    if (!claim_is_ours(&s->claim))
+        return;
     DIR *d = opendir(s->dir);
     for (struct dirent *entry; d && (entry = readdir(d));) {
         if (n == room) {

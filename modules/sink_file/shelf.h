@@ -22,9 +22,9 @@ struct shelf {
     struct claim claim;
 };
 
-/* Nobody moves one that is open. 0, or -1 with errno set; EBUSY: another process uses that folder. */
+/* Nobody moves one that is open. 0, or -1 with errno set. */
 int shelf_open(struct shelf *s, const char *dir, uint64_t max_bytes);
-/* Takes in what is there; what another run than the one of this prefix did not finish is cut. */
+/* Takes in what is there, if the folder is ours; what another run than the one of this prefix did not finish is cut. */
 void shelf_scan(struct shelf *s, const char *run);
 /* Makes the folder anew, where somebody has removed it. 0, or -1 with errno set. */
 int shelf_make(const struct shelf *s);

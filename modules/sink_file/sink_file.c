@@ -53,8 +53,6 @@ static void tell_torn(struct sink *self)
 
 static int cannot(struct sink *self, const char *key, const char *path, const char *ending)
 {
-    if (errno == EBUSY)
-        return self->host->cfg_err(self, key, "%s is written by another process: give each its own, or wait until that one has ended", path);
     return self->host->cfg_err(self, key, "cannot write %s%s: %s", path, ending, strerror(errno));
 }
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Two sinks that would write to one place, in one process and in two, however it is spelt; who may follow whom at a reload."""
+"""Two sinks that would write to one place, however it is spelt; who may follow whom at a reload, and beside a process that drains."""
 import os
 import subprocess
+import threading
 
 import pytest
 
 from harness.eventlog import EventLog
+from harness.origin import reply
 from harness.timing import until
 
 
@@ -91,23 +93,34 @@ def test_places_change_hands(proxy, origin, tmp_path):
             assert EventLog(tmp_path / f"{place}.jsonl{part}").find("stream_closed")
 
 
-@pytest.mark.parametrize("key", ["path", "bodies_dir"])
-def test_another_process_is_kept_out(proxy, origin, tmp_path, key):
-    """It is told why, and harms nothing; when the first one has ended, even by force, it may."""
-    server = origin()
-    first = proxy(extra_modules=[sink("one", tmp_path / "one.jsonl", bodies_dir=str(tmp_path / "bodies"))])
-    mine = {"path": tmp_path / "two.jsonl", "bodies_dir": str(tmp_path / "bodies2")} | ({"path": tmp_path / "one.jsonl"} if key == "path" else {"bodies_dir": str(tmp_path / "bodies")})
-    second = proxy(start=False, exit=21, extra_modules=[sink("one", mine["path"], bodies_dir=mine["bodies_dir"])])
-    second.launch()
-    assert second.wait_exit() == 21
-    assert f"config.{key}" in second.stderr() and "is written by another process" in second.stderr()
-    second.process, second.exit = None, 0
-    ask(first, server)
+def test_the_next_process_begins_while_the_first_one_drains(proxy, origin, tmp_path):
+    """As when a new version takes over: both write, each to its own segment, and what one has on its way the other one does not cut."""
+    go_on = threading.Event()
+
+    def halves(wire, _request):
+        wire.send(reply(fields=[("Content-Length", "6")], length=False) + b"one")
+        assert go_on.wait(30)
+        wire.send(b"two")
+        return True
+
+    server = origin(routes={"/halves": halves})
+    modules = [sink("one", tmp_path / "one.jsonl", bodies_dir=str(tmp_path / "bodies"))]
+    first, second = proxy(extra_modules=modules), proxy(start=False, extra_modules=modules)
+    with first.client(seconds=30).connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /halves HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        until(lambda: [f for f in os.listdir(tmp_path / "bodies") if f.endswith(".part")], 10, "the body's beginning")
+        second.start()
+        ask(second, server)
+        second.wait_closed()
+        until(lambda: [f for f in os.listdir(tmp_path / "bodies") if f.endswith(".body")], 10, "a body of the second one")
+        go_on.set()
+        assert client.response("GET").body == b"onetwo"
     first.wait_closed()
-    until(lambda: any(f.endswith(".body") for f in os.listdir(tmp_path / "bodies")), 10, "the body")
-    first.kill()
-    first.process = None
-    second.start()
+    first.stop()
     ask(second, server)
-    second.wait_closed()
+    second.wait_closed(2)
     second.stop()
+    names = os.listdir(tmp_path / "bodies")
+    assert sorted(f[f.rindex("."):] for f in names if not f.endswith(".sha256")) == [".body"] * 3
+    flows = [(tmp_path / f"one.jsonl{part}").read_text().count('"kind":"stream_closed"') for part in ("", ".part00001")]
+    assert flows == [1, 2], "each in a segment of its own"

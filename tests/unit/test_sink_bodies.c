@@ -395,13 +395,59 @@ static void a_folder_is_one_process_s(void **state)
     assert_int_equal(elsewhere(), 1);
     bodies_free(bodies);
     assert_int_equal(elsewhere(), 0);
-    int other = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
-    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1 << 20});
-    assert_null(bodies);
-    assert_int_equal(errno, EBUSY);
+    open_bodies(1 << 20);
+}
+
+static void put(const char *name, const char *text);
+static int lock_folder(void)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    return fd;
+}
+
+/* Another process has the folder: ours go there, too, and of its files none is cut, or counted, or removed to make room for ours. */
+static void a_guest_touches_nothing(void **state)
+{
+    static char text[900];
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    open_bodies(1 << 20);
+    bodies_free(bodies);
+    put("deadbeef-1-1-response.part", "abc");
+    put("deadbeef-2-1-response.body", text);
+    int other = lock_folder();
+    open_bodies(3 * 4096);
+    for (uint64_t flow = 1; flow <= 3; flow++) {
+        head(flow, 1, 2);
+        piece(flow, 1, 0, "me");
+    }
+    assert_string_equal(content("3-1-response.body"), "me");
+    assert_int_equal(bodies_counts(bodies)->evicted, 2); /* its own, with their digests */
+    assert_string_equal(content("deadbeef-1-1-response.part"), "abc");
+    assert_string_equal(content("deadbeef-2-1-response.body"), text);
+    bodies_free(bodies);
     close(other);
     open_bodies(1 << 20);
+    head(4, 1, 2);
+    assert_string_equal(content("deadbeef-1-1-response.cut"), "abc");
+    assert_null(content("deadbeef-1-1-response.part"));
+}
+
+/* The other one has gone before the first body. */
+static void a_folder_that_is_left_is_taken(void **state)
+{
+    (void)state;
+    open_bodies(1 << 20);
+    bodies_free(bodies);
+    put("deadbeef-1-1-response.part", "abc");
+    int other = lock_folder();
+    open_bodies(1 << 20);
+    close(other);
+    assert_int_equal(elsewhere(), 0);
+    head(1, 1, 2);
+    assert_int_equal(elsewhere(), 1);
+    assert_string_equal(content("deadbeef-1-1-response.cut"), "abc");
 }
 
 static void what_is_on_its_way_at_the_end_is_cut(void **state)
@@ -461,7 +507,7 @@ int main(void)
         TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
         TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_sample_of_what_is_decoded),
         TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
-        TEST(a_folder_is_one_process_s), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(what_is_found), TEST(no_folder),
+        TEST(a_folder_is_one_process_s), TEST(a_guest_touches_nothing), TEST(a_folder_that_is_left_is_taken), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(what_is_found), TEST(no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
