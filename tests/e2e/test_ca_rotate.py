@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from harness.ca import command, current, key_id, make, signed_by
+from harness.ca import TICK, command, current, key_id, make, signed_by
 from harness.exits import ends
 from harness.origin import pattern_sha256
 from harness.timing import scaled, until
@@ -130,7 +130,7 @@ def test_java_store_has_both(proxy):
 def test_by_age_without_a_signal(proxy, origin):
     server, p = origin(tls=True), proxy(start=False, workers=2)
     p.settings["ca"]["rotate_after"] = "48h"
-    old, _ = make(p, BACKDATED + 2 * DAY - scaled(5))  # due five seconds from now
+    old, _ = make(p, BACKDATED + 2 * DAY - scaled(5) - TICK)  # due five seconds from now
     old_file = p.folder / "old.pem"
     old_file.write_bytes(p.ca_path.read_bytes())
     p.start()

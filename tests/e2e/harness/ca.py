@@ -13,6 +13,7 @@ from .timing import scaled
 from .tools import clean_env
 
 SECOND = datetime.timedelta(seconds=1)
+TICK = 2  # seconds: time(2) is read at the last tick of the kernel, so a program may still see the second before this one
 
 
 def command(p, *args, code=0, env=None):
@@ -39,12 +40,12 @@ def signed_by(leaf_der):
 
 
 def make(p, seconds_old=0, seconds_left=365 * 86400, ca=True, issuer=None, called="made by hand"):
-    """Writes a CA as p's: valid from so many seconds ago for so many more. issuer: (certificate, key) of who signs it."""
+    """Writes a CA as p's: valid from so many seconds ago (and TICK) for so many more. issuer: (certificate, key) of who signs it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
     now = datetime.datetime.now(datetime.timezone.utc)
     cert = (x509.CertificateBuilder().subject_name(name).issuer_name(issuer[0].subject if issuer else name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - seconds_old * SECOND).not_valid_after(now + seconds_left * SECOND)
+            .serial_number(x509.random_serial_number()).not_valid_before(now - (seconds_old + TICK) * SECOND).not_valid_after(now + seconds_left * SECOND)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
             .add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -40,14 +40,13 @@ class Resolver:
         while True:
             try:
                 packet, peer = self.sock.recvfrom(4096)
-            except OSError:
-                return
-            try:
                 reply = self._reply(packet)
+                if reply:
+                    self.sock.sendto(reply, peer)
             except (IndexError, struct.error):
                 continue
-            if reply:
-                self.sock.sendto(reply, peer)
+            except OSError:  # closed: nobody asks any more
+                return
 
     def _reply(self, packet):
         name, qtype, question = _question(packet)
