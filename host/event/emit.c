@@ -49,7 +49,7 @@ static inline bool in_order(const struct soth_attr *a, const struct soth_attr *b
     return x != y ? x < y : !event_attr_is_before(b, a);
 }
 
-/* Addresses and names of hosts have 8 to 32 bytes nearly always: two moves that overlap instead of a call. */
+/* Addresses, names of hosts and words have 4 to 32 bytes nearly always: two moves that overlap instead of a call. */
 static inline void copy_bytes(char *to, const char *from, size_t n)
 {
     if (n - 8 <= 8) {
@@ -58,6 +58,9 @@ static inline void copy_bytes(char *to, const char *from, size_t n)
     } else if (n - 16 <= 16) {
         memcpy(to, from, 16);
         memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n - 4 < 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
     } else {
         memcpy(to, from, n);
     }
@@ -276,9 +279,8 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
 
 /* ---- events of modules ---- */
 
-static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id,
-                                                      unsigned kind, const struct attr_list *list, const struct soth_attr *attrs, size_t n,
-                                                      const struct soth_attr *extra)
+static void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                            const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
     struct soth_attr all[EVENT_ATTRS_MOST + 1];
     size_t count = bus_list_copy(list, attrs, n, all);
@@ -286,8 +288,9 @@ static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, con
     emit_whole(port, source, flow_sequence_id, kind, all, count);
 }
 
-void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+static __attribute__((noinline)) void emit_list_of_another_shape(struct bus_port *port, const struct event_source *source,
+                                                                 uint64_t flow_sequence_id, unsigned kind, struct attr_list *list,
+                                                                 const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
     size_t text;
     const struct shape *shape = list_shape(port->private, list, attrs, n, extra, &text);
@@ -295,4 +298,38 @@ void bus_emit_list_wanted(struct bus_port *port, const struct event_source *sour
         emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, extra);
     else
         emit_list_whole(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+}
+
+/* The numbers are where they belong already, if that is where the event has its place. */
+static inline void emit_ready(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                              const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    const struct list_shape *like = list->like;
+    const struct shape *shape = like->shape;
+    char *at;
+    list->values[like->place[n]] = extra->number;
+    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), list->text, &at);
+    if (!q)
+        return;
+    uint64_t *values = (uint64_t *)(void *)(q + 1);
+    q->shape = shape;
+    q->attr_count = shape->count;
+    if (values != list->values)
+        memcpy(values, list->values, shape->count * sizeof *values);
+    for (unsigned k = 0; k < like->text_count; k++) {
+        const unsigned i = like->texts[k];
+        const struct soth_span text = attrs[i].text;
+        values[like->place[i]] = text.n;
+        copy_bytes(at, text.p, text.n);
+        at += text.n;
+    }
+}
+
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    if (list_is_ready(list, extra))
+        emit_ready(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+    else
+        emit_list_of_another_shape(port, source, flow_sequence_id, kind, list, attrs, n, extra);
 }
