@@ -40,22 +40,36 @@ struct slab *slab_get(struct slab_pool *pool, size_t size); /* with one referenc
 void slab_put(struct slab *slab, unsigned refs);
 void slab_pool_trim(struct slab_pool *pool); /* the system gets those back that are free */
 
-/*
- * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then client, host and those texts.
- * Without one: its attributes, client, host, the texts that they point to. Sinks get a view of it (view.c).
- */
-struct queued {
+/* Who events are about: once in a slab, for all those in it. */
+struct queued_source {
     struct slab *slab;
-    const struct shape *shape;
-    uint64_t sequence_id, flow_id, flow_sequence_id, parent_flow_id, monotonic_ns, unix_ms;
+    uint64_t flow_id, parent_flow_id;
     uint32_t bytes;
     uint16_t client_n, host_n; /* QUEUED_ABSENT: there is none */
-    uint16_t server_port, attr_count;
-    uint8_t kind, protocol;
-    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL */
+    uint16_t server_port;
+    char names[]; /* client, host */
 };
 #define QUEUED_ABSENT UINT16_MAX
 #define QUEUED_NAME_MOST (UINT16_MAX - 1) /* of a client and a host: what is longer is cut */
+
+/*
+ * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then those texts. Without one: its
+ * attributes, then the texts that they point to. Sinks get a view of it (view.c).
+ */
+struct queued {
+    const struct shape *shape;
+    const struct queued_source *source;
+    uint64_t sequence_id, flow_sequence_id, monotonic_ns, unix_ms;
+    uint32_t bytes; /* its source's with it, as if no other event had the same */
+    uint8_t attr_count, kind, protocol;
+    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL */
+};
+_Static_assert(EVENT_ATTRS_MOST < UINT8_MAX, "attr_count");
+
+static inline struct slab *queued_slab(const struct queued *q)
+{
+    return q->source->slab;
+}
 
 /* Of one without a shape. */
 static inline const struct soth_attr *queued_attrs(const struct queued *q)
@@ -152,9 +166,12 @@ struct attr_list {
     struct list_shape shapes[LIST_SHAPES];
 };
 
+#define PORT_SOURCES 16u
+
 struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
+    const struct queued_source *sources[PORT_SOURCES]; /* that are in this slab, by flow: the last one of those that share a place */
     uint64_t spare[LIST_MOST + 2]; /* for numbers, where the slab has no room for any list's */
     struct slab *retired; /* full, with events that are not published yet */
     size_t retired_bytes;
