@@ -146,9 +146,9 @@ uint32_t batch_offer(struct sink *sink, struct batch *batch, uint32_t *again_ms)
 static void give_back(const struct batch *batch)
 {
     for (uint32_t i = 0; i < batch->count;) {
-        struct slab *slab = batch->queued[i]->slab;
+        struct slab *slab = queued_slab(batch->queued[i]);
         unsigned refs = 0;
-        for (; i < batch->count && batch->queued[i]->slab == slab; i++)
+        for (; i < batch->count && queued_slab(batch->queued[i]) == slab; i++)
             refs++;
         slab_put(slab, refs);
     }

@@ -14,8 +14,8 @@
 
 #include <soth/sdk.h>
 
-/* Who an event is about; a flow embeds one. Strings are borrowed from the flow and copied into each event; none has 65,535
- * bytes or more. */
+/* Who an event is about; a flow embeds one. Strings are borrowed from the flow and copied; absent is NULL and 0, none has
+ * 65,535 bytes or more. */
 struct event_source {
     uint64_t flow_id;
     uint64_t parent_flow_id;

@@ -63,7 +63,7 @@ static void lose_head(struct sink *sink)
     sink->count--;
     sink->bytes -= oldest->bytes;
     queue_lost(sink, oldest, 0); /* what was taken out before is told about already: since then all were lost */
-    slab_put(oldest->slab, 1);
+    slab_put(queued_slab(oldest), 1);
 }
 
 /* False: there are only reports. */

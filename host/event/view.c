@@ -112,19 +112,20 @@ const struct soth_event *view_make(struct views *views, const struct queued *q, 
     struct soth_event *view = (struct soth_event *)(void *)(views->memory + views->used);
     struct soth_attr *attrs = (struct soth_attr *)(void *)(view + 1);
     const uint64_t *values = (const uint64_t *)(const void *)(q + 1);
-    const char *at = q->shape ? (const char *)(values + q->attr_count) : (const char *)(queued_attrs(q) + q->attr_count);
+    const struct queued_source *source = q->source;
+    const char *name = source->names;
     views->used += view_size(q);
     *view = (struct soth_event){
-        .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = q->flow_id,
-        .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = q->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
+        .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = source->flow_id,
+        .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = source->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
         .kind_name = event_kind_names[q->kind], .protocol_name = event_protocol_names[q->protocol], .run_id = views->run_id,
-        .server_port = q->server_port, .attr_count = q->attr_count, .shape = q->shape,
+        .server_port = source->server_port, .attr_count = q->attr_count, .shape = q->shape,
     };
-    view->client_addr = take_name(&at, q->client_n);
-    view->server_host = take_name(&at, q->host_n);
+    view->client_addr = take_name(&name, source->client_n);
+    view->server_host = take_name(&name, source->host_n);
     view->attrs = q->shape || q->flagged ? attrs : queued_attrs(q);
     if (q->shape)
-        fill_shape(q->shape, values, at, attrs);
+        fill_shape(q->shape, values, (const char *)(values + q->attr_count), attrs);
     else if (q->flagged)
         view->attr_count = admitted(q, payload, attrs);
     return view;

@@ -73,11 +73,3 @@ size_t framing_put(uint8_t out[FRAMING_HEAD_MOST], uint8_t opcode, uint64_t leng
     }
     return n;
 }
-
-const char *opcode_label(uint8_t opcode)
-{
-    static const char *const labels[16] = {"continuation", "text",       "binary",     "reserved_3",  "reserved_4",  "reserved_5",  "reserved_6",
-                                           "reserved_7",   "close",      "ping",       "pong",        "reserved_11", "reserved_12", "reserved_13",
-                                           "reserved_14",  "reserved_15"};
-    return labels[opcode & 15];
-}

@@ -37,6 +37,5 @@ size_t framing_take(struct framing *framing, const uint8_t *p, size_t n, struct 
 size_t framing_put(uint8_t out[FRAMING_HEAD_MOST], uint8_t opcode, uint64_t length, const uint8_t key[4]);
 
 static inline bool opcode_is_control(uint8_t opcode) { return (opcode & 8) != 0; }
-const char *opcode_label(uint8_t opcode); /* "text", ..., "reserved_3" */
 
 #endif
