@@ -50,18 +50,18 @@ static inline char *put_padded(char *at, const char *p, size_t n)
     return at + n;
 }
 
-/* ---- numbers ---- */
+/* ---- numbers: of 32 bits where they have room, whose divisions are one multiplication ---- */
 
-static inline char *put_pair(char *at, uint64_t value)
+static inline char *put_pair(char *at, uint32_t value)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
                                 "52535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697989"
                                 "9";
-    memcpy(at, pairs + 2 * value, 2);
+    memcpy(at, pairs + 2 * (size_t)value, 2);
     return at + 2;
 }
 
-static inline char *put_two_most(char *at, uint64_t value)
+static inline char *put_two_most(char *at, uint32_t value)
 {
     if (value >= 10)
         return put_pair(at, value);
@@ -69,35 +69,40 @@ static inline char *put_two_most(char *at, uint64_t value)
     return at + 1;
 }
 
-static inline char *put_four(char *at, uint64_t value)
+static inline char *put_four(char *at, uint32_t value)
 {
     return put_pair(put_pair(at, value / 100), value % 100);
 }
 
-static inline char *put_four_most(char *at, uint64_t value)
+static inline char *put_four_most(char *at, uint32_t value)
 {
     return value < 100 ? put_two_most(at, value) : put_pair(put_two_most(at, value / 100), value % 100);
 }
 
-#define PUT_EIGHT UINT64_C(100000000)
+#define PUT_EIGHT 100000000u
 
-static inline char *put_eight_most(char *at, uint64_t value)
+static inline char *put_eight_most(char *at, uint32_t value)
 {
     return value < 10000 ? put_four_most(at, value) : put_four(put_four_most(at, value / 10000), value % 10000);
 }
 
-static inline char *put_eight(char *at, uint64_t value)
+static inline char *put_eight(char *at, uint32_t value)
 {
     return put_four(put_four(at, value / 10000), value % 10000);
+}
+
+static inline char *put_sixteen_most(char *at, uint64_t value)
+{
+    if (value < PUT_EIGHT)
+        return put_eight_most(at, (uint32_t)value);
+    return put_eight(put_eight_most(at, (uint32_t)(value / PUT_EIGHT)), (uint32_t)(value % PUT_EIGHT));
 }
 
 static __attribute__((noinline, unused)) char *put_longer_number(char *at, uint64_t value)
 {
     if (value < PUT_EIGHT)
-        return put_eight_most(at, value);
-    const uint64_t front = value / PUT_EIGHT;
-    at = front < PUT_EIGHT ? put_eight_most(at, front) : put_eight(put_eight_most(at, front / PUT_EIGHT), front % PUT_EIGHT);
-    return put_eight(at, value % PUT_EIGHT);
+        return put_eight_most(at, (uint32_t)value);
+    return put_eight(put_sixteen_most(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
 }
 
 static inline char *put_number(char *at, uint64_t value)
