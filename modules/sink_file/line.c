@@ -135,10 +135,12 @@ static int line_in_words(struct text *t, const struct soth_event *e, struct soth
 /* NULL: a text is none to be put as it is. */
 static inline char *put_pieces(char *at, const struct form *form, const struct soth_attr *attrs)
 {
-    for (uint32_t i = 0; i < form->count; i++) {
-        const struct form_piece *piece = &form->pieces[i];
+    const char *text = form->text + form->pieces_at;
+    for (const struct form_piece *piece = form->pieces, *end = piece + form->count; piece < end; piece++) {
         const struct soth_attr *a = &attrs[piece->attr];
-        at = put_padded(at, form->text + piece->at, piece->n);
+        memcpy(at, text, FORM_PIECE_MOST);
+        at += piece->n;
+        text += piece->n;
         if (piece->type != SOTH_ATTR_TEXT && piece->type != SOTH_ATTR_BYTES)
             at = put_value(at, piece->type, a->number);
         else if (a->text.n <= FORM_VALUE_MOST && put_is_plain(a->text))
@@ -149,15 +151,15 @@ static inline char *put_pieces(char *at, const struct form *form, const struct s
     return form->count ? PUT(at, "\"}") : PUT(at, "}");
 }
 
-static int line_in_form(struct text *t, const struct form *form, const struct form_peers *peers, const struct soth_event *e,
-                        struct soth_span stream_key, int with_timestamps, struct line *line)
+static int line_in_form(struct text *t, const struct form_peers *peers, const struct soth_event *e, struct soth_span stream_key,
+                        int with_timestamps, struct line *line)
 {
+    const struct form *form = line->form;
     char *at = text_room(t, FIXED_MOST + form->most + FORM_PEERS_MOST + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
     at = put_padded(put_numbers(at, e, t, line), form->text, form->kind_n);
-    at = put_word(PUT(at, "\""), stream_key.p, stream_key.n);
-    at = put_padded(PUT(at, "\""), peers->text, peers->n);
+    at = put_padded(put_word(at, stream_key.p, stream_key.n), peers->text, peers->n);
     at = put_pieces(at, form, e->attrs);
     if (!at)
         return line_in_words(t, e, stream_key, with_timestamps, line);
@@ -169,11 +171,11 @@ static int line_in_form(struct text *t, const struct form *form, const struct fo
 
 int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, struct line *line)
 {
-    const struct form *form = form_of(forms, e);
-    const struct form_peers *peers = form ? form_peers_of(forms, e) : NULL;
+    line->form = form_of(forms, e);
     line->plain_key = put_is_plain(stream_key);
+    const struct form_peers *peers = line->form ? form_peers_of(forms, e) : NULL;
     if (peers && line->plain_key)
-        return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps, line);
+        return line_in_form(t, peers, e, stream_key, forms->with_timestamps, line);
     return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
 
@@ -194,10 +196,10 @@ static inline char *put_same_number(char *at, const char *text, const struct lin
     return at + line->numbers[which].n;
 }
 
-int line_index(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
+int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
                const struct line_place *place)
 {
-    const struct form *form = form_of(forms, e);
+    const struct form *form = line->form;
     size_t cells = form ? form->cells_n : strlen(e->kind_name) + strlen(e->protocol_name);
     char *at = text_room(t, 6 * PUT_NUMBER_MOST + 16 + PUT_SLACK + cells + stream_key.n);
     if (!at)
@@ -205,7 +207,7 @@ int line_index(struct text *t, struct forms *forms, const struct soth_event *e, 
     at = put_same_number(at, place->line, line, 0);
     at = put_same_number(PUT(at, "\t"), place->line, line, 1);
     at = PUT(put_same_number(PUT(at, "\t"), place->line, line, 2), "\t");
-    at = form ? put_padded(at, form->text + form->cells_at, form->cells_n) : form_put_cells(at, e);
+    at = form ? put_padded(at, form->text + form->kind_n, form->cells_n) : form_put_cells(at, e);
     at = put_cell(at, stream_key, line->plain_key);
     at = put_number(PUT(at, "\t"), place->segment);
     at = put_number(PUT(at, "\t"), place->offset);

@@ -10,8 +10,12 @@ struct text { /* grows; p is malloc'd */
     size_t n, room;
 };
 
+struct form; /* form.h */
+struct forms;
+
 struct line { /* one that was made, for its row */
     size_t n; /* bytes, newline and all */
+    const struct form *form; /* of its kind of event, if there is one */
     int plain_key; /* its stream key has nothing that JSON escapes, so no tab and no line end either */
     struct {
         uint32_t at, n;
@@ -23,12 +27,11 @@ struct line_place {
     uint64_t segment, offset; /* where it will be */
 };
 
-struct forms; /* form.h */
 
 /* Appends the line with its newline. 0, or -SOTH_ENOMEM with nothing appended. */
 int line_event(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, struct line *line);
 /* Appends the index row of a line. The same. */
-int line_index(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, const struct line *line,
+int line_index(struct text *out, const struct soth_event *event, struct soth_span stream_key, const struct line *line,
                const struct line_place *place);
 extern const char line_index_header[];
 

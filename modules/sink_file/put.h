@@ -91,19 +91,7 @@ static inline char *put_eight(char *at, uint32_t value)
     return put_four(put_four(at, value / 10000), value % 10000);
 }
 
-static inline char *put_sixteen_most(char *at, uint64_t value)
-{
-    if (value < PUT_EIGHT)
-        return put_eight_most(at, (uint32_t)value);
-    return put_eight(put_eight_most(at, (uint32_t)(value / PUT_EIGHT)), (uint32_t)(value % PUT_EIGHT));
-}
-
-static __attribute__((noinline, unused)) char *put_longer_number(char *at, uint64_t value)
-{
-    if (value < PUT_EIGHT)
-        return put_eight_most(at, (uint32_t)value);
-    return put_eight(put_sixteen_most(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
-}
+static __attribute__((unused)) char *put_longer_number(char *at, uint64_t value);
 
 static inline char *put_number(char *at, uint64_t value)
 {
@@ -111,6 +99,13 @@ static inline char *put_number(char *at, uint64_t value)
         return put_longer_number(at, value);
     *at = (char)('0' + value);
     return at + 1;
+}
+
+static __attribute__((noinline)) char *put_longer_number(char *at, uint64_t value)
+{
+    if (value < PUT_EIGHT)
+        return put_eight_most(at, (uint32_t)value);
+    return put_eight(put_number(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
 }
 
 /* ---- what JSON has as it is ---- */

@@ -175,7 +175,7 @@ static int take_line(struct sink *self, const struct soth_event *event)
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
         const size_t at = self->lines.n - line.n;
         const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
-        r = line_index(&self->rows, &self->forms, event, key, &line, &place);
+        r = line_index(&self->rows, event, key, &line, &place);
     }
     if (r < 0)
         self->lines.n -= line.n;

@@ -55,7 +55,7 @@ static void make_line(struct writer *w, const struct soth_event *event)
     struct line line;
     must(line_event(&w->lines, &w->forms, event, key, &line) == SOTH_OK, "the line");
     const struct line_place place = {w->lines.p + before, 0, before};
-    must(line_index(&w->rows, &w->forms, event, key, &line, &place) == SOTH_OK, "the row");
+    must(line_index(&w->rows, event, key, &line, &place) == SOTH_OK, "the row");
     if (w->lines.n >= BUFFER)
         w->lines.n = w->rows.n = 0;
 }
