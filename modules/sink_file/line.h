@@ -17,9 +17,7 @@ struct line { /* one that was made, for its row */
     size_t n; /* bytes, newline and all */
     const struct form *form; /* of its kind of event, if there is one */
     int plain_key; /* its stream key has nothing that JSON escapes, so no tab and no line end either */
-    struct {
-        uint32_t at, n;
-    } numbers[3]; /* in it: sequence_id, flow_id, flow_sequence_id */
+    uint8_t digits[3]; /* of its sequence_id, flow_id, flow_sequence_id */
 };
 
 struct line_place {
