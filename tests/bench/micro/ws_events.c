@@ -65,8 +65,11 @@ static int writer_write(void *instance, const struct soth_batch *batch, uint32_t
     struct writer *w = instance;
     double began = cpu_ns();
     (void)retry_ms;
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (i + 1 < batch->count)
+            line_fetch(batch->events[i + 1]);
         make_line(w, batch->events[i]);
+    }
     w->events += batch->count;
     w->ns += cpu_ns() - began;
     *done = batch->count;
