@@ -126,6 +126,7 @@ static __attribute__((noinline)) int line_in_words(struct text *t, const struct 
     if (!at)
         return -SOTH_ENOMEM;
     at = form_put_kind(put_numbers(at, e, line), e);
+    line->plain_key = put_is_plain(stream_key);
     at = json_put_string(at, stream_key);
     at = form_put_peers(at, e, NULL);
     at = put_attributes(at, e, with_timestamps);
@@ -162,8 +163,9 @@ static int line_in_form(struct text *t, const struct form_peers *peers, const st
     if (!at)
         return -SOTH_ENOMEM;
     at = put_padded(put_numbers(at, e, line), form->text, form->kind_n);
+    line->plain_key = put_is_plain(stream_key); /* not before: it has just been written, and the processor would wait for that */
     at = put_padded(put_word(at, stream_key.p, stream_key.n), peers->text, peers->n);
-    at = put_pieces(at, form, e->attrs);
+    at = line->plain_key ? put_pieces(at, form, e->attrs) : NULL;
     if (!at)
         return line_in_words(t, e, stream_key, with_timestamps, line);
     put_end(at, e, with_timestamps, t, line);
@@ -175,9 +177,8 @@ static int line_in_form(struct text *t, const struct form_peers *peers, const st
 int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, struct line *line)
 {
     line->form = form_of(forms, e);
-    line->plain_key = put_is_plain(stream_key);
     const struct form_peers *peers = line->form ? form_peers_of(forms, e) : NULL;
-    if (peers && line->plain_key)
+    if (peers)
         return line_in_form(t, peers, e, stream_key, forms->with_timestamps, line);
     return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
