@@ -13,7 +13,7 @@
 const char line_index_header[] =
     "sequence_id\tflow_id\tflow_sequence_id\tkind\tprotocol\tstream_key\tsegment_id\tbyte_offset\tline_bytes\n";
 
-#define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id, the slack of put.h */
+#define FIXED_MOST 512 /* keys and punctuation of the envelope, its numbers, the run_id, what moves may write behind their text */
 
 static __attribute__((noinline)) char *text_grow(struct text *t, size_t more)
 {
@@ -119,8 +119,8 @@ static size_t longest(const struct soth_event *e, struct soth_span stream_key)
     return FIXED_MOST + names + JSON_ESCAPE_MOST * text;
 }
 
-static __attribute__((noinline)) int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps,
-                         struct line *line)
+static __attribute__((noinline)) int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key,
+                                                   int with_timestamps, struct line *line)
 {
     char *at = text_room(t, longest(e, stream_key));
     if (!at)
@@ -209,8 +209,7 @@ static inline char *put_numbers_again(char *at, const char *text, const uint8_t 
     return PUT(put_digits(at, flow + digits[1] + sizeof BEFORE_FLOW_SEQUENCE - 1, digits[2]), "\t");
 }
 
-int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
-               const struct line_place *place)
+int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, const struct line *line, const struct line_place *place)
 {
     const struct form *form = line->form;
     size_t cells = form ? form->cells_n : strlen(e->kind_name) + strlen(e->protocol_name);

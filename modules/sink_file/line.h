@@ -25,7 +25,6 @@ struct line_place {
     uint64_t segment, offset; /* where it will be */
 };
 
-
 /* What comes after the next one to be made: a batch of events is more than the nearest cache holds. */
 static inline void line_fetch(const struct soth_event *event)
 {

@@ -299,6 +299,15 @@ static void what_has_no_form_has_its_line(void **state)
     e->attrs = &one;
     e->attr_count = 1;
     expect_as_words(&forms, e, shapes[2]);
+    for (size_t n = FORM_PIECE_MOST - 10; n <= FORM_PIECE_MOST + 1; n++) {
+        one.name_len = (uint32_t)n;
+        attrs[0] = attrs[1] = one;
+        e->attrs = attrs;
+        e->attr_count = 2;
+        expect_as_words(&forms, e, shapes[4 + n]);
+    }
+    e->attrs = &one;
+    e->attr_count = 1;
     memset(value, 'v', sizeof value);
     for (size_t n = FORM_VALUE_MOST - 1; n <= sizeof value; n++) {
         one = (struct soth_attr)ATTR_BYTES("t", ((struct soth_span){value, n}));
