@@ -108,12 +108,12 @@ def test_the_limit_follows_the_configuration(life):
 
 def test_a_stopped_process_is_no_hook_that_hangs(life):
     """SIGSTOP in the middle of a hook: the time counts for nobody."""
-    p = life(hook_hang_timeout=span(1))  # the hook takes 300 ms
+    p = life(hook_hang_timeout=span(2))  # the hook takes 700 ms
     asking = threading.Thread(target=ask, args=(p, "sleep.test"), daemon=True)
     asking.start()
     until(lambda: "culprit  worker_init 1" in (p.folder.parent / "journal").read_text(), 10, "the start")
     p.signal(signal.SIGSTOP)
-    asking.join(scaled(2))
+    asking.join(scaled(3))
     p.signal(signal.SIGCONT)
     asking.join(scaled(10))
     assert p.process.poll() is None

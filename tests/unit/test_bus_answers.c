@@ -226,10 +226,10 @@ static void a_sink_does_not_wait_for_the_deadline_of_another(void **state)
     PROBE_WAIT(&pair.bad, writes, 2);
     bus_port_free(pair.port);
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    assert_int_equal(bus_stop(pair.bus, 1000), 10);
+    assert_int_equal(bus_stop(pair.bus, 3000), 10);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    assert_true(end.tv_sec - begin.tv_sec < 5);
-    assert_in_range(pair.good.flush_ms, 1, 500);
+    assert_true(end.tv_sec - begin.tv_sec < 10);
+    assert_in_range(pair.good.flush_ms, 1, 1500); /* it waits half of it for the other; all of this may have to wait for its turn, too */
     pair_fini(&pair);
 }
 

@@ -22,6 +22,7 @@
 static const struct dns_record records[] = {
     {"one.test", DNS_ANSWER, 60, "127.0.0.1", NULL},
     {"two.test", DNS_ANSWER, 60, "127.0.0.2 127.0.0.1", NULL},
+    {"hang.test", DNS_ANSWER, 60, "127.0.0.2 127.0.0.3", NULL},
     {"both.test", DNS_ANSWER, 60, "127.0.0.1", "2001:db8::1"},
     {"mapped.test", DNS_ANSWER, 60, NULL, "::ffff:127.0.0.1"},
     {"silent.test", DNS_SILENT, 0, NULL, NULL},
@@ -67,10 +68,27 @@ static int serve(const char *addr, uint16_t *port, int backlog)
     return fd;
 }
 
-/* A port that two addresses can have: below those that the kernel gives to connections, which may be in use at one of them. */
-static uint16_t of_two_addresses(void)
+static bool can_have(const char *addr, uint16_t port)
 {
-    return (uint16_t)(10000 + getpid() % 20000);
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    inet_pton(AF_INET, addr, &sa.sin_addr);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    bool had = bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0;
+    close(fd);
+    return had;
+}
+
+/* A port that each of the addresses can have: below those that the kernel gives to connections, which may be in use at one of them. */
+static uint16_t of_several_addresses(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        uint16_t port = (uint16_t)(10000 + ((unsigned)getpid() + i) % 20000);
+        if (can_have("127.0.0.1", port) && can_have("127.0.0.2", port) && can_have("127.0.0.3", port))
+            return port;
+    }
+    fail_msg("a hundred ports of loopback are taken");
+    return 0;
 }
 
 /* A listener whose queue is full lets further connections hang. */
@@ -105,7 +123,7 @@ static void rig_open(struct rig *rig, const char *deny, const char *own, uint16_
     dns_server_start(&rig->dns, rig->base, records);
     rig->servers[0] = rig->dns.address;
     rig->settings.resolvers = (struct soth_strings){rig->servers, 1};
-    rig->settings.resolver_timeout = 600; /* of a process that has to wait for its turn, too */
+    rig->settings.resolver_timeout = 1500; /* of a process that has to wait for its turn, too */
     rig->settings.resolver_cache_ttl = 60000;
     rig->settings.upstream_connect_timeout = 1500;
     if (deny) {
@@ -269,7 +287,7 @@ static void test_loop(void **state)
 static void test_silent_address_is_overtaken(void **state)
 {
     struct rig rig;
-    uint16_t port = of_two_addresses();
+    uint16_t port = of_several_addresses();
     struct hanging h = hang("127.0.0.2", &port);
     int server = serve("127.0.0.1", &port, 8);
     (void)state;
@@ -295,8 +313,8 @@ static void test_silent_address_is_overtaken(void **state)
 static void test_cancelled(void **state)
 {
     struct rig rig;
-    uint16_t port = of_two_addresses();
-    struct hanging h = hang("127.0.0.2", &port);
+    uint16_t port = of_several_addresses();
+    struct hanging h = hang("127.0.0.2", &port), more = hang("127.0.0.3", &port);
     int server = serve("127.0.0.1", &port, 8), before = open_files();
     (void)state;
     rig_open(&rig, "192.0.2.0/24", NULL, 0);
@@ -305,7 +323,7 @@ static void test_cancelled(void **state)
     dial_cancel(open_to(&rig, "one.test", port));
     dial_cancel(open_to(&rig, "127.0.0.2", port));
     dial_cancel(open_to(&rig, "127.0.0.1", port));
-    struct dial *waiting = open_to(&rig, "two.test", port), *hanging = open_to(&rig, "127.0.0.2", port);
+    struct dial *waiting = open_to(&rig, "hang.test", port), *hanging = open_to(&rig, "127.0.0.2", port);
     dial_to(&rig, "one.test", port); /* turns of the loop in which the others go on */
     expect_peer(&rig, "127.0.0.1:");
     dial_cancel(waiting);
@@ -316,6 +334,7 @@ static void test_cancelled(void **state)
     assert_int_equal(open_files(), before);
     close(server);
     hang_end(&h);
+    hang_end(&more);
 }
 
 int main(void)

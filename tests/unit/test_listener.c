@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -118,6 +120,16 @@ static int client_to(const char *to, uint16_t port)
     int error = errno;
     close(fd);
     return -error;
+}
+
+/* Until the other side has the connection, too: connect() may return before the last packet of the handshake is dealt with. */
+static void wait_until_come(int client)
+{
+    int unacknowledged = 1;
+    assert_int_equal(write(client, "x", 1), 1);
+    for (unsigned i = 0; i < 10000 && unacknowledged; i++, usleep(1000))
+        assert_int_equal(ioctl(client, SIOCOUTQ, &unacknowledged), 0);
+    assert_int_equal(unacknowledged, 0);
 }
 
 static void test_workers_share_a_port(void **state)
@@ -399,6 +411,7 @@ static void test_an_address_that_goes_serves_who_has_come(void **state)
     uint16_t port = (uint16_t)address_port(&listener_set_own(both, &n)[1].addr);
     int client = client_to("::1", port);
     assert_true(client >= 0);
+    wait_until_come(client);
     struct listener_set *one = follow(both, &settings, 1);
     assert_int_equal(listener_prepare(listener, one), 0);
     rig.expected = &rig.listen[1];
