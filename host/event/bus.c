@@ -23,9 +23,9 @@ uint64_t bus_now_ns(void)
 /* Events of one slab: its references are taken at once, those that no queue needed given back. */
 static size_t publish_run(struct bus *bus, struct queued *const *pending, size_t n)
 {
-    struct slab *slab = pending[0]->slab;
+    struct slab *slab = queued_slab(pending[0]);
     size_t run = 1, used = 0;
-    while (run < n && pending[run]->slab == slab)
+    while (run < n && queued_slab(pending[run]) == slab)
         run++;
     unsigned most = (unsigned)(run * bus->sink_count);
     atomic_fetch_add_explicit(&slab->refs, most, memory_order_relaxed);
@@ -85,14 +85,20 @@ void bus_emit_system(struct bus *bus, unsigned kind, const struct soth_attr *att
     pthread_mutex_unlock(&bus->lock);
 }
 
+static struct soth_span name_of(struct soth_span name)
+{
+    const size_t n = name.n < QUEUED_NAME_MOST ? name.n : QUEUED_NAME_MOST;
+    return (struct soth_span){name.p, name.p ? n : 0};
+}
+
 void bus_emit_outside(struct bus *bus, struct soth_span client, struct soth_span host, uint16_t port, unsigned kind, const struct soth_attr *attrs,
                       size_t n)
 {
     static const struct soth_span nothing = {NULL, 0};
     struct event_source *source = &bus->system_source;
     pthread_mutex_lock(&bus->lock);
-    source->client_addr = (struct soth_span){client.p, client.n < QUEUED_NAME_MOST ? client.n : QUEUED_NAME_MOST};
-    source->server_host = (struct soth_span){host.p, host.n < QUEUED_NAME_MOST ? host.n : QUEUED_NAME_MOST};
+    source->client_addr = name_of(client);
+    source->server_host = name_of(host);
     source->server_port = port;
     bus_system_event(bus, kind, attrs, n);
     source->client_addr = source->server_host = nothing;
@@ -249,7 +255,7 @@ uint64_t bus_stop(struct bus *bus, uint32_t deadline_ms)
 void sink_free(struct sink *sink)
 {
     for (size_t k = 0; k < sink->count; k++)
-        slab_put(sink->ring[(sink->head + k) & (sink->room - 1)]->slab, 1);
+        slab_put(queued_slab(sink->ring[(sink->head + k) & (sink->room - 1)]), 1);
     free(sink->ring);
     free(sink->acks.ring);
     free(sink->name);

@@ -10,6 +10,11 @@
 
 #define RETIRED_MOST (1u << 20) /* bytes that wait for the end of a turn; with payload a turn may bring many times that */
 
+static inline size_t rounded(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+
 static void *carve_fresh(struct bus_port *port, size_t n)
 {
     struct bus_port_private *p = port->private;
@@ -26,16 +31,17 @@ static void *carve_fresh(struct bus_port *port, size_t n)
     p->slab = fresh;
     p->at = fresh->data + n;
     p->end = fresh->data + fresh->size;
+    memset(p->sources, 0, sizeof p->sources);
     return fresh->data;
 }
 
-static inline void *carve(struct bus_port *port, size_t n)
+/* NULL: there is no room in the slab. */
+static inline void *carve(struct bus_port_private *p, size_t n)
 {
-    struct bus_port_private *p = port->private;
     uint8_t *at = p->at;
-    n = (n + 15) & ~(size_t)15;
+    n = rounded(n);
     if ((size_t)(p->end - at) < n)
-        return carve_fresh(port, n);
+        return NULL;
     p->at = at + n;
     return at;
 }
@@ -49,7 +55,7 @@ static inline bool in_order(const struct soth_attr *a, const struct soth_attr *b
     return x != y ? x < y : !event_attr_is_before(b, a);
 }
 
-/* Addresses and names of hosts have 8 to 32 bytes nearly always: two moves that overlap instead of a call. */
+/* Addresses, names of hosts and words have 4 to 32 bytes nearly always: two moves that overlap instead of a call. */
 static inline void copy_bytes(char *to, const char *from, size_t n)
 {
     if (n - 8 <= 8) {
@@ -58,6 +64,9 @@ static inline void copy_bytes(char *to, const char *from, size_t n)
     } else if (n - 16 <= 16) {
         memcpy(to, from, 16);
         memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n - 4 < 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
     } else {
         memcpy(to, from, n);
     }
@@ -138,49 +147,104 @@ static inline bool remember(struct bus_port_private *p, struct queued *q)
     return true;
 }
 
+/* ---- who it is about ---- */
+
 /* Addresses and names of hosts are short (QUEUED_NAME_MOST): of flows by where they are kept, of others by bus_emit_outside. */
-static inline size_t name_size(struct soth_span name)
+static inline uint16_t name_mark(struct soth_span name)
 {
-    return name.p ? name.n : 0;
+    return name.p ? (uint16_t)name.n : QUEUED_ABSENT;
 }
 
-static inline uint16_t name_mark(struct soth_span name, size_t n)
+static __attribute__((noinline)) bool same_other_name(const char *at, uint16_t mark, struct soth_span name)
 {
-    return name.p ? (uint16_t)n : QUEUED_ABSENT;
+    return mark == name_mark(name) && (name.n == 0 || memcmp(at, name.p, name.n) == 0);
 }
 
-static inline char *put_name(char *at, struct soth_span name, size_t n)
+static inline uint64_t differ(const char *a, const char *b)
 {
-    if (n > 0)
-        copy_bytes(at, name.p, n);
-    return at + n;
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x ^ y;
 }
 
-/* A place for an event with so many bytes of attributes in front and of text; what is left to fill is behind *text. NULL without memory. */
-static inline __attribute__((always_inline)) struct queued *begin(struct bus_port *port, const struct event_source *source,
-                                                                  uint64_t flow_sequence_id, unsigned kind, size_t attrs, size_t text, char **rest)
+/* They have 8 to 16 bytes nearly always: two words that overlap instead of a call. */
+static inline bool same_name(const char *at, uint16_t mark, struct soth_span name)
+{
+    if (mark != name.n || name.n - 8 > 8)
+        return same_other_name(at, mark, name);
+    return (differ(at, name.p) | differ(at + name.n - 8, name.p + name.n - 8)) == 0;
+}
+
+/* A flow's names change in their places: what they are is compared. */
+static inline bool is_about(const struct queued_source *about, const struct event_source *source)
+{
+    const uint64_t differs = (about->flow_id ^ source->flow_id) | (about->parent_flow_id ^ source->parent_flow_id) |
+                             (uint64_t)(about->server_port ^ source->server_port);
+    return differs == 0 && same_name(about->names, about->client_n, source->client_addr) &&
+           same_name(about->names + source->client_addr.n, about->host_n, source->server_host);
+}
+
+static inline const struct queued_source **source_place(struct bus_port_private *p, const struct event_source *source)
+{
+    return &p->sources[source->flow_id % PORT_SOURCES];
+}
+
+static void put_name(char *at, struct soth_span name)
+{
+    if (name.n > 0)
+        memcpy(at, name.p, name.n);
+}
+
+/* A place for an event, and behind it who it is about. */
+static __attribute__((noinline)) struct queued *carve_with_source(struct bus_port *port, const struct event_source *source, size_t size)
 {
     struct bus_port_private *p = port->private;
-    const size_t client_n = name_size(source->client_addr), host_n = name_size(source->server_host);
-    const size_t size = sizeof(struct queued) + attrs + text + client_n + host_n;
-    struct queued *q = carve(port, size);
+    const size_t client_n = source->client_addr.n;
+    const size_t bytes = rounded(sizeof(struct queued_source) + client_n + source->server_host.n), all = rounded(size) + bytes;
+    uint8_t *at = carve(p, all);
+    if (!at)
+        at = carve_fresh(port, all);
+    if (!at)
+        return NULL;
+    struct queued_source *about = (struct queued_source *)(void *)(at + rounded(size));
+    about->slab = p->slab;
+    about->flow_id = source->flow_id;
+    about->parent_flow_id = source->parent_flow_id;
+    about->bytes = (uint32_t)bytes;
+    about->client_n = name_mark(source->client_addr);
+    about->host_n = name_mark(source->server_host);
+    about->server_port = source->server_port;
+    put_name(about->names, source->client_addr);
+    put_name(about->names + client_n, source->server_host);
+    *source_place(p, source) = about;
+    return (struct queued *)(void *)at;
+}
+
+/* ---- events ---- */
+
+/* A place for an event with so many bytes of attributes and of text, which are left to be filled. NULL without memory. */
+static inline __attribute__((always_inline)) struct queued *begin(struct bus_port *port, const struct event_source *source,
+                                                                  uint64_t flow_sequence_id, unsigned kind, size_t attrs, size_t text)
+{
+    struct bus_port_private *p = port->private;
+    const size_t size = sizeof(struct queued) + attrs + text;
+    const struct queued_source *about = *source_place(p, source);
+    struct queued *q = about && is_about(about, source) ? carve(p, size) : NULL;
+    if (!q) {
+        q = carve_with_source(port, source, size);
+        about = *source_place(p, source);
+    }
     if (!q || !remember(p, q))
         return NULL;
-    q->slab = p->slab;
-    q->flow_id = source->flow_id;
+    q->source = about;
     q->flow_sequence_id = flow_sequence_id;
-    q->parent_flow_id = source->parent_flow_id;
     q->monotonic_ns = port->monotonic_ns;
     q->unix_ms = port->unix_ms;
-    q->bytes = (uint32_t)size;
-    q->client_n = name_mark(source->client_addr, client_n);
-    q->host_n = name_mark(source->server_host, host_n);
-    q->server_port = source->server_port;
+    q->bytes = (uint32_t)size + about->bytes;
     q->kind = (uint8_t)kind;
     q->protocol = (uint8_t)source->protocol;
     q->flagged = false;
-    char *at = put_name((char *)(q + 1) + attrs, source->client_addr, client_n);
-    *rest = put_name(at, source->server_host, host_n);
     port->pending = true;
     return q;
 }
@@ -190,14 +254,14 @@ static __attribute__((noinline)) void emit_whole(struct bus_port *port, const st
                                                  const struct soth_attr *attrs, size_t n)
 {
     struct room room = room_for_some(port, kind, attrs, n);
-    char *at;
-    struct queued *q = begin(port, source, flow_sequence_id, kind, room.places * sizeof *attrs, room.text, &at);
+    struct queued *q = begin(port, source, flow_sequence_id, kind, room.places * sizeof *attrs, room.text);
     if (!q)
         return;
+    struct soth_attr *to = (struct soth_attr *)(void *)(q + 1);
     q->shape = NULL;
     for (size_t i = 0; i < n; i++)
         q->flagged |= (attrs[i].type & EVENT_FLAGGED) != 0;
-    q->attr_count = (uint16_t)copy_attrs(port, kind, (struct soth_attr *)(void *)(q + 1), attrs, n, at);
+    q->attr_count = (uint8_t)copy_attrs(port, kind, to, attrs, n, (char *)(to + room.places));
 }
 
 static inline bool is_of(const struct shape *shape, const struct soth_attr *attrs, size_t n, size_t *text)
@@ -254,13 +318,13 @@ static inline __attribute__((always_inline)) void emit_shaped(struct bus_port *p
                                                               unsigned kind, const struct shape *shape, size_t text,
                                                               const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
-    char *at;
-    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), text, &at);
+    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), text);
     if (!q)
         return;
+    uint64_t *values = (uint64_t *)(void *)(q + 1);
     q->shape = shape;
     q->attr_count = shape->count;
-    put_values(shape, (uint64_t *)(void *)(q + 1), at, attrs, n, extra);
+    put_values(shape, values, (char *)(values + shape->count), attrs, n, extra);
 }
 
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
@@ -276,9 +340,8 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
 
 /* ---- events of modules ---- */
 
-static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id,
-                                                      unsigned kind, const struct attr_list *list, const struct soth_attr *attrs, size_t n,
-                                                      const struct soth_attr *extra)
+static void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                            const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
     struct soth_attr all[EVENT_ATTRS_MOST + 1];
     size_t count = bus_list_copy(list, attrs, n, all);
@@ -286,8 +349,9 @@ static __attribute__((noinline)) void emit_list_whole(struct bus_port *port, con
     emit_whole(port, source, flow_sequence_id, kind, all, count);
 }
 
-void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+static __attribute__((noinline)) void emit_list_of_another_shape(struct bus_port *port, const struct event_source *source,
+                                                                 uint64_t flow_sequence_id, unsigned kind, struct attr_list *list,
+                                                                 const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
 {
     size_t text;
     const struct shape *shape = list_shape(port->private, list, attrs, n, extra, &text);
@@ -295,4 +359,38 @@ void bus_emit_list_wanted(struct bus_port *port, const struct event_source *sour
         emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, extra);
     else
         emit_list_whole(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+}
+
+/* The numbers are where they belong already, if that is where the event has its place. */
+static inline void emit_ready(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                              const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    const struct list_shape *like = list->like;
+    const struct shape *shape = like->shape;
+    list->values[like->place[n]] = extra->number;
+    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), list->text);
+    if (!q)
+        return;
+    uint64_t *values = (uint64_t *)(void *)(q + 1);
+    char *at = (char *)(values + shape->count);
+    q->shape = shape;
+    q->attr_count = shape->count;
+    if (values != list->values)
+        memcpy(values, list->values, shape->count * sizeof *values);
+    for (unsigned k = 0; k < like->text_count; k++) {
+        const unsigned i = like->texts[k];
+        const struct soth_span text = attrs[i].text;
+        values[like->place[i]] = text.n;
+        copy_bytes(at, text.p, text.n);
+        at += text.n;
+    }
+}
+
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
+                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+{
+    if (list_is_ready(list, extra))
+        emit_ready(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+    else
+        emit_list_of_another_shape(port, source, flow_sequence_id, kind, list, attrs, n, extra);
 }

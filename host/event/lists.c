@@ -11,31 +11,8 @@
 
 #include "host/event/private.h"
 
-#define LIST_MOST 32u /* attributes */
-
-struct known_attr {
-    const char *given, *name;       /* as the module has it; our own */
-    struct {
-        uint32_t type, name_len;    /* as the module has them: a length of 0 is strlen */
-    } tail;
-    uint32_t name_len;
-    uint64_t text_mask, number_bit; /* of a text: all bits, none; of a number: none, one */
-};
 _Static_assert(offsetof(struct soth_attr, name_len) == offsetof(struct soth_attr, type) + 4, "they are compared at once");
 
-#define LIST_SHAPES 4u
-struct attr_list {
-    size_t n; /* LIST_UNFIT: the first that came was not one to remember */
-    struct known_attr v[LIST_MOST];
-    uint64_t payload; /* bit per attribute: a sink may see less of it */
-    uint64_t absent;  /* of the values that came last: bit per attribute that is not there; */
-    size_t text;      /* bytes of the texts that are */
-    struct list_shape {
-        uint64_t absent; /* bit per attribute that is not there; the host's own is the one behind the last */
-        const char *extra;
-        const struct shape *shape; /* NULL: none yet */
-    } shapes[LIST_SHAPES];
-};
 #define LIST_UNFIT SIZE_MAX
 
 /* ---- memory that stays as it is ---- */
@@ -59,6 +36,13 @@ static bool is_constant(const char *text)
 
 /* ---- lists ---- */
 
+static inline uint64_t tail_of(const struct soth_attr *attr)
+{
+    uint64_t both;
+    memcpy(&both, &attr->type, sizeof both);
+    return both;
+}
+
 /* Whatever values they have: is each a name of the kind, given once, with a type that there is? */
 static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
@@ -66,68 +50,84 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
     if (n > LIST_MOST)
         return false;
     for (size_t i = 0; i < n; i++) {
-        struct known_attr *known = &list->v[i];
-        uint32_t place;
-        known->given = attrs[i].name;
-        known->tail.type = attrs[i].type;
-        known->tail.name_len = known->name_len = attrs[i].name_len;
-        known->text_mask = event_type_is_text(attrs[i].type) ? UINT64_MAX : 0;
-        known->number_bit = !event_type_is_text(attrs[i].type);
-        known->name = event_attr_name(kind, attrs[i].name, &known->name_len, &place);
-        if (!known->name || (known->tail.type & ~EVENT_TYPES) || (given >> place & 1) || !is_constant(known->given))
+        uint32_t place, name_len = attrs[i].name_len;
+        const char *name = event_attr_name(kind, attrs[i].name, &name_len, &place);
+        if (!name || (attrs[i].type & ~EVENT_TYPES) || (given >> place & 1) || !is_constant(attrs[i].name))
             return false;
+        list->v[i] = (struct known_attr){attrs[i].name, tail_of(&attrs[i])};
+        list->proper[i].name = name;
+        list->proper[i].name_len = name_len;
         given |= UINT64_C(1) << place;
-        list->payload |= (uint64_t)((known->tail.type & EVENT_FLAGGED) != 0) << i;
+        list->payload = list->payload << 1 | ((attrs[i].type & EVENT_FLAGGED) != 0);
     }
     list->n = n;
+    list->like = &list->shapes[0];
+    list->like->present = UINT64_MAX; /* like no list that there is */
     return true;
 }
 
-static inline uint64_t tail_of(const uint32_t *type)
+/* Where the numbers of the port's next event will be, if it is shaped. */
+static inline uint64_t *next_values(struct bus_port_private *p)
 {
-    uint64_t both;
-    memcpy(&both, type, sizeof both);
-    return both;
+    const bool room = (size_t)(p->end - p->at) >= sizeof(struct queued) + sizeof p->spare;
+    return room ? (uint64_t *)(void *)(p->at + sizeof(struct queued)) : p->spare;
 }
 
-/* In one pass, whether it is the list and what there is of its values (event_attr_is_absent, for types that are known). No branch: it is the
- * right one nearly always. */
-static inline bool is_list(struct attr_list *list, const struct soth_attr *attrs, size_t n)
+/* Is there something of all texts that were there last time? *bytes: of all. */
+static inline bool have_texts(const struct list_shape *like, const struct soth_attr *attrs, size_t *bytes)
 {
-    uint64_t differs = 0, absent = 0;
-    size_t text = 0;
+    size_t sum = 0;
+    bool any_empty = false;
+    for (unsigned k = 0; k < like->text_count; k++) {
+        const size_t n = attrs[like->texts[k]].text.n;
+        any_empty |= n == 0;
+        sum += n;
+    }
+    *bytes = sum;
+    return !any_empty;
+}
+
+/* In one pass, whether it is the list, what there is of its values, and the numbers to where they belong if it is all as last time. No branch: it
+ * is nearly always. */
+static inline bool is_list(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n)
+{
+    uint64_t differs = 0, present = 0, *values = next_values(p);
     if (list->n != n)
         return false;
+    const struct list_shape *like = list->like;
     for (size_t i = 0; i < n; i++) {
         const struct known_attr *known = &list->v[i];
         const struct soth_attr *a = &attrs[i];
-        const uint64_t is_absent = (uint64_t)(a->text.p == NULL) | (uint64_t)((a->text.n | known->number_bit) == 0);
-        differs |= ((uintptr_t)a->name ^ (uintptr_t)known->given) | (tail_of(&a->type) ^ tail_of(&known->tail.type));
-        absent |= is_absent << i;
-        text += a->text.n & known->text_mask & (is_absent - 1); /* what has no text may have any length */
+        differs |= ((uintptr_t)a->name ^ (uintptr_t)known->given) | (tail_of(a) ^ known->tail);
+        present += present;
+        present += a->text.p != NULL;
+        values[like->place[i]] = a->number;
     }
-    list->absent = absent;
-    list->text = text;
+    list->present = present;
+    list->values = have_texts(like, attrs, &list->text) ? values : NULL;
     return differs == 0;
 }
 
 /* Once for each kind: other lists of it are checked each time. */
-static __attribute__((noinline)) struct attr_list *list_new(uint32_t kind, const struct soth_attr *attrs, size_t n)
+static __attribute__((noinline)) struct attr_list *first_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
-    struct attr_list *list = calloc(1, sizeof *list);
-    if (list && !learn(list, kind, attrs, n))
+    struct attr_list *list = n > 0 && event_attrs_may(kind) ? calloc(1, sizeof *list) : NULL;
+    if (!list)
+        return NULL;
+    if (!learn(list, kind, attrs, n))
         list->n = LIST_UNFIT;
-    return list;
+    port->private->lists[kind] = list;
+    return bus_attr_list(port, kind, attrs, n);
 }
 
 struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
     if (kind >= SOTH_EV_COUNT)
         return NULL;
-    struct attr_list **place = &port->private->lists[kind];
-    if (!*place && n > 0 && event_attrs_may(kind))
-        *place = list_new(kind, attrs, n);
-    return *place && is_list(*place, attrs, n) ? *place : NULL;
+    struct attr_list *list = port->private->lists[kind];
+    if (!list)
+        return first_list(port, kind, attrs, n);
+    return is_list(port->private, list, attrs, n) ? list : NULL;
 }
 
 /* With names of our own, and without texts of numbers; in the same places. */
@@ -136,7 +136,7 @@ static void canonical(const struct attr_list *list, const struct soth_attr *attr
     for (size_t i = 0; i < n; i++) {
         const struct soth_attr *a = &attrs[i];
         const bool keep = event_type_is_text(a->type) || event_attr_is_absent(a);
-        out[i] = (struct soth_attr){list->v[i].name, keep ? a->text : (struct soth_span){"", 0}, a->number, a->type, list->v[i].name_len};
+        out[i] = (struct soth_attr){list->proper[i].name, keep ? a->text : (struct soth_span){"", 0}, a->number, a->type, list->proper[i].name_len};
     }
 }
 
@@ -152,31 +152,59 @@ size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs
 
 /* ---- their shapes ---- */
 
-static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_private *p, struct attr_list *list, struct list_shape *place,
-                                                               uint64_t absent, const struct soth_attr *attrs, size_t n,
+/* Where the shape has what it is made of. */
+static void find_places(struct list_shape *at, size_t n)
+{
+    const struct shape *shape = at->shape;
+    memset(at->place, shape->count, n + 1);
+    for (unsigned i = 0; i < shape->count; i++)
+        at->place[shape->from[i]] = (uint8_t)i;
+    for (unsigned k = 0; k < shape->text_count; k++)
+        at->texts[at->text_count++] = shape->from[shape->texts[k]];
+}
+
+static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_private *p, struct attr_list *list, struct list_shape *at,
+                                                               uint64_t present, const struct soth_attr *attrs, size_t n,
                                                                const struct soth_attr *extra)
 {
     struct soth_attr all[LIST_MOST + 1];
     canonical(list, attrs, n, all);
     all[n] = *extra;
     const struct shape *shape = shape_new(&p->made, all, n + 1);
-    if (shape)
-        *place = (struct list_shape){absent, extra->name, shape};
+    if (shape) {
+        *at = (struct list_shape){.shape = shape, .extra = extra->name, .present = present};
+        find_places(at, n);
+        list->like = at;
+    }
     return shape;
+}
+
+static uint64_t look_at_all(const struct soth_attr *attrs, size_t n, const struct soth_attr *extra, size_t *text)
+{
+    uint64_t present = 0;
+    *text = 0;
+    for (size_t i = 0; i <= n; i++) {
+        const struct soth_attr *a = i < n ? &attrs[i] : extra;
+        const unsigned is_absent = event_attr_is_absent(a);
+        present = present << 1 | !is_absent;
+        *text += is_absent || !event_type_is_text(a->type) ? 0 : a->text.n; /* what has no text may have any length */
+    }
+    return present;
 }
 
 const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
                                const struct soth_attr *extra, size_t *text)
 {
-    const uint64_t absent = list->absent | (uint64_t)event_attr_is_absent(extra) << n;
-    *text = list->text + extra->text.n;
-    if (list->payload & ~absent)
+    const uint64_t present = look_at_all(attrs, n, extra, text);
+    if ((list->payload << 1 & present) || (event_type_is_text(extra->type) && (present & 1)))
         return NULL;
     struct list_shape *at = list->shapes, *end = at + LIST_SHAPES;
     for (; at < end && at->shape; at++)
-        if (at->absent == absent && at->extra == extra->name)
+        if (at->present == present && at->extra == extra->name) {
+            list->like = at;
             return at->shape;
-    return at < end ? add_shape(p, list, at, absent, attrs, n, extra) : NULL;
+        }
+    return at < end ? add_shape(p, list, at, present, attrs, n, extra) : NULL;
 }
 
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT])

@@ -25,8 +25,10 @@ void bus_flush(struct bus_port *port)
     pthread_mutex_unlock(&bus->lock);
     /* when no queue has an event of the slab any more it is filled again from its beginning, warm in the cache as it is */
     struct bus_port_private *p = port->private;
-    if (p->slab && atomic_load_explicit(&p->slab->refs, memory_order_acquire) == 1)
+    if (p->slab && atomic_load_explicit(&p->slab->refs, memory_order_acquire) == 1) {
         p->at = p->slab->data;
+        memset(p->sources, 0, sizeof p->sources);
+    }
 }
 
 void bus_port_woken(struct bus_port *port)

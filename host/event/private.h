@@ -40,22 +40,36 @@ struct slab *slab_get(struct slab_pool *pool, size_t size); /* with one referenc
 void slab_put(struct slab *slab, unsigned refs);
 void slab_pool_trim(struct slab_pool *pool); /* the system gets those back that are free */
 
-/*
- * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then client, host and those texts.
- * Without one: its attributes, client, host, the texts that they point to. Sinks get a view of it (view.c).
- */
-struct queued {
+/* Who events are about: once in a slab, for all those in it. */
+struct queued_source {
     struct slab *slab;
-    const struct shape *shape;
-    uint64_t sequence_id, flow_id, flow_sequence_id, parent_flow_id, monotonic_ns, unix_ms;
+    uint64_t flow_id, parent_flow_id;
     uint32_t bytes;
     uint16_t client_n, host_n; /* QUEUED_ABSENT: there is none */
-    uint16_t server_port, attr_count;
-    uint8_t kind, protocol;
-    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL */
+    uint16_t server_port;
+    char names[]; /* client, host */
 };
 #define QUEUED_ABSENT UINT16_MAX
 #define QUEUED_NAME_MOST (UINT16_MAX - 1) /* of a client and a host: what is longer is cut */
+
+/*
+ * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then those texts. Without one: its
+ * attributes, then the texts that they point to. Sinks get a view of it (view.c).
+ */
+struct queued {
+    const struct shape *shape;
+    const struct queued_source *source;
+    uint64_t sequence_id, flow_sequence_id, monotonic_ns, unix_ms;
+    uint32_t bytes; /* its source's with it, as if no other event had the same */
+    uint8_t attr_count, kind, protocol;
+    bool flagged; /* has attributes with SOTH_ATTR_PAYLOAD or _FULL */
+};
+_Static_assert(EVENT_ATTRS_MOST < UINT8_MAX, "attr_count");
+
+static inline struct slab *queued_slab(const struct queued *q)
+{
+    return q->source->slab;
+}
 
 /* Of one without a shape. */
 static inline const struct soth_attr *queued_attrs(const struct queued *q)
@@ -121,9 +135,44 @@ const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32
 bool event_attrs_may(uint32_t kind); /* may modules emit it? */
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT]);
 
+#define LIST_MOST 32u /* attributes */
+#define LIST_SHAPES 4u
+
+/* What a list was like once: the shape that it makes with an attribute of the host's. */
+struct list_shape {
+    const struct shape *shape; /* NULL: none yet */
+    const char *extra;         /* the host's; a number, or absent */
+    uint64_t present;          /* bit per attribute that is there: that of the first is the highest, the host's is the lowest */
+    uint8_t texts[LIST_MOST], text_count; /* which of those given are texts that are there, as the shape has them */
+    uint8_t place[LIST_MOST + 1]; /* where the number of each is, the host's behind the last; of what is absent: behind them all */
+};
+
+/* A list of attributes that was checked. */
+struct attr_list {
+    size_t n; /* LIST_UNFIT: the first that came was not one to remember */
+    struct list_shape *like; /* as it came last: nearly always it comes like that again, and then of the values that came now */
+    uint64_t *values;        /* the numbers are here. NULL: it did not */
+    uint64_t present;        /* of the values that came now, without the host's, and with empty texts */
+    size_t text;             /* bytes of their texts */
+    struct known_attr {
+        const char *given; /* the name, as the module has it */
+        uint64_t tail;     /* type and name_len, as the module has them */
+    } v[LIST_MOST];
+    struct {
+        const char *name; /* our own */
+        uint32_t name_len;
+    } proper[LIST_MOST];
+    uint64_t payload; /* bit per attribute, as `present`: a sink may see less of it */
+    struct list_shape shapes[LIST_SHAPES];
+};
+
+#define PORT_SOURCES 16u
+
 struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
+    const struct queued_source *sources[PORT_SOURCES]; /* that are in this slab, by flow: the last one of those that share a place */
+    uint64_t spare[LIST_MOST + 2]; /* for numbers, where the slab has no room for any list's */
     struct slab *retired; /* full, with events that are not published yet */
     size_t retired_bytes;
     struct queued **pending;
@@ -136,10 +185,17 @@ struct bus_port_private {
     struct bus_port *next; /* (lock) list of all ports */
 };
 
-/* Of the values that bus_attr_list has just seen. NULL: they are to be emitted whole. *text: bytes of their texts; extra is of the host, and may
- * be absent. */
+/* The shape of the values that bus_attr_list has just seen, where their numbers are not ready. NULL: they are to be emitted whole. *text: bytes of
+ * their texts; extra is of the host, and may be absent. */
 const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
                                const struct soth_attr *extra, size_t *text);
+
+/* Are the numbers of the values that bus_attr_list has just seen ready, with this attribute of the host's? Then it is the shape list->like. */
+static inline bool list_is_ready(const struct attr_list *list, const struct soth_attr *extra)
+{
+    const uint64_t present = list->present << 1 | !event_attr_is_absent(extra);
+    return list->values && list->like->extra == extra->name && list->like->present == present;
+}
 
 /* ---- losses.c: ranges of events that a sink did not get ---- */
 
@@ -228,21 +284,22 @@ void acks_lost(struct sink *sink);                /* lets go of all: it is not k
 
 /* ---- view.c: what a sink sees of an event ---- */
 
+#define BATCH 128 /* so few that views of them are in the cache when the module reads them */
+#define VIEW_SIZE(attrs) ((sizeof(struct soth_event) + (attrs) * sizeof(struct soth_attr) + 15) & ~(size_t)15) /* with attributes made for it */
+#define VIEW_MOST VIEW_SIZE(EVENT_ATTRS_MOST + 1)
 struct views {
     struct soth_span run_id;
-    char *memory;
-    size_t size, used;
+    char *memory; /* for BATCH of the largest, of which the system gives what is written to */
+    size_t used;
 };
 /* False: a sink that wants that much payload sees nothing of it; else *text is what it sees. */
 bool view_cut(const struct soth_attr *attr, uint64_t payload, struct soth_span *text);
-size_t view_size(const struct queued *q);              /* memory that view_make takes at most */
 void views_free(struct views *views);
-bool views_reserve(struct views *views, size_t size);  /* forgets the views that were made */
+bool views_begin(struct views *views); /* forgets the views that were made; false without memory */
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload);
 
 /* ---- batch.c: a sink's events on their way to its module ---- */
 
-#define BATCH 128 /* so few that views of them are in the cache when the module reads them */
 struct batch {
     struct queued *queued[BATCH];
     const struct soth_event *events[BATCH];

@@ -21,7 +21,7 @@ struct frame_head {
     uint8_t opcode, rsv; /* rsv: RSV1 is 4, RSV3 is 1 */
     bool fin, masked;
     bool minimal;        /* the length has the shortest form */
-    uint8_t key[4];      /* when masked */
+    uint8_t key[4];      /* zeros when it is not masked */
 };
 
 /* A header that is not complete yet. Zeroed is empty. */
@@ -37,6 +37,5 @@ size_t framing_take(struct framing *framing, const uint8_t *p, size_t n, struct 
 size_t framing_put(uint8_t out[FRAMING_HEAD_MOST], uint8_t opcode, uint64_t length, const uint8_t key[4]);
 
 static inline bool opcode_is_control(uint8_t opcode) { return (opcode & 8) != 0; }
-const char *opcode_label(uint8_t opcode); /* "text", ..., "reserved_3" */
 
 #endif

@@ -3,7 +3,8 @@
 #include "ws.h"
 
 /* With the lengths of names and words, which the compiler knows: there are six events to an echo of one message. */
-#define LITERAL(text_) ((struct soth_span){text_, sizeof(text_) - 1})
+#define KNOWN(text_) {text_, sizeof(text_) - 1}
+#define LITERAL(text_) ((struct soth_span)KNOWN(text_))
 #define SIDE(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client") : LITERAL("server"))
 #define WAY(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client_to_server") : LITERAL("server_to_client"))
 #define SPAN(name_, span_) {name_, span_, 0, SOTH_ATTR_TEXT, sizeof(name_) - 1}
@@ -13,6 +14,17 @@
 #define U64(name_, n_) U64_IF(name_, true, n_)
 #define U64_IF(name_, is_, n_) {name_, {(is_) ? "" : NULL, 0}, (uint64_t)(n_), SOTH_ATTR_U64, sizeof(name_) - 1}
 
+/* "text", ..., "reserved_3" */
+static struct soth_span opcode_label(uint8_t opcode)
+{
+    static const struct soth_span labels[16] = {
+        KNOWN("continuation"), KNOWN("text"),       KNOWN("binary"),      KNOWN("reserved_3"),  KNOWN("reserved_4"),  KNOWN("reserved_5"),
+        KNOWN("reserved_6"),   KNOWN("reserved_7"), KNOWN("close"),       KNOWN("ping"),        KNOWN("pong"),        KNOWN("reserved_11"),
+        KNOWN("reserved_12"),  KNOWN("reserved_13"), KNOWN("reserved_14"), KNOWN("reserved_15"),
+    };
+    return labels[opcode & 15];
+}
+
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame)
 {
     const struct frame_head *head = frame->head;
@@ -20,7 +32,7 @@ size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction
     *at++ = (struct soth_attr)SPAN("direction", WAY(direction));
     *at++ = (struct soth_attr)FLAG("fin", head->fin);
     *at++ = (struct soth_attr)FLAG("masked", head->masked);
-    *at++ = (struct soth_attr)WORD("opcode_label", opcode_label(head->opcode));
+    *at++ = (struct soth_attr)SPAN("opcode_label", opcode_label(head->opcode));
     *at++ = (struct soth_attr)U64("payload_len", head->length);
     *at++ = (struct soth_attr)U64("rsv", head->rsv);
     *at++ = (struct soth_attr)U64("sequence_no", frame->number);
@@ -35,7 +47,7 @@ size_t report_message_attrs(struct soth_attr out[REPORT_ATTRS], unsigned directi
     *at++ = (struct soth_attr)U64("frame_count", m->frames);
     *at++ = (struct soth_attr)U64_IF("inflated_len", m->compressed && m->readable, m->inflated);
     *at++ = (struct soth_attr)U64("message_no", m->number);
-    *at++ = (struct soth_attr)WORD("opcode_label", opcode_label(m->opcode));
+    *at++ = (struct soth_attr)SPAN("opcode_label", opcode_label(m->opcode));
     *at++ = (struct soth_attr)U64("payload_len", m->bytes);
     *at++ = (struct soth_attr)WORD("violation", m->violation);
     return (size_t)(at - out);
@@ -58,33 +70,40 @@ void report_opened(struct ws *ws, struct soth_flow *flow)
                SOTH_ATTRS(PEERS("extensions", extensions), PEERS("subprotocol", host->hdr_get(flow, "Sec-WebSocket-Protocol", 0))));
 }
 
-static bool is_wanted(const struct ws *ws, struct soth_flow *flow, uint32_t kind)
+/* Nobody listens: the event has its number, and nothing else is done for it. */
+static inline bool is_unwanted(struct ws *ws, struct soth_flow *flow, uint32_t kind)
 {
-    return (ws->host->wanted(flow, kind) & SOTH_WANTED_EVENT) != 0;
+    if (ws->host->wanted(flow, kind) & SOTH_WANTED_EVENT)
+        return false;
+    ws->host->emit(ws, flow, kind, NULL, 0);
+    return true;
 }
 
-/* Events that nobody wants have a number, too: without attributes they cost no more than that. */
 static void report_message(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct message *m)
 {
-    struct soth_attr attrs[1 + REPORT_ATTRS] = {{"data", bytes_span(&m->data), 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, sizeof "data" - 1}};
-    size_t n = is_wanted(ws, flow, SOTH_EV_WS_MESSAGE) ? 1 + report_message_attrs(attrs + 1, direction, m) : 0;
-    ws->host->emit(ws, flow, SOTH_EV_WS_MESSAGE, attrs, n);
+    struct soth_attr attrs[1 + REPORT_ATTRS];
+    if (is_unwanted(ws, flow, SOTH_EV_WS_MESSAGE))
+        return;
+    attrs[0] = (struct soth_attr){"data", bytes_span(&m->data), 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, sizeof "data" - 1};
+    ws->host->emit(ws, flow, SOTH_EV_WS_MESSAGE, attrs, 1 + report_message_attrs(attrs + 1, direction, m));
 }
 
 void report_frame(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct talk_frame *frame)
 {
     const char *violation = frame->violation ? frame->violation : frame->message ? frame->message->violation : NULL;
     struct soth_attr attrs[REPORT_ATTRS];
-    size_t n = is_wanted(ws, flow, SOTH_EV_WS_FRAME) ? report_frame_attrs(attrs, direction, frame) : 0;
     if (violation)
         ws->host->count(ws, ws->violations, 1);
-    ws->host->emit(ws, flow, SOTH_EV_WS_FRAME, attrs, n);
+    if (!is_unwanted(ws, flow, SOTH_EV_WS_FRAME))
+        ws->host->emit(ws, flow, SOTH_EV_WS_FRAME, attrs, report_frame_attrs(attrs, direction, frame));
     if (frame->message)
         report_message(ws, flow, direction, frame->message);
 }
 
 void report_turn_started(struct ws *ws, struct soth_flow *flow, const struct turn *t)
 {
+    if (is_unwanted(ws, flow, SOTH_EV_WS_TURN_STARTED))
+        return;
     ws->host->emit(ws, flow, SOTH_EV_WS_TURN_STARTED,
                    SOTH_ATTRS(U64("first_frame_no", t->first), SPAN("initiated_by", SIDE(t->initiator)),
                               U64("started_at_unix_ms", t->started_ms), U64("turn_id", t->id)));
@@ -93,7 +112,7 @@ void report_turn_started(struct ws *ws, struct soth_flow *flow, const struct tur
 void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_step *step)
 {
     const struct turn *t = &step->ended;
-    if (step->end == TURN_GOES_ON)
+    if (step->end == TURN_GOES_ON || is_unwanted(ws, flow, SOTH_EV_WS_TURN_COMPLETED))
         return;
     ws->host->emit(ws, flow, SOTH_EV_WS_TURN_COMPLETED,
                    SOTH_ATTRS(U64("client_bytes", t->bytes[SOTH_TO_SERVER]), U64("client_frame_count", t->frames[SOTH_TO_SERVER]),
