@@ -86,7 +86,7 @@ static bool emit_both(struct rig *rig, unsigned kind, const struct soth_attr *at
     struct attr_list *list = bus_attr_list(rig->port, kind, attrs, n);
     if (list) {
         assert_int_equal(left_out, 0);
-        bus_emit_list(rig->port, &rig->source, kind, list, attrs, n, extra);
+        bus_emit_list(rig->port, &rig->source, kind, list, attrs, extra);
     } else {
         bus_emit(rig->port, &rig->source, kind, with, (size_t)count + 1);
     }
