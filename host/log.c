@@ -61,6 +61,19 @@ void log_at_v(int level, const char *format, va_list args)
     errno = saved;
 }
 
+void log_verbatim(const char *text, size_t n)
+{
+    while (n > 0) {
+        ssize_t written = write(STDERR_FILENO, text, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return; /* there is nobody left to tell */
+        text += written;
+        n -= (size_t)written;
+    }
+}
+
 void log_at(int level, const char *format, ...)
 {
     va_list args;

@@ -21,4 +21,7 @@ bool log_on(int level);
 void log_at(int level, const char *format, ...) SOTH_PRINTF(2, 3);
 void log_at_v(int level, const char *format, va_list args) SOTH_PRINTF(2, 0);
 
+/* Many lines as they are, whatever the level: what other threads say meanwhile comes before them or behind them. */
+void log_verbatim(const char *text, size_t n);
+
 #endif

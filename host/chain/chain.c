@@ -220,18 +220,22 @@ static void sooner(uint64_t *deadline, uint64_t ns)
         *deadline = ns;
 }
 
+/* Asked after every piece that passes, when there is a timer at most: a pause whose direction does not wait is none. */
 uint64_t chain_deadline(const struct chain *chain)
 {
     uint64_t deadline = 0;
-    for (struct place *place = chain && !chain->broken ? chain->last : NULL; place; place = place->before) {
+    if (!chain || chain->broken)
+        return 0;
+    if (chain->ways[0].due || chain->ways[1].due)
+        return 1;
+    for (struct place *place = chain->last; place; place = place->before) {
         sooner(&deadline, place->timer_ns);
         for (unsigned d = 0; d < 2; d++) {
-            struct pause *pause = waiting(&place->lane[d]);
+            struct pause *pause = chain->ways[d].waiting ? waiting(&place->lane[d]) : NULL;
             sooner(&deadline, pause ? pause->deadline_ns : 0);
         }
     }
-    bool due = chain && !chain->broken && (chain->ways[0].due || chain->ways[1].due);
-    return due ? 1 : deadline;
+    return deadline;
 }
 
 bool chain_resumed(struct chain *chain, uint64_t number, uint64_t arg)

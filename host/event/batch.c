@@ -96,18 +96,15 @@ static inline void fetch(const struct batch *batch, uint32_t i)
 /* False when time was up before there was memory for it. */
 static bool look(struct sink *sink, struct batch *batch)
 {
-    size_t size = 0;
     for (uint32_t i = 0; i < AHEAD; i++)
         fetch(batch, i);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        fetch(batch, i + AHEAD);
-        size += view_size(batch->queued[i]);
-    }
-    while (!views_reserve(&batch->views, size))
+    while (!views_begin(&batch->views))
         if (!patience(sink, BACK_OFF_MOST_MS))
             return false;
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < batch->count; i++) {
+        fetch(batch, i + AHEAD);
         batch->events[i] = view_make(&batch->views, batch->queued[i], sink->config.payload);
+    }
     return true;
 }
 

@@ -127,8 +127,9 @@ static inline bool bus_wants(const struct bus_port *port, unsigned kind) { retur
 static inline bool bus_captures(const struct bus_port *port, unsigned kind) { return (port->payload_kinds >> kind) & 1; }
 static inline uint64_t bus_payload(const struct bus_port *port, unsigned kind) { return bus_captures(port, kind) ? port->payload[kind] : 0; }
 
-/* Slow path of bus_emit: copies everything. attrs need not be sorted; text with p == NULL or of no bytes is left out, and so is payload
- * that no sink wants. Of two attributes of one name, PAYLOAD and FULL in this order, sinks with full payload get the second alone. */
+/* Slow path of bus_emit: copies everything. attrs, EVENT_ATTRS_MOST and one at most, need not be sorted; text with p == NULL or of no bytes is
+ * left out, and so is payload that no sink wants. Of two attributes of one name, PAYLOAD and FULL in this order, sinks with full payload get the
+ * second alone. */
 void bus_emit_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
                      const struct soth_attr *attrs, size_t n);
 

@@ -285,21 +285,22 @@ void acks_lost(struct sink *sink);                /* lets go of all: it is not k
 
 /* ---- view.c: what a sink sees of an event ---- */
 
+#define BATCH 128 /* so few that views of them are in the cache when the module reads them */
+#define VIEW_SIZE(attrs) ((sizeof(struct soth_event) + (attrs) * sizeof(struct soth_attr) + 15) & ~(size_t)15) /* with attributes made for it */
+#define VIEW_MOST VIEW_SIZE(EVENT_ATTRS_MOST + 1)
 struct views {
     struct soth_span run_id;
-    char *memory;
-    size_t size, used;
+    char *memory; /* for BATCH of the largest, of which the system gives what is written to */
+    size_t used;
 };
 /* False: a sink that wants that much payload sees nothing of it; else *text is what it sees. */
 bool view_cut(const struct soth_attr *attr, uint64_t payload, struct soth_span *text);
-size_t view_size(const struct queued *q);              /* memory that view_make takes at most */
 void views_free(struct views *views);
-bool views_reserve(struct views *views, size_t size);  /* forgets the views that were made */
+bool views_begin(struct views *views); /* forgets the views that were made; false without memory */
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload);
 
 /* ---- batch.c: a sink's events on their way to its module ---- */
 
-#define BATCH 128 /* so few that views of them are in the cache when the module reads them */
 struct batch {
     struct queued *queued[BATCH];
     const struct soth_event *events[BATCH];

@@ -136,8 +136,10 @@ uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max)
     sink->head = (sink->head + n) & (sink->room - 1);
     sink->count -= n;
     sink->at_hand = n;
-    sink->acks.at_hand = sink->config.acks ? n : 0;
-    sink->acks.offered = out[n - 1]->sequence_id;
+    if (sink->config.acks) { /* others are not looked at while the lock is held: they come from another core */
+        sink->acks.at_hand = n;
+        sink->acks.offered = out[n - 1]->sequence_id;
+    }
     return n;
 }
 

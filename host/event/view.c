@@ -3,7 +3,7 @@
  * Events are shared by all sinks, payload included. A sink gets a struct of each and its attributes, made on its own thread, that leave out
  * and cut what it has not asked for; the bytes themselves stay where they are.
  */
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -29,40 +29,24 @@ bool view_cut(const struct soth_attr *attr, uint64_t payload, struct soth_span *
     return true;
 }
 
-static size_t rounded(size_t n)
-{
-    return (n + 15) & ~(size_t)15;
-}
-
-size_t view_size(const struct queued *q)
-{
-    return rounded(sizeof(struct soth_event) + (q->shape || q->flagged ? q->attr_count * sizeof(struct soth_attr) : 0));
-}
-
-#define GROWTH ((size_t)16384)
+#define VIEWS_SIZE (BATCH * VIEW_MOST)
 
 void views_free(struct views *views)
 {
     if (views->memory)
-        munmap(views->memory, views->size);
+        munmap(views->memory, VIEWS_SIZE);
     views->memory = NULL;
-    views->size = 0;
 }
 
 /* Mapped, so that all of it can be given back. */
-bool views_reserve(struct views *views, size_t size)
+bool views_begin(struct views *views)
 {
     views->used = 0;
-    if (size <= views->size)
+    if (views->memory)
         return true;
-    size = (size + GROWTH - 1) & ~(GROWTH - 1);
-    void *bigger = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (bigger == MAP_FAILED)
-        return false;
-    views_free(views);
-    views->memory = bigger;
-    views->size = size;
-    return true;
+    void *memory = mmap(NULL, VIEWS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    views->memory = memory == MAP_FAILED ? NULL : memory;
+    return views->memory != NULL;
 }
 
 /* Of a pair the second is for those who get everything. */
@@ -72,9 +56,10 @@ static bool has_fuller_twin(const struct queued *q, uint32_t i)
     return i + 1u < q->attr_count && (b->type & SOTH_ATTR_FULL) && a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
 }
 
-static uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_attr *to)
+static __attribute__((noinline)) uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_attr *to)
 {
     uint32_t count = 0;
+    assert(q->attr_count <= EVENT_ATTRS_MOST + 1);
     for (uint32_t i = 0; i < q->attr_count; i++) {
         struct soth_attr attr = queued_attrs(q)[i];
         if (!view_cut(&attr, payload, &attr.text) || (payload == BUS_PAYLOAD_FULL && has_fuller_twin(q, i)))
@@ -88,10 +73,9 @@ static uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_a
 /* Numbers first, as if all were: of a text it is its length. */
 static inline void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
 {
-    for (unsigned i = 0; i < shape->count; i++) {
-        to[i] = shape->attrs[i];
+    memcpy(to, shape->attrs, shape->count * sizeof *to);
+    for (unsigned i = 0; i < shape->count; i++)
         to[i].number = values[i];
-    }
     for (unsigned k = 0; k < shape->text_count; k++) {
         struct soth_attr *attr = &to[shape->texts[k]];
         attr->text = (struct soth_span){texts, (size_t)attr->number};
@@ -109,21 +93,21 @@ static struct soth_span take_name(const char **at, uint16_t n)
 
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload)
 {
+    const bool is_made = q->shape || q->flagged; /* else its attributes are seen as they are */
     struct soth_event *view = (struct soth_event *)(void *)(views->memory + views->used);
     struct soth_attr *attrs = (struct soth_attr *)(void *)(view + 1);
     const uint64_t *values = (const uint64_t *)(const void *)(q + 1);
     const struct queued_source *source = q->source;
     const char *name = source->names;
-    views->used += view_size(q);
-    *view = (struct soth_event){
+    views->used += VIEW_SIZE(is_made ? q->attr_count : 0u);
+    const struct soth_span client = take_name(&name, source->client_n), host = take_name(&name, source->host_n);
+    *view = (struct soth_event){ /* all of it: zeroing first takes longer than this */
         .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = source->flow_id,
         .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = source->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
         .kind_name = event_kind_names[q->kind], .protocol_name = event_protocol_names[q->protocol], .run_id = views->run_id,
-        .server_port = source->server_port, .attr_count = q->attr_count, .shape = q->shape,
+        .client_addr = client, .server_host = host, .server_port = source->server_port, .attr_count = q->attr_count,
+        .attrs = is_made ? attrs : queued_attrs(q), .shape = q->shape,
     };
-    view->client_addr = take_name(&name, source->client_n);
-    view->server_host = take_name(&name, source->host_n);
-    view->attrs = q->shape || q->flagged ? attrs : queued_attrs(q);
     if (q->shape)
         fill_shape(q->shape, values, (const char *)(values + q->attr_count), attrs);
     else if (q->flagged)

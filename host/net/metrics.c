@@ -76,5 +76,4 @@ void metrics_print(const struct server_state *state, FILE *out)
     registry_print_decoders(state->current->registry, out);
     registry_print_states(state->current->registry, out);
     fputs("# EOF\n", out); /* as OpenMetrics ends: who reads a stream knows that this was all */
-    fflush(out);
 }

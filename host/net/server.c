@@ -237,9 +237,17 @@ static void print_metrics(struct server *server)
 {
     struct server_state state = {server->shared, server->workers, server->current, 1, server->reloads, server->refused_reloads,
                                  server->ca_rotations};
+    char *text = NULL;
+    size_t n = 0;
     for (const struct generation *g = server->old; g; g = g->next)
         state.generations++;
-    metrics_print(&state, stderr);
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return;
+    metrics_print(&state, out);
+    if (fclose(out) == 0)
+        log_verbatim(text, n);
+    free(text);
 }
 
 static void signalled(evutil_socket_t number, short what, void *arg)

@@ -145,6 +145,8 @@ ssize_t session_read(struct session *s, uint8_t *p, size_t cap)
         return 0;
     if (s->error)
         return -SOTH_ETLS;
+    if (s->talked && s->in_size == 0 && !s->ended && wolfSSL_pending(s->tls) == 0) /* what wolfSSL would find out at the cost of a small record */
+        return -SOTH_EAGAIN;
     int r = wolfSSL_read(s->tls, p, cap > INT32_MAX ? INT32_MAX : (int)cap);
     if (r > 0) {
         s->talked = 1;

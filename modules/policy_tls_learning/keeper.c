@@ -159,15 +159,20 @@ static void wait_for(struct learning *self, uint64_t ns)
     pthread_cond_timedwait(&self->memory->changed, &self->memory->lock, &t);
 }
 
-/* Until something is due or it is to stop. Returns whether it goes on. */
+/* With the lock. */
+static int has_unsaved(const struct learning *self)
+{
+    return *self->state_path && self->memory->version != self->saved;
+}
+
+/* Until something is due, or to be saved and nobody knows yet when, or it is to stop. Returns whether it goes on. */
 static int wait(struct learning *self, uint64_t save_ns)
 {
     struct memory *m = self->memory;
     pthread_mutex_lock(&m->lock);
-    uint64_t seen = m->version;
     while (!self->stop) {
         uint64_t due = earlier(store_next_expiry(&m->store), save_ns), now = self->host->monotonic_ns();
-        if ((due && now >= due) || (m->version != seen && save_ns == 0))
+        if ((due && now >= due) || (save_ns == 0 && has_unsaved(self)))
             break;
         if (due)
             wait_for(self, due - now);
@@ -182,7 +187,7 @@ static int wait(struct learning *self, uint64_t save_ns)
 static int is_unsaved(struct learning *self)
 {
     pthread_mutex_lock(&self->memory->lock);
-    int unsaved = *self->state_path && self->memory->version != self->saved;
+    int unsaved = has_unsaved(self);
     pthread_mutex_unlock(&self->memory->lock);
     return unsaved;
 }

@@ -69,19 +69,21 @@ static size_t text_size(const struct soth_event *e)
     return n;
 }
 
-static char *put_attributes(struct form *form, char *at, const struct soth_event *e, int with_timestamps)
+/* False: one is too long. */
+static int put_pieces(struct form *form, char **at, const struct soth_event *e, int with_timestamps)
 {
     for (uint32_t i = 0; i < e->attr_count; i++) {
         const struct soth_attr *a = &e->attrs[i];
-        char *from = at;
+        char *from = *at;
         if (!with_timestamps && form_is_time(a))
             continue;
-        at = form->count ? PUT(at, "\",\"") : PUT(at, "\"");
-        at = PUT(put_word(at, a->name, a->name_len), "\":\"");
-        form->pieces[form->count++] =
-            (struct form_piece){(uint16_t)(from - form->text), (uint16_t)(at - from), (uint8_t)i, (uint8_t)a->type};
+        if (a->name_len + sizeof "\",\"\":\"" > FORM_PIECE_MOST)
+            return 0;
+        *at = form->count ? PUT(*at, "\",\"") : PUT(*at, "\"");
+        *at = PUT(put_word(*at, a->name, a->name_len), "\":\"");
+        form->pieces[form->count++] = (struct form_piece){(uint8_t)(*at - from), (uint8_t)a->type, (uint8_t)i};
     }
-    return at;
+    return 1;
 }
 
 /* An event that is not one for a form gets one that says so. */
@@ -89,7 +91,7 @@ static struct form *form_new(const struct soth_event *e, int with_timestamps)
 {
     size_t size = text_size(e);
     int fits = e->attr_count <= FORM_PIECES && size <= TEXT_MOST;
-    struct form *form = calloc(1, sizeof *form + (fits ? size + PUT_SLACK : 0));
+    struct form *form = calloc(1, sizeof *form + (fits ? size + FORM_PIECE_MOST : 0));
     if (!form)
         return NULL;
     form->shape = e->shape;
@@ -97,13 +99,12 @@ static struct form *form_new(const struct soth_event *e, int with_timestamps)
     form->protocol = e->protocol;
     if (!fits)
         return form;
-    char *at = form_put_kind(form->text, e);
-    form->kind_n = (uint16_t)(at - form->text);
-    form->cells_at = form->kind_n;
-    at = form_put_cells(at, e);
-    form->cells_n = (uint16_t)(at - form->text - form->cells_at);
-    at = put_attributes(form, at, e, with_timestamps);
-    form->most = (uint32_t)((size_t)(at - form->text) + form->count * VALUE_MOST);
+    char *kind_end = PUT(form_put_kind(form->text, e), "\""), *cells_end = form_put_cells(kind_end, e), *at = cells_end;
+    form->kind_n = (uint16_t)(kind_end - form->text);
+    form->cells_n = (uint16_t)(cells_end - kind_end);
+    form->pieces_at = (uint16_t)(cells_end - form->text);
+    if (put_pieces(form, &at, e, with_timestamps))
+        form->most = (uint32_t)((size_t)(at - form->text) + form->count * VALUE_MOST);
     return form;
 }
 
@@ -129,12 +130,12 @@ static int fits(struct soth_span text)
 
 const struct form_peers *form_peers_keep(struct form_peers *peers, const struct soth_event *e)
 {
-    const size_t words = sizeof ",\"client_addr\":\"\",\"server_host\":\"\",\"server_port\":4294967295,\"attributes\":{" + PUT_SLACK;
+    const size_t words = sizeof "\",\"client_addr\":\"\",\"server_host\":\"\",\"server_port\":4294967295,\"attributes\":{" + PUT_SLACK;
     const char *places[2] = {peers->text, peers->text};
     peers->n = 0;
     if (!fits(e->client_addr) || !fits(e->server_host) || words + e->client_addr.n + e->server_host.n > FORM_PEERS_MOST)
         return NULL;
-    peers->n = (uint32_t)(form_put_peers(peers->text, e, places) - peers->text);
+    peers->n = (uint32_t)(form_put_peers(PUT(peers->text, "\""), e, places) - peers->text);
     peers->port = e->server_port;
     peers->client_n = (uint16_t)e->client_addr.n;
     peers->host_n = (uint16_t)e->server_host.n;

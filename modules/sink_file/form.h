@@ -23,26 +23,28 @@ char *form_put_peers(char *at, const struct soth_event *event, const char *place
 #define FORM_VALUE_MOST 64u /* bytes of a text value: names are not what costs in a line with longer ones */
 
 struct form_piece {
-    uint16_t at, n; /* "name":" and, but for the first, what ends the value before it */
-    uint8_t attr;   /* which of the event's attributes */
-    uint8_t type;   /* SOTH_ATTR_... */
+    uint8_t n;    /* bytes of "name":" and, but for the first, of what ends the value before it */
+    uint8_t type; /* SOTH_ATTR_... */
+    uint8_t attr; /* which of the event's attributes */
 };
+#define FORM_PIECE_MOST 48u /* bytes of one */
 
 struct form {
     const void *shape;
     uint16_t kind, protocol;
-    uint16_t kind_n;            /* the text begins with form_put_kind's words, */
-    uint16_t cells_at, cells_n; /* then form_put_cells' */
+    uint16_t kind_n;    /* the text begins with form_put_kind's words and a quote, */
+    uint16_t cells_n;   /* then come form_put_cells', */
+    uint16_t pieces_at; /* then the pieces, one behind the other */
     uint32_t count;             /* pieces */
     uint32_t most;              /* bytes that this text and all values may be; 0: the shape is not one for a form */
     struct form_piece pieces[FORM_PIECES];
-    char text[]; /* and PUT_SLACK */
+    char text[]; /* and FORM_PIECE_MOST */
 };
 
 #define FORM_FLOWS 64u
 #define FORM_PEERS_MOST 192u
 
-/* What stands between stream key and attributes. */
+/* What stands between the bytes of the stream key and the attributes. */
 struct form_peers {
     uint32_t port;
     uint16_t client_n, host_n; /* 0: absent */

@@ -35,20 +35,23 @@ static inline char *text_room(struct text *t, size_t more)
 
 /* ---- the envelope ---- */
 
-/* One of the three that a row has, too. */
-static inline char *put_own_number(char *at, uint64_t value, const struct text *t, struct line *line, unsigned which)
+/* A line begins with its three numbers, which its row has, too. */
+#define BEFORE_SEQUENCE "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"
+#define BEFORE_FLOW ",\"flow_id\":"
+#define BEFORE_FLOW_SEQUENCE ",\"flow_sequence_id\":"
+
+static inline char *put_counted(char *at, uint64_t value, uint8_t *digits)
 {
     char *end = put_number(at, value);
-    line->numbers[which].at = (uint32_t)(at - (t->p + t->n));
-    line->numbers[which].n = (uint32_t)(end - at);
+    *digits = (uint8_t)(end - at);
     return end;
 }
 
-static inline char *put_numbers(char *at, const struct soth_event *e, const struct text *t, struct line *line)
+static inline char *put_numbers(char *at, const struct soth_event *e, struct line *line)
 {
-    at = put_own_number(PUT(at, "{\"schema\":\"soth-mitm-event-log-v2\",\"sequence_id\":"), e->sequence_id, t, line, 0);
-    at = put_own_number(PUT(at, ",\"flow_id\":"), e->flow_id, t, line, 1);
-    at = put_own_number(PUT(at, ",\"flow_sequence_id\":"), e->flow_sequence_id, t, line, 2);
+    at = put_counted(PUT(at, BEFORE_SEQUENCE), e->sequence_id, &line->digits[0]);
+    at = put_counted(PUT(at, BEFORE_FLOW), e->flow_id, &line->digits[1]);
+    at = put_counted(PUT(at, BEFORE_FLOW_SEQUENCE), e->flow_sequence_id, &line->digits[2]);
     return e->parent_flow_id ? put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id) : at;
 }
 
@@ -116,13 +119,14 @@ static size_t longest(const struct soth_event *e, struct soth_span stream_key)
     return FIXED_MOST + names + JSON_ESCAPE_MOST * text;
 }
 
-static int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps,
+static __attribute__((noinline)) int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key, int with_timestamps,
                          struct line *line)
 {
     char *at = text_room(t, longest(e, stream_key));
     if (!at)
         return -SOTH_ENOMEM;
-    at = form_put_kind(put_numbers(at, e, t, line), e);
+    at = form_put_kind(put_numbers(at, e, line), e);
+    line->plain_key = put_is_plain(stream_key);
     at = json_put_string(at, stream_key);
     at = form_put_peers(at, e, NULL);
     at = put_attributes(at, e, with_timestamps);
@@ -135,10 +139,12 @@ static int line_in_words(struct text *t, const struct soth_event *e, struct soth
 /* NULL: a text is none to be put as it is. */
 static inline char *put_pieces(char *at, const struct form *form, const struct soth_attr *attrs)
 {
-    for (uint32_t i = 0; i < form->count; i++) {
-        const struct form_piece *piece = &form->pieces[i];
+    const char *text = form->text + form->pieces_at;
+    for (const struct form_piece *piece = form->pieces, *end = piece + form->count; piece < end; piece++) {
         const struct soth_attr *a = &attrs[piece->attr];
-        at = put_padded(at, form->text + piece->at, piece->n);
+        memcpy(at, text, FORM_PIECE_MOST);
+        at += piece->n;
+        text += piece->n;
         if (piece->type != SOTH_ATTR_TEXT && piece->type != SOTH_ATTR_BYTES)
             at = put_value(at, piece->type, a->number);
         else if (a->text.n <= FORM_VALUE_MOST && put_is_plain(a->text))
@@ -149,16 +155,17 @@ static inline char *put_pieces(char *at, const struct form *form, const struct s
     return form->count ? PUT(at, "\"}") : PUT(at, "}");
 }
 
-static int line_in_form(struct text *t, const struct form *form, const struct form_peers *peers, const struct soth_event *e,
-                        struct soth_span stream_key, int with_timestamps, struct line *line)
+static int line_in_form(struct text *t, const struct form_peers *peers, const struct soth_event *e, struct soth_span stream_key,
+                        int with_timestamps, struct line *line)
 {
+    const struct form *form = line->form;
     char *at = text_room(t, FIXED_MOST + form->most + FORM_PEERS_MOST + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_padded(put_numbers(at, e, t, line), form->text, form->kind_n);
-    at = put_word(PUT(at, "\""), stream_key.p, stream_key.n);
-    at = put_padded(PUT(at, "\""), peers->text, peers->n);
-    at = put_pieces(at, form, e->attrs);
+    at = put_padded(put_numbers(at, e, line), form->text, form->kind_n);
+    line->plain_key = put_is_plain(stream_key); /* not before: it has just been written, and the processor would wait for that */
+    at = put_padded(put_word(at, stream_key.p, stream_key.n), peers->text, peers->n);
+    at = line->plain_key ? put_pieces(at, form, e->attrs) : NULL;
     if (!at)
         return line_in_words(t, e, stream_key, with_timestamps, line);
     put_end(at, e, with_timestamps, t, line);
@@ -169,11 +176,10 @@ static int line_in_form(struct text *t, const struct form *form, const struct fo
 
 int line_event(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, struct line *line)
 {
-    const struct form *form = form_of(forms, e);
-    const struct form_peers *peers = form ? form_peers_of(forms, e) : NULL;
-    line->plain_key = put_is_plain(stream_key);
-    if (peers && line->plain_key)
-        return line_in_form(t, form, peers, e, stream_key, forms->with_timestamps, line);
+    line->form = form_of(forms, e);
+    const struct form_peers *peers = line->form ? form_peers_of(forms, e) : NULL;
+    if (peers)
+        return line_in_form(t, peers, e, stream_key, forms->with_timestamps, line);
     return line_in_words(t, e, stream_key, forms->with_timestamps, line);
 }
 
@@ -187,25 +193,32 @@ static char *put_cell(char *at, struct soth_span s, int is_plain)
     return at;
 }
 
-/* The line is longer than that by far. */
-static inline char *put_same_number(char *at, const char *text, const struct line *line, unsigned which)
+/* As digits that stand in the line, which is longer than that by far. */
+static inline char *put_digits(char *at, const char *digits, unsigned n)
 {
-    memcpy(at, text + line->numbers[which].at, PUT_NUMBER_MOST);
-    return at + line->numbers[which].n;
+    memcpy(at, digits, PUT_NUMBER_MOST);
+    return at + n;
 }
 
-int line_index(struct text *t, struct forms *forms, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
+/* Numbers of the line, a tab behind each. */
+static inline char *put_numbers_again(char *at, const char *text, const uint8_t digits[3])
+{
+    const char *sequence = text + sizeof BEFORE_SEQUENCE - 1, *flow = sequence + digits[0] + sizeof BEFORE_FLOW - 1;
+    at = PUT(put_digits(at, sequence, digits[0]), "\t");
+    at = PUT(put_digits(at, flow, digits[1]), "\t");
+    return PUT(put_digits(at, flow + digits[1] + sizeof BEFORE_FLOW_SEQUENCE - 1, digits[2]), "\t");
+}
+
+int line_index(struct text *t, const struct soth_event *e, struct soth_span stream_key, const struct line *line,
                const struct line_place *place)
 {
-    const struct form *form = form_of(forms, e);
+    const struct form *form = line->form;
     size_t cells = form ? form->cells_n : strlen(e->kind_name) + strlen(e->protocol_name);
     char *at = text_room(t, 6 * PUT_NUMBER_MOST + 16 + PUT_SLACK + cells + stream_key.n);
     if (!at)
         return -SOTH_ENOMEM;
-    at = put_same_number(at, place->line, line, 0);
-    at = put_same_number(PUT(at, "\t"), place->line, line, 1);
-    at = PUT(put_same_number(PUT(at, "\t"), place->line, line, 2), "\t");
-    at = form ? put_padded(at, form->text + form->cells_at, form->cells_n) : form_put_cells(at, e);
+    at = put_numbers_again(at, place->line, line->digits);
+    at = form ? put_padded(at, form->text + form->kind_n, form->cells_n) : form_put_cells(at, e);
     at = put_cell(at, stream_key, line->plain_key);
     at = put_number(PUT(at, "\t"), place->segment);
     at = put_number(PUT(at, "\t"), place->offset);

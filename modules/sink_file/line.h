@@ -10,12 +10,14 @@ struct text { /* grows; p is malloc'd */
     size_t n, room;
 };
 
+struct form; /* form.h */
+struct forms;
+
 struct line { /* one that was made, for its row */
     size_t n; /* bytes, newline and all */
+    const struct form *form; /* of its kind of event, if there is one */
     int plain_key; /* its stream key has nothing that JSON escapes, so no tab and no line end either */
-    struct {
-        uint32_t at, n;
-    } numbers[3]; /* in it: sequence_id, flow_id, flow_sequence_id */
+    uint8_t digits[3]; /* of its sequence_id, flow_id, flow_sequence_id */
 };
 
 struct line_place {
@@ -23,12 +25,18 @@ struct line_place {
     uint64_t segment, offset; /* where it will be */
 };
 
-struct forms; /* form.h */
+
+/* What comes after the next one to be made: a batch of events is more than the nearest cache holds. */
+static inline void line_fetch(const struct soth_event *event)
+{
+    for (size_t at = 0; at < sizeof *event; at += 64) /* a line of the cache */
+        __builtin_prefetch((const char *)event + at);
+}
 
 /* Appends the line with its newline. 0, or -SOTH_ENOMEM with nothing appended. */
 int line_event(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, struct line *line);
 /* Appends the index row of a line. The same. */
-int line_index(struct text *out, struct forms *forms, const struct soth_event *event, struct soth_span stream_key, const struct line *line,
+int line_index(struct text *out, const struct soth_event *event, struct soth_span stream_key, const struct line *line,
                const struct line_place *place);
 extern const char line_index_header[];
 

@@ -50,18 +50,18 @@ static inline char *put_padded(char *at, const char *p, size_t n)
     return at + n;
 }
 
-/* ---- numbers ---- */
+/* ---- numbers: of 32 bits where they have room, whose divisions are one multiplication ---- */
 
-static inline char *put_pair(char *at, uint64_t value)
+static inline char *put_pair(char *at, uint32_t value)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
                                 "52535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697989"
                                 "9";
-    memcpy(at, pairs + 2 * value, 2);
+    memcpy(at, pairs + 2 * (size_t)value, 2);
     return at + 2;
 }
 
-static inline char *put_two_most(char *at, uint64_t value)
+static inline char *put_two_most(char *at, uint32_t value)
 {
     if (value >= 10)
         return put_pair(at, value);
@@ -69,36 +69,29 @@ static inline char *put_two_most(char *at, uint64_t value)
     return at + 1;
 }
 
-static inline char *put_four(char *at, uint64_t value)
+static inline char *put_four(char *at, uint32_t value)
 {
     return put_pair(put_pair(at, value / 100), value % 100);
 }
 
-static inline char *put_four_most(char *at, uint64_t value)
+static inline char *put_four_most(char *at, uint32_t value)
 {
     return value < 100 ? put_two_most(at, value) : put_pair(put_two_most(at, value / 100), value % 100);
 }
 
-#define PUT_EIGHT UINT64_C(100000000)
+#define PUT_EIGHT 100000000u
 
-static inline char *put_eight_most(char *at, uint64_t value)
+static inline char *put_eight_most(char *at, uint32_t value)
 {
     return value < 10000 ? put_four_most(at, value) : put_four(put_four_most(at, value / 10000), value % 10000);
 }
 
-static inline char *put_eight(char *at, uint64_t value)
+static inline char *put_eight(char *at, uint32_t value)
 {
     return put_four(put_four(at, value / 10000), value % 10000);
 }
 
-static __attribute__((noinline, unused)) char *put_longer_number(char *at, uint64_t value)
-{
-    if (value < PUT_EIGHT)
-        return put_eight_most(at, value);
-    const uint64_t front = value / PUT_EIGHT;
-    at = front < PUT_EIGHT ? put_eight_most(at, front) : put_eight(put_eight_most(at, front / PUT_EIGHT), front % PUT_EIGHT);
-    return put_eight(at, value % PUT_EIGHT);
-}
+static __attribute__((unused)) char *put_longer_number(char *at, uint64_t value);
 
 static inline char *put_number(char *at, uint64_t value)
 {
@@ -108,15 +101,17 @@ static inline char *put_number(char *at, uint64_t value)
     return at + 1;
 }
 
+static __attribute__((noinline)) char *put_longer_number(char *at, uint64_t value)
+{
+    if (value < PUT_EIGHT)
+        return put_eight_most(at, (uint32_t)value);
+    return put_eight(put_number(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
+}
+
 /* ---- what JSON has as it is ---- */
 
-/* Of eight bytes: the high bits tell where one may be that JSON escapes (below 0x20, " and \) or that is not ASCII. */
-static inline uint64_t put_found_in(uint64_t w)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-    return w | (w - ones * 0x20) | (quote - ones) | (slash - ones);
-}
+typedef signed char put_bytes __attribute__((vector_size(16)));
+typedef uint64_t put_halves __attribute__((vector_size(16)));
 
 static inline uint64_t put_load_eight(const char *p)
 {
@@ -132,22 +127,29 @@ static inline uint64_t put_load_four(const char *p)
     return w;
 }
 
-/* Is none of those in here? The last eight are looked at whole, some of them a second time. */
+/* Where in sixteen bytes one is that JSON escapes (below 0x20, " and \) or that is not ASCII, which is negative here. */
+static inline put_halves put_found_in(uint64_t front, uint64_t back)
+{
+    const put_bytes bytes = (put_bytes)(put_halves){front, back};
+    return (put_halves)((bytes < 0x20) | (bytes == '"') | (bytes == '\\'));
+}
+
+/* Is none of those in here? The last ones are looked at whole, some of them a second time. */
 static inline int put_is_plain(struct soth_span s)
 {
-    const uint64_t high = UINT64_C(0x8080808080808080);
-    uint64_t found = 0;
+    const uint64_t spaces = UINT64_C(0x2020202020202020);
+    put_halves found = {0, 0};
     if (s.n >= 8) {
-        for (size_t i = 0; i + 8 < s.n; i += 8)
-            found |= put_found_in(put_load_eight(s.p + i));
-        found |= put_found_in(put_load_eight(s.p + s.n - 8));
+        for (size_t i = 0; i + 16 < s.n; i += 16)
+            found |= put_found_in(put_load_eight(s.p + i), put_load_eight(s.p + i + 8));
+        found |= put_found_in(put_load_eight(s.p + (s.n > 16 ? s.n - 16 : 0)), put_load_eight(s.p + s.n - 8));
     } else if (s.n >= 4) {
-        found = put_found_in(put_load_four(s.p) | put_load_four(s.p + s.n - 4) << 32);
+        found = put_found_in(put_load_four(s.p) | put_load_four(s.p + s.n - 4) << 32, spaces);
     } else {
         for (size_t i = 0; i < s.n; i++)
-            found |= put_found_in((unsigned char)s.p[i] | UINT64_C(0x2020202020202000));
+            found |= put_found_in((unsigned char)s.p[i] | spaces << 8, spaces);
     }
-    return (found & high) == 0;
+    return (found[0] | found[1]) == 0;
 }
 
 /* Are n bytes the same? Short ones nearly always. */

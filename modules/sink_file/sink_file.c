@@ -144,21 +144,6 @@ static void keep_body(struct sink *self, const struct soth_event *event)
     tell_bodies(self);
 }
 
-static int take_line(struct sink *self, const struct soth_event *event);
-
-/* Not taken means: as if it had never come. */
-static int take(struct sink *self, const struct soth_event *event)
-{
-    struct soth_attr attrs[ATTRS_MOST];
-    if (!self->bodies)
-        return take_line(self, event);
-    struct soth_event bare = is_piece(event) ? without_payload(event, attrs) : *event;
-    int r = take_line(self, &bare);
-    if (r == SOTH_OK)
-        keep_body(self, event);
-    return r;
-}
-
 static int take_line(struct sink *self, const struct soth_event *event)
 {
     char buf[SOTH_STREAM_KEY_MAX];
@@ -175,13 +160,29 @@ static int take_line(struct sink *self, const struct soth_event *event)
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
         const size_t at = self->lines.n - line.n;
         const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
-        r = line_index(&self->rows, &self->forms, event, key, &line, &place);
+        r = line_index(&self->rows, event, key, &line, &place);
     }
     if (r < 0)
         self->lines.n -= line.n;
     else
         self->buffered++;
     return r;
+}
+
+static __attribute__((noinline)) int take_with_body(struct sink *self, const struct soth_event *event)
+{
+    struct soth_attr attrs[ATTRS_MOST];
+    struct soth_event bare = is_piece(event) ? without_payload(event, attrs) : *event;
+    int r = take_line(self, &bare);
+    if (r == SOTH_OK)
+        keep_body(self, event);
+    return r;
+}
+
+/* Not taken means: as if it had never come. */
+static inline int take(struct sink *self, const struct soth_event *event)
+{
+    return self->bodies ? take_with_body(self, event) : take_line(self, event);
 }
 
 /* What comes at once goes with it, as much as there is room for. */
@@ -227,6 +228,8 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     for (; *done < batch->count; ++*done) {
         if (self->lines.n >= BUFFER_BYTES && log_write(self) < 0)
             return SOTH_RETRY;
+        if (*done + 1 < batch->count)
+            line_fetch(batch->events[*done + 1]);
         if (take(self, batch->events[*done]) < 0)
             return SOTH_RETRY;
     }

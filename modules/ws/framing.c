@@ -34,17 +34,18 @@ static void read_head(const uint8_t *p, struct frame_head *head)
     p += 2;
     if (code > 125)
         p = read_length(p, code, head);
+    memset(head->key, 0, 4);
     if (head->masked)
         memcpy(head->key, p, 4);
 }
 
 size_t framing_take(struct framing *framing, const uint8_t *p, size_t n, struct frame_head *head, bool *whole)
 {
-    size_t used = 0;
+    size_t used = 0, size = n >= 2 ? head_size(p) : SIZE_MAX;
     *whole = true;
-    if (framing->have == 0 && n >= 2 && n >= head_size(p)) {
+    if (framing->have == 0 && n >= size) {
         read_head(p, head);
-        return head_size(p);
+        return size;
     }
     while (used < n) {
         framing->bytes[framing->have++] = p[used++];

@@ -21,7 +21,7 @@ struct frame_head {
     uint8_t opcode, rsv; /* rsv: RSV1 is 4, RSV3 is 1 */
     bool fin, masked;
     bool minimal;        /* the length has the shortest form */
-    uint8_t key[4];      /* when masked */
+    uint8_t key[4];      /* zeros when it is not masked */
 };
 
 /* A header that is not complete yet. Zeroed is empty. */

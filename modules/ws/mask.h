@@ -3,10 +3,14 @@
 #ifndef WS_MASK_H
 #define WS_MASK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* out may be p. offset: of p[0] in the payload of its frame. */
 void mask_apply(uint8_t *out, const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+
+/* Would it put nothing but ASCII there? */
+bool mask_hides_ascii(const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
 
 #endif

@@ -135,7 +135,7 @@ static int message_take(struct talk *talk, unsigned direction, const uint8_t *p,
 static int message_end(struct talk *talk, unsigned direction, struct talk_frame *frame)
 {
     struct message *m = &talk->side[direction].message;
-    int r = message_take(talk, direction, (const uint8_t *)"", 0, true);
+    int r = m->compressed ? message_take(talk, direction, (const uint8_t *)"", 0, true) : 0;
     if (r < 0)
         return r;
     if (m->readable && m->text && !m->violation && !utf8_whole(&m->utf8))
@@ -188,18 +188,32 @@ static int payload_piece(struct talk *talk, unsigned direction, const uint8_t *p
     return part ? message_take(talk, direction, p, n, false) : 0;
 }
 
+/* Of a message that is only checked for being text, ASCII is known as such behind its mask. */
+static bool is_ascii(const struct talk_side *side, const uint8_t *p, size_t n)
+{
+    const struct message *m = &side->message;
+    bool only_text = m->text && !m->violation && !m->compressed && m->data.n >= m->most;
+    return only_text && utf8_whole(&m->utf8) && mask_hides_ascii(p, n, side->head.key, side->head.length - side->left);
+}
+
+/* Is there anything to be done with it but to count it? */
+static bool is_wanted(const struct talk_side *side, const uint8_t *p, size_t n)
+{
+    if (!is_part(side))
+        return opcode_is_control(side->head.opcode);
+    return side->message.payloads || (side->message.reads && !is_ascii(side, p, n));
+}
+
 static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n)
 {
     struct talk_side *side = &talk->side[direction];
     uint8_t scratch[SCRATCH];
-    bool part = is_part(side), wanted = part ? side->message.reads || side->message.payloads : opcode_is_control(side->head.opcode);
     int r = 0;
     while (n > 0 && r == 0) {
-        size_t piece = wanted && side->head.masked && n > SCRATCH ? SCRATCH : n;
-        if (wanted && side->head.masked)
+        size_t piece = side->head.masked && n > SCRATCH ? SCRATCH : n;
+        if (side->head.masked)
             mask_apply(scratch, p, piece, side->head.key, side->head.length - side->left);
-        if (wanted)
-            r = payload_piece(talk, direction, side->head.masked ? scratch : p, piece);
+        r = payload_piece(talk, direction, side->head.masked ? scratch : p, piece);
         side->left -= piece;
         p += piece;
         n -= piece;
@@ -258,7 +272,10 @@ ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_
     }
     if (r == 0) {
         size_t piece = n - used < side->left ? n - used : (size_t)side->left;
-        r = payload_take(talk, direction, p + used, piece);
+        if (is_wanted(side, p + used, piece))
+            r = payload_take(talk, direction, p + used, piece);
+        else
+            side->left -= piece;
         used += piece;
     }
     if (r == 0 && side->left == 0) {

@@ -29,8 +29,8 @@ struct message {
     bool text, payloads; /* as it was wanted when it began: UTF-8 is checked; each frame's payload is kept; */
     uint8_t opcode;
     uint64_t most;      /* so many bytes of its content are kept */
-    uint64_t number;    /* from 1, when it is complete */
     uint64_t frames, bytes, inflated;
+    uint64_t number;    /* from 1, when it is complete */
     struct utf8 utf8;
     const char *violation;
     struct bytes data;  /* last: the beginning of a message leaves it as it is */

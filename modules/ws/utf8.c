@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* See utf8.h. Runs of ASCII are looked at 64 bytes at a time. */
+/* See utf8.h. Runs of ASCII are looked at many bytes at a time. */
 #include "utf8.h"
 
 #include <string.h>
+
+#define HIGH UINT64_C(0x8080808080808080)
 
 typedef uint64_t vector __attribute__((vector_size(16)));
 
@@ -13,15 +15,24 @@ static inline vector load(const uint8_t *p)
     return v;
 }
 
+static inline vector seen(const uint8_t *p)
+{
+    return load(p) | load(p + 16) | load(p + 32) | load(p + 48);
+}
+
+static inline bool is_ascii(vector seen)
+{
+    return ((seen[0] | seen[1]) & HIGH) == 0;
+}
+
 /* Length of the ASCII at the beginning, or less. */
 static size_t ascii(const uint8_t *p, size_t n)
 {
     size_t i = 0;
-    for (; i + 64 <= n; i += 64) {
-        vector all = load(p + i) | load(p + i + 16) | load(p + i + 32) | load(p + i + 48);
-        if ((all[0] | all[1]) & UINT64_C(0x8080808080808080))
-            break;
-    }
+    while (i + 256 <= n && is_ascii(seen(p + i) | seen(p + i + 64) | seen(p + i + 128) | seen(p + i + 192)))
+        i += 256;
+    while (i + 16 <= n && is_ascii(load(p + i)))
+        i += 16;
     while (i < n && p[i] < 0x80)
         i++;
     return i;

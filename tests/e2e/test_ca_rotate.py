@@ -285,8 +285,8 @@ def test_no_leaf_cache(proxy, origin):
             assert client.ask("GET", "/hello", "origin.test").status == 200
             shown.add(client.sock.getpeercert(binary_form=True))
     assert len(shown) == 3, "each is signed anew"
-    metrics = p.metrics()
-    assert metrics["soth_leaf_cache_hits_total"] == 0 and metrics["soth_leaf_cache_misses_total"] == 3
+    p.wait_metric("soth_leaf_cache_misses_total", 3)  # a worker that does not come to it in time is printed with its numbers of before
+    assert p.metrics()["soth_leaf_cache_hits_total"] == 0
 
 
 def test_leaf_days(proxy, origin):

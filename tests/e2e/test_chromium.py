@@ -6,6 +6,7 @@ import pytest
 
 from harness import chromium
 from harness.origin import pattern
+from harness.timing import until
 
 COUNT = 40
 PAGE = """<!doctype html><meta charset=utf-8><title>waiting</title><body><script>
@@ -33,8 +34,12 @@ def test_page_with_many_resources(proxy, nginx, tmp_path):
     done = chromium.load(p, f"https://origin.test:{nginx.tls13}/page/index.html", tmp_path, budget_ms=20000)
     dom = done.stdout.decode()
     assert f'data-loaded="{COUNT}"' in dom, dom[:1500] + done.stderr.decode()[-2000:]
-    asked = {e.at("target") for e in p.log.find("request_headers", authority=f"origin.test:{nginx.tls13}")}
-    assert len([t for t in asked if t.startswith("/page/")]) == COUNT + 1
+
+    def asked():
+        return {e.at("target") for e in p.log.find("request_headers", authority=f"origin.test:{nginx.tls13}")}
+
+    until(lambda: len([t for t in asked() if t.startswith("/page/")]) == COUNT + 1, 10, asked)
+    until(lambda: len(p.log.find("response_headers")) > COUNT, 10, "the answers in the log")
     hellos = p.log.find("tls_handshake_succeeded", peer="downstream")
     assert hellos, "with its own ClientHello, X25519MLKEM768 included"
     assert {e["server_host"] for e in p.log.find("response_headers")} == {"origin.test"}

@@ -117,6 +117,7 @@ def test_websockets_whose_peers_do_not_answer_the_close(proxy, origin):
         assert client.ended()
     over.set()
     p.closed_as("shutdown_drain")
+    until(lambda: got, 10, "the close at the origin")
     assert got[0][:2] == b"\x88\x8c"
 
 

@@ -14,6 +14,8 @@ from harness.proxy import BINARY, STATUS_KEYS
 from harness.timing import scaled
 from harness.tools import clean_env
 
+OTHERS = shutil.ignore_patterns("mine_*")  # test_module_new installs these, and takes them away again
+
 
 @pytest.mark.parametrize("args", [["--no-such-option"], ["no-such-command"], ["run", "-c"], ["ca", "no-such"], ["check", "x", "y"]])
 def test_2_wrong_command_line(args):
@@ -137,7 +139,7 @@ def test_24_unknown_module(proxy):
 def test_24_a_file_that_is_no_module(proxy, tmp_path):
     p = proxy(start=False, extra_modules=[{"module": "broken"}])
     folder = tmp_path / "modules"
-    shutil.copytree(p.settings["modules_dir"], folder)
+    shutil.copytree(p.settings["modules_dir"], folder, ignore=OTHERS)
     (folder / "broken.so").write_text("no shared object")
     p.settings["modules_dir"] = str(folder)
     p.write()
@@ -147,7 +149,7 @@ def test_24_a_file_that_is_no_module(proxy, tmp_path):
 def test_24_a_library_without_the_symbol(proxy, tmp_path):
     p = proxy(start=False, extra_modules=[{"module": "plain"}])
     folder = tmp_path / "modules"
-    shutil.copytree(p.settings["modules_dir"], folder)
+    shutil.copytree(p.settings["modules_dir"], folder, ignore=OTHERS)
     (tmp_path / "plain.c").write_text("int x;\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "plain.so", tmp_path / "plain.c"], check=True)
     p.settings["modules_dir"] = [str(folder)]

@@ -92,6 +92,7 @@ def test_torn_tail_is_moved_aside(proxy, origin, tmp_path):
     first = proxy(folder=tmp_path / "same")
     exchange(first, server, 2)
     first.wait_closed(2)
+    until(first.log.is_indexed, what="all rows of the index")
     first.kill()  # a crash
     first.process = None
     whole = first.log.path.read_bytes()
@@ -112,6 +113,7 @@ def test_a_crash_loses_at_most_the_tail(proxy, origin, tmp_path):
     server, p = origin(), proxy()
     exchange(p, server, 5)
     p.wait_closed(5)
+    until(p.log.is_indexed, what="all rows of the index")
     p.kill()
     p.process = None
     findings = check_log(p.log, installed_schema())

@@ -47,6 +47,7 @@ def logs(proxy, origin, tmp_path):
 
 def test_every_log_is_sound(logs):
     for log in logs.values():
+        until(log.is_indexed, 10, "all rows of the index")
         assert check_log(log, installed_schema()) == []
     chunks = [[(e.at("bytes"), e.at("offset")) for e in log.find("request_body_chunk")] for log in logs.values()]
     assert chunks[0] == chunks[1] == chunks[2], "all sinks get the same events"

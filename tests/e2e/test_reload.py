@@ -227,7 +227,7 @@ def test_a_bad_configuration_changes_nothing_and_says_why(proxy, origin, tmp_pat
 
 def test_an_address_in_use_refuses_the_reload(proxy, origin):
     server, p = origin(), proxy()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:  # it is bound again
         p.settings["listen"].append({"addr": "127.0.0.1", "port": taken.getsockname()[1]})
         assert "something else listens there" in p.reload("refused")
         assert status_of(p, server) == 200

@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 
 from harness.client import trust
+from harness.timing import span
 from harness.tools import clean_env, need, run
 
 
@@ -204,7 +205,7 @@ def test_client_that_hangs_up_after_the_handshake(proxy, origin):
 
 
 def test_client_silent_in_the_handshake(proxy, origin):
-    server, p = origin(tls=True), proxy(tls_handshake_timeout="700ms")
+    server, p = origin(tls=True), proxy(tls_handshake_timeout=span(1))  # the origin's has this time, too
     with p.client().connect(f"origin.test:{server.port}") as client:
         bio = ssl.MemoryBIO()
         tls = p.trust().wrap_bio(ssl.MemoryBIO(), bio, server_hostname="origin.test")

@@ -296,7 +296,7 @@ def test_a_kill_loses_no_more_than_a_moment(learner, origin, authority, tmp_path
     server, p = origin(tls=True), learner({"threshold": 1, "state_path": str(state)})
     client = Pinned(p, server, authority)
     assert client.try_once() is False
-    until(lambda: "origin.test 127.0.0.1" in state.read_text(), 10, "the state file")
+    until(lambda: state.exists() and "origin.test 127.0.0.1" in state.read_text(), 10, "the state file")
     p.kill()
     p.checks = None
     p.start()

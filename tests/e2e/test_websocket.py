@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from harness import chromium
 from harness.modules import module_metric
 from harness.origin import reply
-from harness.timing import scaled, until
+from harness.timing import scaled, span, until
 from harness.tools import clean_env, missing, need, node_modules, run
 from harness.websocket import echo, for_threads
 
@@ -60,10 +60,10 @@ def test_echo(watching, serving, tls):
 def test_events_have_the_same_number_whoever_listens(watching, serving):
     server, numbers = serving(echo), []
     for sink in ({}, {"sink_top": {"events": ["stream_closed"]}}):
-        p = watching({"turn_idle": "300ms"}, **sink)
+        p = watching({"turn_idle": span(0.5)}, **sink)
         p.checks["complete"] = not sink
         with client(p, server.port) as ws:
-            for pause in (0, 1):  # one turn ends with the next message, one in silence, one with the conversation
+            for pause in (0, scaled(1.2)):  # one turn ends with the next message, one in silence, one with the conversation
                 ws.send("hello")
                 assert ws.recv(timeout=scaled(10)) == "hello"
                 time.sleep(pause)

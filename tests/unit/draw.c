@@ -10,12 +10,14 @@
 
 #include <cmocka.h>
 
+#define EACH_TIME_THE_SAME 20 /* a build that was good is good again */
+
 static uint64_t state;
 
 uint64_t draw_seed(unsigned long *cases)
 {
     const char *given = getenv("PROP_SEED"), *many = getenv("PROP_CASES");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
+    uint64_t seed = given ? strtoull(given, NULL, 0) : many ? (uint64_t)time(NULL) * 1000003u : EACH_TIME_THE_SAME;
     *cases = many ? strtoul(many, NULL, 10) : given ? 1 : *cases;
     print_message("seed %llu\n", (unsigned long long)seed);
     return seed;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Chance that can be had again, for the tests named prop_*: a case is drawn from its seed alone. PROP_SEED and PROP_CASES of the environment
- * say where to begin and how many cases to try.
+ * say where to begin and how many cases to try. Without either the cases are always the same, with PROP_CASES alone they are new ones.
  */
 #ifndef TESTS_UNIT_DRAW_H
 #define TESTS_UNIT_DRAW_H

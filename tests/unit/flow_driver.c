@@ -164,10 +164,10 @@ void driver_capture(struct driver *d, uint64_t bytes)
 void driver_take_events(struct driver *d)
 {
     struct bus_port_private *port = d->world->port->private;
-    _Alignas(16) char room[8192];
+    _Alignas(16) char room[VIEW_MOST];
     for (size_t i = 0; i < port->count; i++) {
-        struct views views = {.memory = room, .size = sizeof room}; /* memory may be what fails at the moment */
-        driver_promise(d, view_size(port->pending[i]) <= sizeof room, "an event of %u attributes", port->pending[i]->attr_count);
+        struct views views = {.memory = room}; /* memory may be what fails at the moment */
+        driver_promise(d, port->pending[i]->attr_count <= EVENT_ATTRS_MOST + 1, "an event of %u attributes", port->pending[i]->attr_count);
         const struct soth_event *event = view_make(&views, port->pending[i], BUS_PAYLOAD_FULL);
         uint64_t id = event->flow_id;
         driver_promise(d, id >= 1 && id < DRIVER_KIN + 2, "an event of flow %llu", (unsigned long long)id);

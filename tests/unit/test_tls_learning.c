@@ -244,7 +244,7 @@ static void ends_in_time(void **state)
     (void)state;
     use(2, "hosts: a.test\n");
     learn_it("a.test");
-    policy_clock_skew_ns += 10 * MINUTE - 1000000;
+    policy_clock_skew_ns += 10 * MINUTE - MINUTE / 2; /* time passes meanwhile, too */
     assert_string_equal(CONNECT("a.test"), "tunnel tls_bypass");
     policy_clock_skew_ns += MINUTE;
     assert_string_equal(CONNECT("a.test"), "no opinion");
@@ -403,6 +403,37 @@ static void a_restart_forgets_nothing_with_a_state_file(void **state)
     assert_string_equal(CONNECT("a.test"), "tunnel tls_bypass"); /* what was left of its time goes on */
 }
 
+/* Within twenty seconds. */
+static bool is_written(const char *text)
+{
+    const struct timespec step = {0, 2000000};
+    char kept[4096];
+    for (int i = 0; i < 10000; i++, nanosleep(&step, NULL)) {
+        FILE *f = fopen(state_path, "r");
+        assert_non_null(f);
+        kept[fread(kept, 1, sizeof kept - 1, f)] = '\0';
+        fclose(f);
+        if (strstr(kept, text))
+            return true;
+    }
+    return false;
+}
+
+/* Before the thread that writes has come to wait for something. */
+static void what_is_learnt_at_once_is_written_too(void **state)
+{
+    char config[256];
+    (void)state;
+    configure(config, sizeof config, "");
+    for (int i = 0; i < 5; i++) {
+        fake_close(&policy);
+        empty_folder();
+        use(2, config);
+        learn_it("a.test");
+        assert_true(is_written("a.test 10.0.0.1"));
+    }
+}
+
 static void write_state(const char *text)
 {
     FILE *f = fopen(state_path, "w");
@@ -535,7 +566,7 @@ int main(void)
         TEST(learns_from_certain_refusals_alone), TEST(bypasses_that_host_for_that_client), TEST(addresses_of_clients), TEST(names_in_the_hello),
         TEST(connections_at_the_same_time_are_one_attempt), TEST(an_hour_without_one_ends_the_count), TEST(ends_in_time), TEST(the_end_is_told_by_itself),
         TEST(observe_changes_nothing), TEST(off_takes_part_in_nothing), TEST(the_table_is_bounded), TEST(the_store_ends_them_in_time), TEST(a_reload_forgets_nothing),
-        TEST(a_restart_forgets_nothing_with_a_state_file), TEST(garbage_is_kept_aside), TEST(a_state_that_others_may_write_is_not_believed),
+        TEST(a_restart_forgets_nothing_with_a_state_file), TEST(what_is_learnt_at_once_is_written_too), TEST(garbage_is_kept_aside), TEST(a_state_that_others_may_write_is_not_believed),
         TEST(a_bypass_of_the_past_is_over), TEST(mistakes_are_named), cmocka_unit_test(the_codes_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

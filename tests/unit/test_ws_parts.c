@@ -122,6 +122,26 @@ static void masks_are_byte_by_byte(void **state)
     }
 }
 
+static void ascii_is_known_behind_its_mask(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5000; i++) {
+        uint8_t in[700], key[4];
+        size_t n = below(sizeof in), other = below(n + 1);
+        uint64_t offset = below(9);
+        for (size_t k = 0; k < 4; k++)
+            key[k] = (uint8_t)below(256);
+        for (size_t k = 0; k < n; k++)
+            in[k] = (uint8_t)below(128) ^ key[(offset + k) % 4];
+        assert_true(mask_hides_ascii(in, n, key, offset));
+        if (other == n)
+            continue;
+        in[other] ^= 0x80;
+        assert_false(mask_hides_ascii(in, n, key, offset));
+        assert_true(mask_hides_ascii(in, other, key, offset));
+    }
+}
+
 /* ---- UTF-8 ---- */
 
 /* RFC 3629 4, written down as it stands there: the length of the character at p, 0 when there is none. */
@@ -353,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_header_may_come_in_pieces),
         cmocka_unit_test(lengths_that_are_too_long),
         cmocka_unit_test(masks_are_byte_by_byte),
+        cmocka_unit_test(ascii_is_known_behind_its_mask),
         cmocka_unit_test(every_character_of_few_bytes),
         cmocka_unit_test(text_of_any_bytes),
         cmocka_unit_test(codes_of_close),

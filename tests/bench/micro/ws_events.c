@@ -58,7 +58,7 @@ static void make_line(struct writer *w, const struct soth_event *event)
     struct line line;
     must(line_event(&w->lines, &w->forms, event, key, &line) == SOTH_OK, "the line");
     const struct line_place place = {w->lines.p + before, 0, before};
-    must(line_index(&w->rows, &w->forms, event, key, &line, &place) == SOTH_OK, "the row");
+    must(line_index(&w->rows, event, key, &line, &place) == SOTH_OK, "the row");
     if (w->lines.n >= BUFFER)
         w->lines.n = w->rows.n = 0;
 }
@@ -68,8 +68,11 @@ static int writer_write(void *instance, const struct soth_batch *batch, uint32_t
     struct writer *w = instance;
     double began = cpu_ns();
     (void)retry_ms;
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (i + 1 < batch->count)
+            line_fetch(batch->events[i + 1]);
         make_line(w, batch->events[i]);
+    }
     w->events += batch->count;
     w->ns += cpu_ns() - began;
     *done = batch->count;

@@ -52,6 +52,11 @@ class EventLog:
             self._cache[key] = (size + len(whole), events)
         return events
 
+    def is_indexed(self):
+        """Whether the index has a row for each line: they are written behind the lines."""
+        rows = self.index.read_bytes().count(b"\n") - 1 if self.index.exists() else 0
+        return rows == sum(path.read_bytes().count(b"\n") for _, path in self.segments())
+
     def events(self):
         """Every complete line so far."""
         return [event for _, path in self.segments() for event in self._segment(path)]

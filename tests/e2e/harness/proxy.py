@@ -101,7 +101,7 @@ class Proxy:
         return self
 
     def _ready(self, offset):
-        for status in statuses(self.stderr_path.read_text(errors="replace")[offset:]):
+        for status in statuses(self.stderr_path.read_bytes()[offset:].decode(errors="replace")):
             if (status["stage"], status["outcome"]) == ("running", "ready"):
                 detail = status["detail"]
                 assert detail.startswith("listening on "), detail
