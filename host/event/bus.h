@@ -165,17 +165,17 @@ int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, st
  */
 struct attr_list;
 struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n);
-size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out);
-void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra);
+size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, struct soth_attr *out);
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, struct attr_list *list,
+                          const struct soth_attr *attrs, const struct soth_attr *extra);
 
-/* bus_emit of a list, with another attribute of the host's own, which may be absent. */
+/* bus_emit of a list, which knows its kind and how many they are, with another attribute of the host's own: a number, or absent. */
 static inline void bus_emit_list(struct bus_port *port, struct event_source *source, unsigned kind, struct attr_list *list,
-                                 const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+                                 const struct soth_attr *attrs, const struct soth_attr *extra)
 {
     uint64_t sequence = source->next_sequence++;
     if (bus_wants(port, kind))
-        bus_emit_list_wanted(port, source, sequence, kind, list, attrs, n, extra);
+        bus_emit_list_wanted(port, source, sequence, list, attrs, extra);
 }
 
 /* event/kind.c: the table events.def at run time. */

@@ -340,35 +340,35 @@ void bus_emit_wanted(struct bus_port *port, const struct event_source *source, u
 
 /* ---- events of modules ---- */
 
-static void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                            const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+static void emit_list_whole(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, const struct attr_list *list,
+                            const struct soth_attr *attrs, const struct soth_attr *extra)
 {
     struct soth_attr all[EVENT_ATTRS_MOST + 1];
-    size_t count = bus_list_copy(list, attrs, n, all);
+    size_t count = bus_list_copy(list, attrs, all);
     all[count++] = *extra;
-    emit_whole(port, source, flow_sequence_id, kind, all, count);
+    emit_whole(port, source, flow_sequence_id, list->kind, all, count);
 }
 
 static __attribute__((noinline)) void emit_list_of_another_shape(struct bus_port *port, const struct event_source *source,
-                                                                 uint64_t flow_sequence_id, unsigned kind, struct attr_list *list,
-                                                                 const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+                                                                 uint64_t flow_sequence_id, struct attr_list *list, const struct soth_attr *attrs,
+                                                                 const struct soth_attr *extra)
 {
     size_t text;
-    const struct shape *shape = list_shape(port->private, list, attrs, n, extra, &text);
+    const struct shape *shape = list_shape(port->private, list, attrs, extra, &text);
     if (shape)
-        emit_shaped(port, source, flow_sequence_id, kind, shape, text, attrs, n, extra);
+        emit_shaped(port, source, flow_sequence_id, list->kind, shape, text, attrs, list->n, extra);
     else
-        emit_list_whole(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+        emit_list_whole(port, source, flow_sequence_id, list, attrs, extra);
 }
 
 /* The numbers are where they belong already, if that is where the event has its place. */
-static inline void emit_ready(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                              const struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+static inline void emit_ready(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, const struct attr_list *list,
+                              const struct soth_attr *attrs, const struct soth_attr *extra)
 {
     const struct list_shape *like = list->like;
     const struct shape *shape = like->shape;
-    list->values[like->place[n]] = extra->number;
-    struct queued *q = begin(port, source, flow_sequence_id, kind, shape->count * sizeof(uint64_t), list->text);
+    list->values[like->place[list->n]] = extra->number;
+    struct queued *q = begin(port, source, flow_sequence_id, list->kind, shape->count * sizeof(uint64_t), list->text);
     if (!q)
         return;
     uint64_t *values = (uint64_t *)(void *)(q + 1);
@@ -386,11 +386,11 @@ static inline void emit_ready(struct bus_port *port, const struct event_source *
     }
 }
 
-void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, unsigned kind,
-                          struct attr_list *list, const struct soth_attr *attrs, size_t n, const struct soth_attr *extra)
+void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, struct attr_list *list,
+                          const struct soth_attr *attrs, const struct soth_attr *extra)
 {
     if (list_is_ready(list, extra))
-        emit_ready(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+        emit_ready(port, source, flow_sequence_id, list, attrs, extra);
     else
-        emit_list_of_another_shape(port, source, flow_sequence_id, kind, list, attrs, n, extra);
+        emit_list_of_another_shape(port, source, flow_sequence_id, list, attrs, extra);
 }

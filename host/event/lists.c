@@ -61,6 +61,7 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
         list->payload = list->payload << 1 | ((attrs[i].type & EVENT_FLAGGED) != 0);
     }
     list->n = n;
+    list->kind = kind;
     list->like = &list->shapes[0];
     list->like->present = UINT64_MAX; /* like no list that there is */
     return true;
@@ -95,6 +96,7 @@ static inline bool is_list(struct bus_port_private *p, struct attr_list *list, c
     if (list->n != n)
         return false;
     const struct list_shape *like = list->like;
+#pragma GCC unroll 2
     for (size_t i = 0; i < n; i++) {
         const struct known_attr *known = &list->v[i];
         const struct soth_attr *a = &attrs[i];
@@ -131,20 +133,20 @@ struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const stru
 }
 
 /* With names of our own, and without texts of numbers; in the same places. */
-static void canonical(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out)
+static void canonical(const struct attr_list *list, const struct soth_attr *attrs, struct soth_attr *out)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < list->n; i++) {
         const struct soth_attr *a = &attrs[i];
         const bool keep = event_type_is_text(a->type) || event_attr_is_absent(a);
         out[i] = (struct soth_attr){list->proper[i].name, keep ? a->text : (struct soth_span){"", 0}, a->number, a->type, list->proper[i].name_len};
     }
 }
 
-size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, size_t n, struct soth_attr *out)
+size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, struct soth_attr *out)
 {
     size_t count = 0;
-    canonical(list, attrs, n, out);
-    for (size_t i = 0; i < n; i++)
+    canonical(list, attrs, out);
+    for (size_t i = 0; i < list->n; i++)
         if (!event_attr_is_absent(&out[i]))
             out[count++] = out[i];
     return count;
@@ -164,16 +166,15 @@ static void find_places(struct list_shape *at, size_t n)
 }
 
 static __attribute__((noinline)) const struct shape *add_shape(struct bus_port_private *p, struct attr_list *list, struct list_shape *at,
-                                                               uint64_t present, const struct soth_attr *attrs, size_t n,
-                                                               const struct soth_attr *extra)
+                                                               uint64_t present, const struct soth_attr *attrs, const struct soth_attr *extra)
 {
     struct soth_attr all[LIST_MOST + 1];
-    canonical(list, attrs, n, all);
-    all[n] = *extra;
-    const struct shape *shape = shape_new(&p->made, all, n + 1);
+    canonical(list, attrs, all);
+    all[list->n] = *extra;
+    const struct shape *shape = shape_new(&p->made, all, list->n + 1);
     if (shape) {
         *at = (struct list_shape){.shape = shape, .extra = extra->name, .present = present};
-        find_places(at, n);
+        find_places(at, list->n);
         list->like = at;
     }
     return shape;
@@ -192,10 +193,10 @@ static uint64_t look_at_all(const struct soth_attr *attrs, size_t n, const struc
     return present;
 }
 
-const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
-                               const struct soth_attr *extra, size_t *text)
+const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, const struct soth_attr *extra,
+                               size_t *text)
 {
-    const uint64_t present = look_at_all(attrs, n, extra, text);
+    const uint64_t present = look_at_all(attrs, list->n, extra, text);
     if ((list->payload << 1 & present) || (event_type_is_text(extra->type) && (present & 1)))
         return NULL;
     struct list_shape *at = list->shapes, *end = at + LIST_SHAPES;
@@ -204,7 +205,7 @@ const struct shape *list_shape(struct bus_port_private *p, struct attr_list *lis
             list->like = at;
             return at->shape;
         }
-    return at < end ? add_shape(p, list, at, present, attrs, n, extra) : NULL;
+    return at < end ? add_shape(p, list, at, present, attrs, extra) : NULL;
 }
 
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT])

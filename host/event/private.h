@@ -150,6 +150,7 @@ struct list_shape {
 /* A list of attributes that was checked. */
 struct attr_list {
     size_t n; /* LIST_UNFIT: the first that came was not one to remember */
+    unsigned kind;
     struct list_shape *like; /* as it came last: nearly always it comes like that again, and then of the values that came now */
     uint64_t *values;        /* the numbers are here. NULL: it did not */
     uint64_t present;        /* of the values that came now, without the host's, and with empty texts */
@@ -187,13 +188,13 @@ struct bus_port_private {
 
 /* The shape of the values that bus_attr_list has just seen, where their numbers are not ready. NULL: they are to be emitted whole. *text: bytes of
  * their texts; extra is of the host, and may be absent. */
-const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, size_t n,
-                               const struct soth_attr *extra, size_t *text);
+const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, const struct soth_attr *extra,
+                               size_t *text);
 
 /* Are the numbers of the values that bus_attr_list has just seen ready, with this attribute of the host's? Then it is the shape list->like. */
 static inline bool list_is_ready(const struct attr_list *list, const struct soth_attr *extra)
 {
-    const uint64_t present = list->present << 1 | !event_attr_is_absent(extra);
+    const uint64_t present = list->present << 1 | (extra->text.p != NULL);
     return list->values && list->like->extra == extra->name && list->like->present == present;
 }
 

@@ -311,17 +311,24 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
     free(masked);
 }
 
-void emit_list_for_module(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs, size_t n)
+/* By itself: what every event needs of the stack stays together. */
+static __attribute__((noinline)) void emit_list_masked(struct soth_flow *view, unsigned kind, const struct attr_list *list,
+                                                       const struct soth_attr *attrs)
+{
+    struct soth_attr copy[EVENT_ATTRS_MOST];
+    emit_for_module(view, kind, copy, bus_list_copy(list, attrs, copy));
+}
+
+void emit_list_for_module(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs)
 {
     struct flow *flow = flow_of(view);
-    struct soth_attr copy[EVENT_ATTRS_MOST];
     if (redacts(flow, kind)) {
-        emit_for_module(view, kind, copy, bus_list_copy(list, attrs, n, copy));
+        emit_list_masked(view, kind, list, attrs);
         return;
     }
     const struct soth_attr extra = message_attr(flow);
     const uint16_t transport = module_event_begin(flow, kind);
-    bus_emit_list(flow->env->bus, &flow->source, kind, list, attrs, n, &extra);
+    bus_emit_list(flow->env->bus, &flow->source, kind, list, attrs, &extra);
     flow->source.protocol = transport;
 }
 

@@ -44,7 +44,7 @@ struct soth_flow {
     /* Emits as the flow: counts an illegal transition, adds exchange_no. */
     void (*emit)(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
     /* The same of a list that was checked before; NULL: emit alone. */
-    void (*emit_list)(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs, size_t n);
+    void (*emit_list)(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs);
 };
 
 #endif

@@ -78,7 +78,7 @@ int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct sot
     struct attr_list *list = flow && flow->emit_list ? bus_attr_list(flow->bus, kind, attrs, n) : NULL;
     if (!list)
         return emit_checked(self, flow, kind, attrs, n);
-    flow->emit_list(flow, kind, list, attrs, n);
+    flow->emit_list(flow, kind, list, attrs);
     return SOTH_OK;
 }
 

@@ -84,10 +84,10 @@ static const struct bus_sink_ops writer_ops = {writer_write, NULL, NULL};
 /* ---- the worker's side ---- */
 
 /* As flow/emit.c does. */
-static void emit_list(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs, size_t n)
+static void emit_list(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs)
 {
     const struct soth_attr extra = ATTR_NUMBER("exchange_no", view->exchange_no);
-    bus_emit_list(view->bus, view->source, kind, list, attrs, n, &extra);
+    bus_emit_list(view->bus, view->source, kind, list, attrs, &extra);
 }
 
 struct talker {
