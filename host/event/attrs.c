@@ -7,6 +7,7 @@
 #include "host/event/private.h"
 
 #define NAMES_MOST 48 /* of a kind, of 64: a set of them is a word */
+_Static_assert(NAMES_MOST <= FORM_MOST, "a form may have all of them");
 _Static_assert(NAMES_MOST <= EVENT_ATTRS_MOST, "what comes out has room for all of them");
 
 struct name {

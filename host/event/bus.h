@@ -159,24 +159,33 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
  */
 int event_attrs_check(uint32_t kind, const struct soth_attr *attrs, size_t n, struct soth_attr *out, unsigned *left_out);
 /*
- * A list of attributes that a port has seen and checked before, known again by the places of its names (lists.c). NULL: it is to be checked.
- * It is good for these values, until the next call.
- * bus_list_copy: what event_attrs_check makes of it.
+ * The attributes of events that come often, told once (forms.c, soth_host.form): names and types, each name of the kind at most once. The same
+ * ones are the same form, for good. 0, -SOTH_ENOMEM, or as event_attrs_check, and *bad is the attribute at fault, if it is one.
  */
-struct attr_list;
-struct attr_list *bus_attr_list(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n);
-size_t bus_list_copy(const struct attr_list *list, const struct soth_attr *attrs, struct soth_attr *out);
-void bus_emit_list_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, struct attr_list *list,
-                          const struct soth_attr *attrs, const struct soth_attr *extra);
+struct form;
+int event_form(uint32_t kind, const struct soth_attr *attrs, size_t n, const struct form **form, size_t *bad);
+unsigned event_form_kind(const struct form *form);
+/* Those that are there, as attributes: at most EVENT_ATTRS_MOST. */
+size_t event_form_attrs(const struct form *form, const union soth_value *values, uint64_t present, struct soth_attr *out);
+void bus_emit_form_wanted(struct bus_port *port, const struct event_source *source, uint64_t flow_sequence_id, const struct form *form,
+                          const union soth_value *values, uint64_t present, const struct soth_attr *extra);
 
-/* bus_emit of a list, which knows its kind and how many they are, with another attribute of the host's own: a number, or absent. */
-static inline void bus_emit_list(struct bus_port *port, struct event_source *source, unsigned kind, struct attr_list *list,
-                                 const struct soth_attr *attrs, const struct soth_attr *extra)
+/* bus_emit of values, with another attribute of the host's own: a number, or absent. */
+static inline void bus_emit_form(struct bus_port *port, struct event_source *source, unsigned kind, const struct form *form,
+                                 const union soth_value *values, uint64_t present, const struct soth_attr *extra)
 {
     uint64_t sequence = source->next_sequence++;
     if (bus_wants(port, kind))
-        bus_emit_list_wanted(port, source, sequence, list, attrs, extra);
+        bus_emit_form_wanted(port, source, sequence, form, values, present, extra);
 }
+
+#define EVENT_VALUES_MOST 48u
+/*
+ * The form of a list that the port has seen and checked before, known again by the places of its names (lists.c), and its values, which point into
+ * the list. NULL: it is to be checked.
+ */
+const struct form *bus_list_form(struct bus_port *port, uint32_t kind, const struct soth_attr *attrs, size_t n,
+                                 union soth_value values[EVENT_VALUES_MOST], uint64_t *present);
 
 /* event/kind.c: the table events.def at run time. */
 const char *event_kind_name(unsigned kind);

@@ -82,6 +82,7 @@ void bus_port_free(struct bus_port *port)
     pthread_mutex_unlock(&bus->lock);
     slab_put(port->private->slab, 1);
     attr_lists_free(port->private->lists);
+    form_shapes_free(port->private->forms, port->private->form_room);
     free(port->private->pending);
     free(port->private);
     free(port);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "host/event/bus.h"
+#include "host/event/forms.h"
 
 /* ---- kind.c ---- */
 
@@ -133,39 +134,8 @@ void shapes_free(struct shape *shapes);
 /* Our own of this name, for good, and its place among those of the kind; NULL: the kind has none. *n 0: strlen, and set. */
 const char *event_attr_name(uint32_t kind, const char *text, uint32_t *n, uint32_t *place);
 bool event_attrs_may(uint32_t kind); /* may modules emit it? */
+struct attr_list;
 void attr_lists_free(struct attr_list *lists[SOTH_EV_COUNT]);
-
-#define LIST_MOST 32u /* attributes */
-#define LIST_SHAPES 4u
-
-/* What a list was like once: the shape that it makes with an attribute of the host's. */
-struct list_shape {
-    const struct shape *shape; /* NULL: none yet */
-    const char *extra;         /* the host's; a number, or absent */
-    uint64_t present;          /* bit per attribute that is there: that of the first is the highest, the host's is the lowest */
-    uint8_t texts[LIST_MOST], text_count; /* which of those given are texts that are there, as the shape has them */
-    uint8_t place[LIST_MOST + 1]; /* where the number of each is, the host's behind the last; of what is absent: behind them all */
-};
-
-/* A list of attributes that was checked. */
-struct attr_list {
-    size_t n; /* LIST_UNFIT: the first that came was not one to remember */
-    unsigned kind;
-    struct list_shape *like; /* as it came last: nearly always it comes like that again, and then of the values that came now */
-    uint64_t *values;        /* the numbers are here. NULL: it did not */
-    uint64_t present;        /* of the values that came now, without the host's, and with empty texts */
-    size_t text;             /* bytes of their texts */
-    struct known_attr {
-        const char *given; /* the name, as the module has it */
-        uint64_t tail;     /* type and name_len, as the module has them */
-    } v[LIST_MOST];
-    struct {
-        const char *name; /* our own */
-        uint32_t name_len;
-    } proper[LIST_MOST];
-    uint64_t payload; /* bit per attribute, as `present`: a sink may see less of it */
-    struct list_shape shapes[LIST_SHAPES];
-};
 
 #define PORT_SOURCES 16u
 
@@ -173,7 +143,6 @@ struct bus_port_private {
     struct slab *slab;    /* being filled, */
     uint8_t *at, *end;    /* from here to there */
     const struct queued_source *sources[PORT_SOURCES]; /* that are in this slab, by flow: the last one of those that share a place */
-    uint64_t spare[LIST_MOST + 2]; /* for numbers, where the slab has no room for any list's */
     struct slab *retired; /* full, with events that are not published yet */
     size_t retired_bytes;
     struct queued **pending;
@@ -181,22 +150,12 @@ struct bus_port_private {
     struct shape *shapes[SOTH_EV_COUNT][SHAPES_OF_KIND];
     struct shape *made; /* list of all of those */
     struct attr_list *lists[SOTH_EV_COUNT];
+    struct form_shapes **forms; /* by number; NULL: none yet */
+    size_t form_room;
     void (*wake)(void *arg);
     void *arg;
     struct bus_port *next; /* (lock) list of all ports */
 };
-
-/* The shape of the values that bus_attr_list has just seen, where their numbers are not ready. NULL: they are to be emitted whole. *text: bytes of
- * their texts; extra is of the host, and may be absent. */
-const struct shape *list_shape(struct bus_port_private *p, struct attr_list *list, const struct soth_attr *attrs, const struct soth_attr *extra,
-                               size_t *text);
-
-/* Are the numbers of the values that bus_attr_list has just seen ready, with this attribute of the host's? Then it is the shape list->like. */
-static inline bool list_is_ready(const struct attr_list *list, const struct soth_attr *extra)
-{
-    const uint64_t present = list->present << 1 | (extra->text.p != NULL);
-    return list->values && list->like->extra == extra->name && list->like->present == present;
-}
 
 /* ---- losses.c: ranges of events that a sink did not get ---- */
 

@@ -312,23 +312,24 @@ void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_at
 }
 
 /* By itself: what every event needs of the stack stays together. */
-static __attribute__((noinline)) void emit_list_masked(struct soth_flow *view, unsigned kind, const struct attr_list *list,
-                                                       const struct soth_attr *attrs)
+static __attribute__((noinline)) void emit_form_masked(struct soth_flow *view, const struct form *form, const union soth_value *values,
+                                                       uint64_t present)
 {
-    struct soth_attr copy[EVENT_ATTRS_MOST];
-    emit_for_module(view, kind, copy, bus_list_copy(list, attrs, copy));
+    struct soth_attr attrs[EVENT_ATTRS_MOST];
+    emit_for_module(view, event_form_kind(form), attrs, event_form_attrs(form, values, present, attrs));
 }
 
-void emit_list_for_module(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs)
+void emit_form_for_module(struct soth_flow *view, const struct form *form, const union soth_value *values, uint64_t present)
 {
     struct flow *flow = flow_of(view);
+    const unsigned kind = event_form_kind(form);
     if (redacts(flow, kind)) {
-        emit_list_masked(view, kind, list, attrs);
+        emit_form_masked(view, form, values, present);
         return;
     }
     const struct soth_attr extra = message_attr(flow);
     const uint16_t transport = module_event_begin(flow, kind);
-    bus_emit_list(flow->env->bus, &flow->source, kind, list, attrs, &extra);
+    bus_emit_form(flow->env->bus, &flow->source, kind, form, values, present, &extra);
     flow->source.protocol = transport;
 }
 

@@ -45,7 +45,7 @@ struct flow *flow_new(struct flow_env *env, const struct flow_origin_of *what)
     flow->client_addr = what->client_addr;
     flow->source = (struct event_source){.flow_id = what->flow_id, .next_sequence = 1, .client_addr = {flow->client_text, text - 1}};
     flow->hooks = (struct soth_flow){.bus = env->bus, .source = &flow->source, .owner = what->owner, .mailbox = env->mailbox,
-                                     .emit = emit_for_module, .emit_list = emit_list_for_module};
+                                     .emit = emit_for_module, .emit_form = emit_form_for_module};
     flow->started_ns = env->bus->monotonic_ns;
     flow->client.open = true;
     flow->state = FLOW_ACCEPTED;

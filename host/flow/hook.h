@@ -43,8 +43,8 @@ struct soth_flow {
     uint16_t protocol;           /* of the exchange's stream, as a decoder has told (SOTH_PROTO_SSE, ...); 0 = nobody has */
     /* Emits as the flow: counts an illegal transition, adds exchange_no. */
     void (*emit)(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
-    /* The same of a list that was checked before; NULL: emit alone. */
-    void (*emit_list)(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs);
+    /* The same of values of a form; NULL: emit alone. */
+    void (*emit_form)(struct soth_flow *view, const struct form *form, const union soth_value *values, uint64_t present);
 };
 
 #endif

@@ -105,7 +105,7 @@ void emit_body_end(struct flow *flow, enum side side); /* and, to those who capt
 void emit_body_payload(struct flow *flow, enum side side, struct soth_span payload); /* the same of these bytes, with them */
 void emit_decision(struct flow *flow, unsigned kind, const struct verdict *verdict); /* request_decision, response_decision */
 void emit_for_module(struct soth_flow *view, unsigned kind, const struct soth_attr *attrs, size_t n);
-void emit_list_for_module(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs);
+void emit_form_for_module(struct soth_flow *view, const struct form *form, const union soth_value *values, uint64_t present);
 void emit_stream_closed(struct flow *flow);
 
 /* decide.c */

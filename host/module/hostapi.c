@@ -143,4 +143,7 @@ const struct soth_host hostapi = {
     .redact = api_redact,
     .payload_most = api_payload_most,
     .payload = api_payload,
+    .form = api_form,
+    .emit_form = api_emit_form,
+    .flow_ns = api_flow_ns,
 };

@@ -75,10 +75,69 @@ static int emit_checked(void *self, struct soth_flow *flow, uint32_t kind, const
 
 int api_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
-    struct attr_list *list = flow && flow->emit_list ? bus_attr_list(flow->bus, kind, attrs, n) : NULL;
-    if (!list)
+    union soth_value values[EVENT_VALUES_MOST];
+    uint64_t present;
+    const struct form *form = flow && flow->emit_form ? bus_list_form(flow->bus, kind, attrs, n, values, &present) : NULL;
+    if (!form)
         return emit_checked(self, flow, kind, attrs, n);
-    flow->emit_list(flow, kind, list, attrs);
+    flow->emit_form(flow, form, values, present);
+    return SOTH_OK;
+}
+
+/* ---- forms ---- */
+
+/* It is the author who reads this. */
+static int refused(struct instance *instance, uint32_t kind, const struct soth_attr *attrs, size_t n, size_t bad, int error)
+{
+    const char *name = bad < n && attrs[bad].name ? attrs[bad].name : "";
+    char text[256];
+    if (error == -SOTH_EPERM)
+        snprintf(text, sizeof text, "a form of %s: events of this kind are the host's alone", event_kind_name(kind));
+    else if (!event_kind_name(kind)[0])
+        snprintf(text, sizeof text, "a form of kind %u: there is no such kind of event", (unsigned)kind);
+    else
+        snprintf(text, sizeof text, "a form of %s: attribute %zu of %zu, \"%s\", is none of that kind, is there twice or has no known type",
+                 event_kind_name(kind), bad + 1, n, name);
+    if (error != -SOTH_ENOMEM && instance->errors) {
+        options_error(instance->conf->document, "module", instance->errors, text);
+        instance->told++;
+    }
+    return error;
+}
+
+int api_form(void *self, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct instance *instance = instance_of(self);
+    const struct form *form;
+    size_t bad;
+    if (instance->created)
+        return -SOTH_EPERM;
+    int r = event_form(kind, attrs, n, &form, &bad);
+    if (r < 0)
+        return refused(instance, kind, attrs, n, bad, r);
+    const struct form **bigger = realloc(instance->forms, (instance->form_count + 1) * sizeof *bigger);
+    if (!bigger)
+        return -SOTH_ENOMEM;
+    instance->forms = bigger;
+    instance->forms[instance->form_count] = form;
+    return (int)instance->form_count++;
+}
+
+static int emit_attrs(void *self, struct soth_flow *flow, const struct form *form, const union soth_value *values, uint64_t present)
+{
+    struct soth_attr attrs[EVENT_ATTRS_MOST];
+    size_t n = event_form_attrs(form, values, present, attrs);
+    return emit_checked(self, flow, event_form_kind(form), attrs, n);
+}
+
+int api_emit_form(void *self, struct soth_flow *flow, int form, const union soth_value *values, uint64_t present)
+{
+    const struct instance *instance = instance_of(self);
+    if ((unsigned)form >= instance->form_count)
+        return -SOTH_EINVALID;
+    if (!flow || !flow->emit_form)
+        return emit_attrs(self, flow, instance->forms[form], values, present);
+    flow->emit_form(flow, instance->forms[form], values, present);
     return SOTH_OK;
 }
 
@@ -106,6 +165,11 @@ void api_protocol(struct soth_flow *flow, uint32_t protocol)
 uint64_t api_unix_ms(const struct soth_flow *flow)
 {
     return flow->bus->unix_ms;
+}
+
+uint64_t api_flow_ns(const struct soth_flow *flow)
+{
+    return flow->bus->monotonic_ns;
 }
 
 void api_ended(struct soth_flow *flow, const char *why)

@@ -42,6 +42,8 @@ struct instance {
     atomic_uint failures;
     atomic_uint_fast64_t attrs_left_out; /* of its events, see event_attrs_check */
     struct metrics metrics;
+    const struct form **forms; /* of its events, by number */
+    size_t form_count;
     _Alignas(16) char self[]; /* what the module sees */
 };
 

@@ -48,6 +48,7 @@ void instance_put(struct instance *instance)
     instance_destroy(instance);
     metrics_fini(&instance->metrics);
     options_fini(instance->owned);
+    free(instance->forms);
     free(instance);
     registry_unuse(registry);
 }

@@ -113,6 +113,20 @@ static int trial_emit(void *self, struct soth_flow *flow, uint32_t kind, const s
     return SOTH_OK;
 }
 
+static int trial_form(void *self, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    const struct form *form;
+    size_t bad;
+    (void)self;
+    return event_form(kind, attrs, n, &form, &bad);
+}
+
+static int trial_emit_form(void *self, struct soth_flow *flow, int form, const union soth_value *values, uint64_t present)
+{
+    (void)self, (void)flow, (void)form, (void)values, (void)present;
+    return SOTH_OK;
+}
+
 static int trial_wanted(const struct soth_flow *flow, uint32_t kind)
 {
     (void)flow, (void)kind;
@@ -197,7 +211,7 @@ static int trial_setting(void *self, const char *key, uint64_t *value)
     return -SOTH_ENOENT;
 }
 
-static uint64_t trial_unix_ms(const struct soth_flow *flow)
+static uint64_t trial_clock(const struct soth_flow *flow)
 {
     (void)flow;
     return 0;
@@ -240,6 +254,7 @@ const struct soth_host trial_host = {
     .hdr_get = trial_hdr_get, .hdr_set = trial_hdr_set, .hdr_add = trial_hdr_set, .hdr_del = trial_hdr_del, .set_target = trial_set_target,
     .pass = trial_move, .drop = trial_move, .put = trial_put, .frame = trial_frame, .timer = trial_timer, .signal = trial_signal, .fail = trial_fail,
     .setting = trial_setting,
-    .unix_ms = trial_unix_ms, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
+    .unix_ms = trial_clock, .ended = trial_ended, .inject = trial_inject, .between = trial_between, .redact = trial_redact,
     .payload_most = trial_payload_most, .payload = trial_payload,
+    .form = trial_form, .emit_form = trial_emit_form, .flow_ns = trial_clock,
 };

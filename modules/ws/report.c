@@ -2,56 +2,187 @@
 /* What is published, as the table of events has it. */
 #include "ws.h"
 
-/* With the lengths of names and words, which the compiler knows: there are six events to an echo of one message. */
+/* Words are values by where they are. */
 #define KNOWN(text_) {text_, sizeof(text_) - 1}
-#define LITERAL(text_) ((struct soth_span)KNOWN(text_))
-#define SIDE(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client") : LITERAL("server"))
-#define WAY(direction) ((direction) == SOTH_TO_SERVER ? LITERAL("client_to_server") : LITERAL("server_to_client"))
-#define SPAN(name_, span_) {name_, span_, 0, SOTH_ATTR_TEXT, sizeof(name_) - 1}
-#define WORD(name_, text_) SPAN(name_, soth_span(text_))
-#define PEERS(name_, span_) {name_, span_, 0, SOTH_ATTR_BYTES, sizeof(name_) - 1}
-#define FLAG(name_, is_) {name_, {"", 0}, (is_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1}
-#define U64(name_, n_) U64_IF(name_, true, n_)
-#define U64_IF(name_, is_, n_) {name_, {(is_) ? "" : NULL, 0}, (uint64_t)(n_), SOTH_ATTR_U64, sizeof(name_) - 1}
+static const struct soth_span proxy = KNOWN("proxy");
+static const struct soth_span sides[2] = {[SOTH_TO_SERVER] = KNOWN("client"), [SOTH_TO_CLIENT] = KNOWN("server")};
+static const struct soth_span ways[2] = {[SOTH_TO_SERVER] = KNOWN("client_to_server"), [SOTH_TO_CLIENT] = KNOWN("server_to_client")};
+static const struct soth_span opcodes[16] = {
+    KNOWN("continuation"), KNOWN("text"),        KNOWN("binary"),      KNOWN("reserved_3"), KNOWN("reserved_4"), KNOWN("reserved_5"),
+    KNOWN("reserved_6"),   KNOWN("reserved_7"),  KNOWN("close"),       KNOWN("ping"),       KNOWN("pong"),       KNOWN("reserved_11"),
+    KNOWN("reserved_12"),  KNOWN("reserved_13"), KNOWN("reserved_14"), KNOWN("reserved_15"),
+};
 
-/* "text", ..., "reserved_3" */
-static struct soth_span opcode_label(uint8_t opcode)
+/* ---- forms: what there is to tell, in the order in which values are given ---- */
+
+#define FIELD(name_, type_) {name_, {NULL, 0}, 0, type_, sizeof(name_) - 1}
+#define TEXT(name_) FIELD(name_, SOTH_ATTR_TEXT)
+#define BYTES(name_) FIELD(name_, SOTH_ATTR_BYTES)
+#define U64(name_) FIELD(name_, SOTH_ATTR_U64)
+#define FLAG(name_) FIELD(name_, SOTH_ATTR_BOOL)
+
+static const struct soth_attr opened[] = {BYTES("extensions"), BYTES("subprotocol")};
+
+enum { FRAME_VIOLATION = 7, FRAME_VALUES };
+static const struct soth_attr frames[FRAME_VALUES] = {
+    TEXT("direction"), FLAG("fin"), FLAG("masked"), TEXT("opcode_label"), U64("payload_len"), U64("rsv"), U64("sequence_no"), TEXT("violation"),
+};
+
+enum { MESSAGE_INFLATED = 2, MESSAGE_VIOLATION = 6, MESSAGE_DATA, MESSAGE_VALUES };
+static const struct soth_attr messages[MESSAGE_VALUES] = {
+    TEXT("direction"),    U64("frame_count"), U64("inflated_len"), U64("message_no"),
+    TEXT("opcode_label"), U64("payload_len"), TEXT("violation"),   FIELD("data", SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD),
+};
+
+static const struct soth_attr begun[] = {U64("first_frame_no"), TEXT("initiated_by"), U64("started_at_unix_ms"), U64("turn_id")};
+
+static const struct soth_attr completed[] = {
+    U64("client_bytes"),   U64("client_frame_count"), U64("ended_at_unix_ms"),   U64("first_frame_no"),     TEXT("flush_reason"), TEXT("initiated_by"),
+    U64("last_frame_no"), U64("server_bytes"),       U64("server_frame_count"), U64("started_at_unix_ms"), U64("turn_id"),
+};
+
+enum { CLOSE_CODE = 2 };
+static const struct soth_attr closed[] = {
+    U64("client_bytes"),  U64("client_frame_count"), U64("close_code"),         BYTES("close_reason"),
+    TEXT("initiated_by"), U64("server_bytes"),       U64("server_frame_count"), TEXT("violation"),
+};
+
+#define COUNT(array_) (sizeof(array_) / sizeof *(array_))
+#define ALL UINT64_MAX
+#define UNLESS(is_, place_) ((is_) ? 0 : UINT64_C(1) << (place_))
+
+int report_begin(struct ws *ws)
 {
-    static const struct soth_span labels[16] = {
-        KNOWN("continuation"), KNOWN("text"),       KNOWN("binary"),      KNOWN("reserved_3"),  KNOWN("reserved_4"),  KNOWN("reserved_5"),
-        KNOWN("reserved_6"),   KNOWN("reserved_7"), KNOWN("close"),       KNOWN("ping"),        KNOWN("pong"),        KNOWN("reserved_11"),
-        KNOWN("reserved_12"),  KNOWN("reserved_13"), KNOWN("reserved_14"), KNOWN("reserved_15"),
+    static const struct {
+        uint32_t kind;
+        const struct soth_attr *attrs;
+        size_t n;
+    } forms[REPORTS] = {
+        [REPORT_OPENED] = {SOTH_EV_WS_OPENED, opened, COUNT(opened)},
+        [REPORT_FRAME] = {SOTH_EV_WS_FRAME, frames, COUNT(frames)},
+        [REPORT_MESSAGE] = {SOTH_EV_WS_MESSAGE, messages, COUNT(messages)},
+        [REPORT_TURN_STARTED] = {SOTH_EV_WS_TURN_STARTED, begun, COUNT(begun)},
+        [REPORT_TURN_COMPLETED] = {SOTH_EV_WS_TURN_COMPLETED, completed, COUNT(completed)},
+        [REPORT_CLOSED] = {SOTH_EV_WS_CLOSED, closed, COUNT(closed)},
     };
-    return labels[opcode & 15];
+    for (size_t i = 0; i < REPORTS; i++) {
+        ws->forms[i] = ws->host->form(ws, forms[i].kind, forms[i].attrs, forms[i].n);
+        if (ws->forms[i] < 0)
+            return ws->forms[i];
+    }
+    return SOTH_OK;
+}
+
+/* For a policy: of a form, the first n. */
+static size_t attrs_of(const struct soth_attr *form, size_t n, const union soth_value *values, uint64_t present, struct soth_attr *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const bool is_text = form[i].type == SOTH_ATTR_TEXT || form[i].type == SOTH_ATTR_BYTES;
+        out[i] = form[i];
+        if (!(present >> i & 1))
+            continue;
+        out[i].text = is_text ? *values[i].text : (struct soth_span){"", 0};
+        out[i].number = is_text ? 0 : values[i].number;
+    }
+    return n;
+}
+
+/* ---- frames and messages ---- */
+
+/* Returns what is there of them. *violation lives as long as they do. */
+static inline uint64_t frame_values(union soth_value out[FRAME_VALUES], unsigned direction, const struct talk_frame *frame,
+                                    struct soth_span *violation)
+{
+    const struct frame_head *head = frame->head;
+    *violation = soth_span(frame->violation);
+    out[0].text = &ways[direction];
+    out[1].number = head->fin;
+    out[2].number = head->masked;
+    out[3].text = &opcodes[head->opcode & 15];
+    out[4].number = head->length;
+    out[5].number = head->rsv;
+    out[6].number = frame->number;
+    out[FRAME_VIOLATION].text = violation;
+    return ALL ^ UNLESS(violation->p, FRAME_VIOLATION);
+}
+
+static inline uint64_t message_values(union soth_value out[MESSAGE_VALUES], unsigned direction, const struct message *m,
+                                      struct soth_span texts[2])
+{
+    texts[0] = soth_span(m->violation);
+    texts[1] = bytes_span(&m->data);
+    out[0].text = &ways[direction];
+    out[1].number = m->frames;
+    out[MESSAGE_INFLATED].number = m->inflated;
+    out[3].number = m->number;
+    out[4].text = &opcodes[m->opcode & 15];
+    out[5].number = m->bytes;
+    out[MESSAGE_VIOLATION].text = &texts[0];
+    out[MESSAGE_DATA].text = &texts[1];
+    return ALL ^ UNLESS(m->compressed && m->readable, MESSAGE_INFLATED) ^ UNLESS(m->violation, MESSAGE_VIOLATION) ^ UNLESS(texts[1].n, MESSAGE_DATA);
 }
 
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame)
 {
-    const struct frame_head *head = frame->head;
-    struct soth_attr *at = out;
-    *at++ = (struct soth_attr)SPAN("direction", WAY(direction));
-    *at++ = (struct soth_attr)FLAG("fin", head->fin);
-    *at++ = (struct soth_attr)FLAG("masked", head->masked);
-    *at++ = (struct soth_attr)SPAN("opcode_label", opcode_label(head->opcode));
-    *at++ = (struct soth_attr)U64("payload_len", head->length);
-    *at++ = (struct soth_attr)U64("rsv", head->rsv);
-    *at++ = (struct soth_attr)U64("sequence_no", frame->number);
-    *at++ = (struct soth_attr)WORD("violation", frame->violation);
-    return (size_t)(at - out);
+    union soth_value values[FRAME_VALUES];
+    struct soth_span violation;
+    const uint64_t present = frame_values(values, direction, frame, &violation);
+    return attrs_of(frames, FRAME_VALUES, values, present, out);
 }
 
 size_t report_message_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct message *m)
 {
-    struct soth_attr *at = out;
-    *at++ = (struct soth_attr)SPAN("direction", WAY(direction));
-    *at++ = (struct soth_attr)U64("frame_count", m->frames);
-    *at++ = (struct soth_attr)U64_IF("inflated_len", m->compressed && m->readable, m->inflated);
-    *at++ = (struct soth_attr)U64("message_no", m->number);
-    *at++ = (struct soth_attr)SPAN("opcode_label", opcode_label(m->opcode));
-    *at++ = (struct soth_attr)U64("payload_len", m->bytes);
-    *at++ = (struct soth_attr)WORD("violation", m->violation);
-    return (size_t)(at - out);
+    union soth_value values[MESSAGE_VALUES];
+    struct soth_span texts[2];
+    const uint64_t present = message_values(values, direction, m, texts);
+    return attrs_of(messages, MESSAGE_DATA, values, present, out); /* its content is the frame's payload */
 }
+
+static void report_message(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct message *m)
+{
+    union soth_value values[MESSAGE_VALUES];
+    struct soth_span texts[2];
+    const uint64_t present = message_values(values, direction, m, texts);
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_MESSAGE], values, present);
+}
+
+void report_frame(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct talk_frame *frame)
+{
+    union soth_value values[FRAME_VALUES];
+    struct soth_span violation;
+    const uint64_t present = frame_values(values, direction, frame, &violation);
+    if (frame->violation || (frame->message && frame->message->violation))
+        ws->host->count(ws, ws->violations, 1);
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_FRAME], values, present);
+    if (frame->message)
+        report_message(ws, flow, direction, frame->message);
+}
+
+/* ---- turns ---- */
+
+void report_turn_started(struct ws *ws, struct soth_flow *flow, const struct turn *t)
+{
+    const union soth_value values[] = {{.number = t->first}, {.text = &sides[t->initiator]}, {.number = t->started_ms}, {.number = t->id}};
+    _Static_assert(COUNT(values) == COUNT(begun), "its form");
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_TURN_STARTED], values, ALL);
+}
+
+void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_step *step)
+{
+    const struct turn *t = &step->ended;
+    if (step->end == TURN_GOES_ON)
+        return;
+    const struct soth_span reason = soth_span(turn_end_name(step->end));
+    const union soth_value values[] = {
+        {.number = t->bytes[SOTH_TO_SERVER]}, {.number = t->frames[SOTH_TO_SERVER]},
+        {.number = t->ended_ms}, {.number = t->first}, {.text = &reason}, {.text = &sides[t->initiator]}, {.number = t->last},
+        {.number = t->bytes[SOTH_TO_CLIENT]}, {.number = t->frames[SOTH_TO_CLIENT]}, {.number = t->started_ms}, {.number = t->id},
+    };
+    _Static_assert(COUNT(values) == COUNT(completed), "its form");
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_TURN_COMPLETED], values, ALL);
+}
+
+/* ---- beginning and end ---- */
 
 void report_opened(struct ws *ws, struct soth_flow *flow)
 {
@@ -65,69 +196,16 @@ void report_opened(struct ws *ws, struct soth_flow *flow)
         memcpy(names + n, one.p, one.n);
         n += one.n;
     }
-    struct soth_span extensions = {n > 0 ? names : NULL, n};
-    host->emit(ws, flow, SOTH_EV_WS_OPENED,
-               SOTH_ATTRS(PEERS("extensions", extensions), PEERS("subprotocol", host->hdr_get(flow, "Sec-WebSocket-Protocol", 0))));
+    const struct soth_span extensions = {names, n}, subprotocol = host->hdr_get(flow, "Sec-WebSocket-Protocol", 0);
+    const union soth_value values[] = {{.text = &extensions}, {.text = &subprotocol}};
+    _Static_assert(COUNT(values) == COUNT(opened), "its form");
+    host->emit_form(ws, flow, ws->forms[REPORT_OPENED], values, ALL);
 }
 
-/* Nobody listens: the event has its number, and nothing else is done for it. */
-static inline bool is_unwanted(struct ws *ws, struct soth_flow *flow, uint32_t kind)
+static const struct soth_span *closer_name(unsigned closer)
 {
-    if (ws->host->wanted(flow, kind) & SOTH_WANTED_EVENT)
-        return false;
-    ws->host->emit(ws, flow, kind, NULL, 0);
-    return true;
-}
-
-static void report_message(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct message *m)
-{
-    struct soth_attr attrs[1 + REPORT_ATTRS];
-    if (is_unwanted(ws, flow, SOTH_EV_WS_MESSAGE))
-        return;
-    attrs[0] = (struct soth_attr){"data", bytes_span(&m->data), 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, sizeof "data" - 1};
-    ws->host->emit(ws, flow, SOTH_EV_WS_MESSAGE, attrs, 1 + report_message_attrs(attrs + 1, direction, m));
-}
-
-void report_frame(struct ws *ws, struct soth_flow *flow, unsigned direction, const struct talk_frame *frame)
-{
-    const char *violation = frame->violation ? frame->violation : frame->message ? frame->message->violation : NULL;
-    struct soth_attr attrs[REPORT_ATTRS];
-    if (violation)
-        ws->host->count(ws, ws->violations, 1);
-    if (!is_unwanted(ws, flow, SOTH_EV_WS_FRAME))
-        ws->host->emit(ws, flow, SOTH_EV_WS_FRAME, attrs, report_frame_attrs(attrs, direction, frame));
-    if (frame->message)
-        report_message(ws, flow, direction, frame->message);
-}
-
-void report_turn_started(struct ws *ws, struct soth_flow *flow, const struct turn *t)
-{
-    if (is_unwanted(ws, flow, SOTH_EV_WS_TURN_STARTED))
-        return;
-    ws->host->emit(ws, flow, SOTH_EV_WS_TURN_STARTED,
-                   SOTH_ATTRS(U64("first_frame_no", t->first), SPAN("initiated_by", SIDE(t->initiator)),
-                              U64("started_at_unix_ms", t->started_ms), U64("turn_id", t->id)));
-}
-
-void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_step *step)
-{
-    const struct turn *t = &step->ended;
-    if (step->end == TURN_GOES_ON || is_unwanted(ws, flow, SOTH_EV_WS_TURN_COMPLETED))
-        return;
-    ws->host->emit(ws, flow, SOTH_EV_WS_TURN_COMPLETED,
-                   SOTH_ATTRS(U64("client_bytes", t->bytes[SOTH_TO_SERVER]), U64("client_frame_count", t->frames[SOTH_TO_SERVER]),
-                              U64("ended_at_unix_ms", t->ended_ms), U64("first_frame_no", t->first),
-                              WORD("flush_reason", turn_end_name(step->end)), SPAN("initiated_by", SIDE(t->initiator)),
-                              U64("last_frame_no", t->last), U64("server_bytes", t->bytes[SOTH_TO_CLIENT]),
-                              U64("server_frame_count", t->frames[SOTH_TO_CLIENT]), U64("started_at_unix_ms", t->started_ms),
-                              U64("turn_id", t->id)));
-}
-
-static struct soth_span closer_name(unsigned closer)
-{
-    if (closer == CLOSER_NOBODY)
-        return (struct soth_span){NULL, 0};
-    return closer == CLOSER_PROXY ? LITERAL("proxy") : SIDE(closer);
+    static const struct soth_span nobody = {NULL, 0};
+    return closer == CLOSER_NOBODY ? &nobody : closer == CLOSER_PROXY ? &proxy : &sides[closer];
 }
 
 void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c, const char *violation)
@@ -136,9 +214,11 @@ void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c
     if (c->told)
         return;
     c->told = true;
-    ws->host->emit(ws, flow, SOTH_EV_WS_CLOSED,
-                   SOTH_ATTRS(U64("client_bytes", client->bytes), U64("client_frame_count", client->frames),
-                              U64_IF("close_code", c->close_has_code, c->close_code), PEERS("close_reason", c->close_reason),
-                              SPAN("initiated_by", closer_name(c->closer)), U64("server_bytes", server->bytes),
-                              U64("server_frame_count", server->frames), WORD("violation", violation)));
+    const struct soth_span rule = soth_span(violation);
+    const union soth_value values[] = {
+        {.number = client->bytes}, {.number = client->frames}, {.number = c->close_code}, {.text = &c->close_reason},
+        {.text = closer_name(c->closer)}, {.number = server->bytes}, {.number = server->frames}, {.text = &rule},
+    };
+    _Static_assert(COUNT(values) == COUNT(closed), "its form");
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_CLOSED], values, ALL ^ UNLESS(c->close_has_code, CLOSE_CODE));
 }

@@ -29,7 +29,7 @@ static int ws_create(const struct soth_host *host, void *self)
     struct ws *ws = self;
     ws->host = host;
     ws->violations = host->counter(self, "violations", NULL, "frames and messages that break a rule");
-    return ws->violations < 0 ? ws->violations : SOTH_OK;
+    return ws->violations < 0 ? ws->violations : report_begin(ws);
 }
 
 static bool is_field(const struct soth_field *field, const char *name, const char *value)
@@ -84,7 +84,7 @@ static void arm(struct ws *ws, struct soth_flow *flow, struct conversation *c)
 {
     if (!turns_may_idle(&c->turns))
         return;
-    c->spoke_ns = ws->host->monotonic_ns();
+    c->spoke_ns = ws->host->flow_ns(flow);
     if (!c->timing)
         c->timing = ws->host->timer(ws, flow, (uint32_t)ws->turn_idle) == SOTH_OK;
 }
@@ -240,7 +240,7 @@ static int ws_timer(void *self, struct soth_flow *flow)
 {
     struct ws *ws = self;
     struct conversation *c = ws->host->flow_state(flow);
-    uint64_t silent = (ws->host->monotonic_ns() - c->spoke_ns) / 1000000;
+    uint64_t silent = (ws->host->flow_ns(flow) - c->spoke_ns) / 1000000;
     c->timing = false;
     if (!turns_may_idle(&c->turns))
         return SOTH_CONTINUE;

@@ -6,13 +6,16 @@
 #include "talk.h"
 #include "turns.h"
 
+/* Events, by their forms (soth_host.form). */
+enum { REPORT_OPENED, REPORT_FRAME, REPORT_MESSAGE, REPORT_TURN_STARTED, REPORT_TURN_COMPLETED, REPORT_CLOSED, REPORTS };
+
 struct ws {
     uint64_t turn_idle, max_message_bytes;
     int64_t max_small_frames;
     uint8_t inflate;
     uint32_t on_overflow;
     const struct soth_host *host;
-    int violations;
+    int violations, forms[REPORTS];
 };
 
 #define CLOSER_NOBODY 2u
@@ -40,7 +43,8 @@ struct conversation {
     char reason[FRAMING_CONTROL_MOST];
 };
 
-/* report.c: events */
+/* report.c: events. What is absent is given as an empty text. */
+int report_begin(struct ws *ws); /* in create: 0, or what is wrong */
 #define REPORT_ATTRS 9u
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame);
 size_t report_message_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct message *message);

@@ -140,6 +140,9 @@ struct soth_attr {
     uint32_t name_len;
 };
 
+/* A value of a form (soth_host.form): a number (U64, BOOL), or where the span of a text or of bytes is. */
+union soth_value { uint64_t number; const struct soth_span *text; };
+
 /* One event: immutable, shared by all sinks; borrowed for the duration of write. Absent spans have p == NULL. */
 struct soth_event {
     uint32_t size; /* of this struct in the running host */
@@ -299,7 +302,6 @@ struct soth_frame {
     struct soth_span payload;
     uint32_t flags, reserved; /* SOTH_FRAME_... */
 };
-
 #define SOTH_FRAME_HOLD 1u /* a part of something: judged now, but held until a frame without this is allowed too */
 #define SOTH_FRAME_PASS 2u /* none: nothing that was passed since the last one belongs to a frame; nobody is asked, it goes on */
 
@@ -390,22 +392,19 @@ struct soth_cursor {
 #define SOTH_LOG_WARN 1
 #define SOTH_LOG_INFO 2
 #define SOTH_LOG_DEBUG 3
-
 #define SOTH_STREAM_KEY_MAX 512
-
 /* Results of wanted. */
 #define SOTH_WANTED_EVENT 1   /* somebody listens */
 #define SOTH_WANTED_PAYLOAD 2 /* and to its payload */
 #define SOTH_WANTED_FRAME 4   /* inside a decoder of the frame stage: policies judge what `frame` is given */
-
 /* What `fail` says besides why. */
 #define SOTH_FAIL_CLOSE 1u /* do not let the rest pass unseen, whatever on_error says (on_overflow: close) */
 
-/* `self` names the instance in every call. All functions may be called from any thread unless said otherwise. */
 struct soth_redaction { /* how far a text has come; zeros at its beginning */
     uint64_t opaque[12];
 };
 
+/* `self` names the instance in every call. All functions may be called from any thread unless said otherwise. */
 struct soth_host {
     uint32_t size;
     uint32_t abi_minor;
@@ -424,7 +423,6 @@ struct soth_host {
     void (*hold_flows)(void *self, int on);
     /* Sinks: the event's stream key (docs/testing/event-log-v2-contract.md) into buf; returns its length. */
     size_t (*stream_key)(const struct soth_event *event, char buf[SOTH_STREAM_KEY_MAX]);
-
     /* A gauge, or a histogram with the given upper bounds (ascending; +Inf is added), like counter. */
     int (*gauge)(void *self, const char *name, const char *label, const char *help);
     int (*histogram)(void *self, const char *name, const char *label, const char *help, const uint64_t *bounds, size_t n);
@@ -432,7 +430,6 @@ struct soth_host {
     void (*observe)(void *self, int metric, uint64_t value); /* a histogram */
     /* Sinks with SOTH_SINK_ASYNC_ACK: events up to this sequence_id have arrived where they go. Any thread, also inside write. */
     void (*ack)(void *self, uint64_t sequence_id);
-
     /* For hooks, inside the hook: a promise to PAUSE for at most deadline_ms (1 to 3600000). on_timeout: 1 = open (as if the hook had had no
      * opinion), 0 = closed (policies block with module_timeout, decoders fail). Then return SOTH_PAUSE. */
     struct soth_token (*token)(void *self, struct soth_flow *flow, uint32_t deadline_ms, uint32_t on_timeout);
@@ -447,7 +444,6 @@ struct soth_host {
     int (*wanted)(const struct soth_flow *flow, uint32_t kind); /* SOTH_WANTED_... ored; 0: nobody. Saves making the attributes */
     /* SOTH_PROTO_WS, ...: of what decoders emit from here on in this exchange, and of stream_closed if it is the flow's last one. */
     void (*protocol)(struct soth_flow *flow, uint32_t protocol);
-
     /* request and response hooks, rewrite; hdr_get also in match and open: the head's fields, in the order of the message, names compared without
      * case. Framing, connection and Host fields are the host's: -SOTH_EPERM. Names that are no token, values with CR, LF or NUL: -SOTH_EINVALID. */
     struct soth_span (*hdr_get)(struct soth_flow *flow, const char *name, uint32_t nth);
@@ -456,7 +452,6 @@ struct soth_host {
     int (*hdr_del)(struct soth_flow *flow, const char *name); /* number of removed fields */
     /* rewrite: another target; n == 0 or port 0 leaves that part. path is an origin-form target (only in requests). */
     int (*set_target)(struct soth_flow *flow, struct soth_span host, uint32_t port, struct soth_span path);
-
     /* The cursor, inside `data`. All return the number of bytes done, less than asked when room or `in` end. */
     size_t (*pass)(struct soth_cursor *cur, size_t n);
     size_t (*drop)(struct soth_cursor *cur, size_t n);
@@ -489,6 +484,13 @@ struct soth_host {
     uint64_t (*payload_most)(const struct soth_flow *flow, uint32_t kind);
     /* Sinks: the `payload` of this instance's document, bytes of each message: 0: none, UINT64_MAX: full. */
     uint64_t (*payload)(void *self);
+    /* create only: the attributes of events of this kind, for places that emit often (values are not read). Returns the form's number, -SOTH_EINVALID
+     * (none, an attribute that the kind has not, one twice, an unknown type) or -SOTH_EPERM (a kind of the host's alone). */
+    int (*form)(void *self, uint32_t kind, const struct soth_attr *attrs, size_t n);
+    /* Like emit, of a form: its values in the order of its attributes, of which those are read whose bit (1 << i) is in present; UINT64_MAX: all.
+     * Content begins at offset 0 of its message. -SOTH_EINVALID: no such form. */
+    int (*emit_form)(void *self, struct soth_flow *flow, int form, const union soth_value *values, uint64_t present);
+    uint64_t (*flow_ns)(const struct soth_flow *flow); /* monotonic_ns as in the flow's events of this moment: nobody is asked for it */
 };
 
 /* ---- the module ----------------------------------------------------------------------------------------------- */

@@ -96,3 +96,75 @@ int th_emit(void *self, struct soth_flow *view, uint32_t kind, const struct soth
         th_event_say(&view->flow->events, name, attrs, n, host->payload_most);
     return SOTH_OK;
 }
+
+/* ---- forms ---- */
+
+#define FORM_MOST 48u /* no kind has more attributes */
+
+static bool is_good(struct testhost *host, const char *name, uint32_t kind, const struct soth_attr *attrs, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(attrs[k].name, attrs[i].name) == 0) {
+            th_fault(host, "form: %s with %s twice", name, attrs[i].name);
+            return false;
+        }
+    if (!th_event_allowed(kind, attrs[i].name, strlen(attrs[i].name))) {
+        th_fault(host, "form: %s has no attribute %s", name, attrs[i].name);
+        return false;
+    }
+    return true;
+}
+
+int th_form(void *self, uint32_t kind, const struct soth_attr *attrs, size_t n)
+{
+    struct testhost *host = th_host_of(self);
+    const char *name = th_event_name(kind);
+    if (!host->setting_up)
+        th_fault(host, "form is called outside of create");
+    if (!name || n == 0 || n > FORM_MOST) {
+        th_fault(host, "form: kind %u with %zu attributes; there must be such a kind, and 1 to %u attributes", (unsigned)kind, n, FORM_MOST);
+        return -SOTH_EINVALID;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!is_good(host, name, kind, attrs, i))
+            return -SOTH_EINVALID;
+    struct form *bigger = realloc(host->forms, (size_t)(host->form_count + 1) * sizeof *bigger);
+    struct soth_attr *own = malloc(n * sizeof *own);
+    host->forms = bigger ? bigger : host->forms;
+    if (!bigger || !own) {
+        free(own);
+        return -SOTH_ENOMEM;
+    }
+    memcpy(own, attrs, n * sizeof *own);
+    host->forms[host->form_count] = (struct form){kind, n, own};
+    return host->form_count++;
+}
+
+void th_forms_free(struct testhost *host)
+{
+    for (int i = 0; i < host->form_count; i++)
+        free(host->forms[i].attrs);
+    free(host->forms);
+}
+
+/* As attributes, of which those that are not present are absent. */
+int th_emit_form(void *self, struct soth_flow *view, int form, const union soth_value *values, uint64_t present)
+{
+    struct testhost *host = th_host_of(self);
+    struct soth_attr attrs[FORM_MOST];
+    if (form < 0 || form >= host->form_count) {
+        th_fault(host, "emit_form: there is no form %d", form);
+        return -SOTH_EINVALID;
+    }
+    const struct form *f = &host->forms[form];
+    for (size_t i = 0; i < f->n; i++) {
+        const uint32_t type = f->attrs[i].type & 3u;
+        const bool is_text = type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES, is_there = present >> i & 1;
+        attrs[i] = (struct soth_attr){f->attrs[i].name, {is_there ? "" : NULL, 0}, 0, f->attrs[i].type, f->attrs[i].name_len};
+        if (is_there && is_text)
+            attrs[i].text = *values[i].text;
+        else if (is_there)
+            attrs[i].number = values[i].number;
+    }
+    return th_emit(self, view, f->kind, attrs, f->n);
+}

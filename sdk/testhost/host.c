@@ -284,6 +284,13 @@ static uint64_t on_unix_ms(const struct soth_flow *view)
     return UINT64_C(1700000000000) + view->flow->later_ms;
 }
 
+/* The clock as it is. */
+static uint64_t on_flow_ns(const struct soth_flow *view)
+{
+    (void)view;
+    return on_monotonic_ns();
+}
+
 static void on_ended(struct soth_flow *view, const char *why)
 {
     th_text_say(&view->flow->events, "ended %s\n", why ? why : "well");
@@ -333,6 +340,9 @@ const struct soth_host th_api = {
     .flow_id = on_flow_id,
     .flow_state = on_flow_state,
     .emit = th_emit,
+    .form = th_form,
+    .emit_form = th_emit_form,
+    .flow_ns = on_flow_ns,
     .wanted = on_wanted,
     .protocol = on_protocol,
     .fail = on_fail,
@@ -383,6 +393,7 @@ static void drop(struct testhost *host)
 {
     th_tokens_forget(host);
     th_config_free(host->owned);
+    th_forms_free(host);
     th_text_free(&host->signals);
     th_text_free(&host->injected);
     th_text_free(&host->events);

@@ -45,6 +45,13 @@ struct metric {
 };
 
 #define METRICS_MOST 256
+
+/* What the module has told of its events. */
+struct form {
+    uint32_t kind;
+    size_t n;
+    struct soth_attr *attrs;
+};
 #define TOKENS_MOST 1024
 
 enum token_state { TOKEN_FREE, TOKEN_GIVEN, TOKEN_RESUMED, TOKEN_OVER };
@@ -64,6 +71,8 @@ struct testhost {
     uint64_t kinds, payload_most; /* testhost_wanted */
     struct metric metrics[METRICS_MOST];
     int metric_count;
+    struct form *forms;
+    int form_count;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t resumed;
     struct promise promises[TOKENS_MOST];
@@ -186,6 +195,9 @@ bool th_event_allowed(uint32_t kind, const char *attribute, size_t n);
 const char *th_event_name(uint32_t kind);
 uint32_t th_event_number(struct soth_span name);
 void th_event_say(struct text *out, const char *name, const struct soth_attr *attrs, size_t n, uint64_t payload_most);
+int th_form(void *self, uint32_t kind, const struct soth_attr *attrs, size_t n);
+int th_emit_form(void *self, struct soth_flow *flow, int form, const union soth_value *values, uint64_t present);
+void th_forms_free(struct testhost *host);
 int th_emit(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
 
 /* cursor.c */

@@ -19,6 +19,10 @@ static int build(void **state)
         {"tests/fixtures/module.c", "fixture", ""},
         {"tests/fixtures/module.c", "judge", "-DNAME='\"judge\"' -DPOLICY -DKIND=SOTH_KIND_POLICY"},
         {"tests/fixtures/life.c", "watcher", "-DNAME='\"watcher\"' -DKIND=SOTH_KIND_POLICY"},
+        {"tests/fixtures/module.c", "former", "-DNAME='\"former\"' -DFORM_KIND=SOTH_EV_WS_FRAME -DFORM_NAME='\"masked\"'"},
+        {"tests/fixtures/module.c", "typo", "-DNAME='\"typo\"' -DFORM_KIND=SOTH_EV_WS_FRAME -DFORM_NAME='\"mask\"'"},
+        {"tests/fixtures/module.c", "usurper", "-DNAME='\"usurper\"' -DFORM_KIND=SOTH_EV_STREAM_CLOSED -DFORM_NAME='\"masked\"'"},
+        {"tests/fixtures/module.c", "dreamer", "-DNAME='\"dreamer\"' -DFORM_KIND=SOTH_EV_COUNT -DFORM_NAME='\"masked\"'"},
     };
     (void)state;
     return confd_build(modules, sizeof modules / sizeof *modules);
@@ -100,6 +104,24 @@ static void what_was_made_before_a_failure_is_unmade(void **state)
 }
 
 /* ---- mistakes ---- */
+
+static void forms_are_looked_at_in_create(void **state)
+{
+    struct registry *registry;
+    char *messages;
+    (void)state;
+    confd_document("10", "module: former\nconfig: {journal: $J}\n");
+    assert_int_equal(confd_open(false, &registry, &messages), SOTH_OK);
+    assert_string_equal(messages, "");
+    registry_free(registry);
+    free(messages);
+    confd_document("10", "module: typo\nconfig: {journal: $J}\n");
+    WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of ws_frame: attribute 2 of 2, \"mask\", is none of that kind");
+    confd_document("10", "module: usurper\nconfig: {journal: $J}\n");
+    WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of stream_closed: events of this kind are the host's alone");
+    confd_document("10", "module: dreamer\nconfig: {journal: $J}\n");
+    WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of kind ", "there is no such kind of event");
+}
 
 static void mistakes_have_a_place_and_one_run_shows_all(void **state)
 {
@@ -217,6 +239,7 @@ int main(void)
         TEST(instances_are_made_in_order_and_unmade),
         TEST(check_makes_nothing),
         TEST(what_was_made_before_a_failure_is_unmade),
+        TEST(forms_are_looked_at_in_create),
         TEST(mistakes_have_a_place_and_one_run_shows_all),
         TEST(an_unknown_module_is_told_apart),
         TEST(what_check_says_is_at_its_key),

@@ -59,6 +59,84 @@ static void events_that_depend_on_pieces(void **state)
     assert_int_equal(found(&module, "abc", TESTHOST_SPLITS | TESTHOST_ROOM | TESTHOST_TWO | TESTHOST_FRAMES), 0);
 }
 
+/* ---- forms ---- */
+
+#define FORM(...) (const struct soth_attr[]){__VA_ARGS__}, sizeof((const struct soth_attr[]){__VA_ARGS__}) / sizeof(struct soth_attr)
+
+static int form_in_data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    (void)flow, (void)cur;
+    rig_api->form(self, SOTH_EV_RESPONSE_BODY_CHUNK, FORM({"bytes", SOTH_U64(0)}));
+    return SOTH_CONTINUE;
+}
+
+static int emits_no_form(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    (void)cur;
+    return rig_api->emit_form(self, flow, 0, NULL, 0) == -SOTH_EINVALID ? SOTH_CONTINUE : SOTH_FAIL;
+}
+
+static int good_form(const struct soth_host *host, void *self)
+{
+    rig_keeps_host(host, self);
+    return host->form(self, SOTH_EV_RESPONSE_BODY_CHUNK, FORM({"offset", SOTH_U64(0)}, {"bytes", SOTH_U64(0)}));
+}
+
+/* What has no value today is not read. */
+static int emits_form(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    const union soth_value values[] = {{.text = (const struct soth_span *)8}, {.number = 7}};
+    return cur->flags & SOTH_CUR_END ? rig_api->emit_form(self, flow, 0, values, 2) : SOTH_CONTINUE;
+}
+
+static int unknown_attribute(const struct soth_host *host, void *self)
+{
+    return host->form(self, SOTH_EV_RESPONSE_BODY_CHUNK, FORM({"bytes", SOTH_U64(0)}, {"bites", SOTH_U64(0)})) == -SOTH_EINVALID ? SOTH_OK : SOTH_FAIL;
+}
+
+static int attribute_twice(const struct soth_host *host, void *self)
+{
+    return host->form(self, SOTH_EV_RESPONSE_BODY_CHUNK, FORM({"bytes", SOTH_U64(0)}, {"bytes", SOTH_U64(0)})) == -SOTH_EINVALID ? SOTH_OK : SOTH_FAIL;
+}
+
+static int unknown_kind(const struct soth_host *host, void *self)
+{
+    return host->form(self, SOTH_EV_COUNT, FORM({"bytes", SOTH_U64(0)})) == -SOTH_EINVALID ? SOTH_OK : SOTH_FAIL;
+}
+
+static unsigned found_in_create(const struct soth_module *module)
+{
+    rig_hush(true);
+    struct testhost *host = testhost_new(module, NULL, NULL);
+    unsigned faults = testhost_free(host);
+    rig_hush(false);
+    assert_non_null(host);
+    return faults;
+}
+
+static void forms_that_are_none(void **state)
+{
+    static const struct soth_module good = DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = good_form, .data = emits_form);
+    static const struct soth_module bad[] = {
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = form_in_data),
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = emits_no_form),
+    };
+    static const struct soth_module never[] = {
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = unknown_attribute),
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = attribute_twice),
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = unknown_kind),
+    };
+    (void)state;
+    assert_int_equal(found(&good, "abc", 0), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (found(&bad[i], "abc", 0) == 0)
+            fail_msg("module %zu is fine", i);
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        assert_int_equal(found_in_create(&never[i]), 1);
+}
+
+/* ---- memory ---- */
+
 static struct soth_span kept;
 static const char *kept_word;
 
@@ -335,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_that_depend_on_pieces),
+        cmocka_unit_test(forms_that_are_none),
         cmocka_unit_test(borrowed_memory_is_gone),
         cmocka_unit_test(state_that_is_shared),
         cmocka_unit_test(each_mistake_is_found),

@@ -84,10 +84,10 @@ static const struct bus_sink_ops writer_ops = {writer_write, NULL, NULL};
 /* ---- the worker's side ---- */
 
 /* As flow/emit.c does. */
-static void emit_list(struct soth_flow *view, unsigned kind, struct attr_list *list, const struct soth_attr *attrs)
+static void emit_form(struct soth_flow *view, const struct form *form, const union soth_value *values, uint64_t present)
 {
     const struct soth_attr extra = ATTR_NUMBER("exchange_no", view->exchange_no);
-    bus_emit_list(view->bus, view->source, kind, list, attrs, &extra);
+    bus_emit_form(view->bus, view->source, event_form_kind(form), form, values, present, &extra);
 }
 
 struct talker {
@@ -123,7 +123,9 @@ static struct instance *instance_new(struct registry *registry)
     struct instance *instance = calloc(1, sizeof *instance + sizeof(struct ws));
     must(instance != NULL, "an instance");
     instance->registry = registry;
-    ((struct ws *)(void *)instance->self)->host = &hostapi;
+    struct ws *ws = (struct ws *)(void *)instance->self;
+    ws->host = &hostapi;
+    must(report_begin(ws) == SOTH_OK, "its forms");
     return instance;
 }
 
@@ -137,7 +139,7 @@ static double run(struct writer *writer, uint64_t echoes, bool paced)
     struct event_source source = {.flow_id = 1, .next_sequence = 1, .client_addr = soth_span("127.0.0.1:40000"),
                                   .server_host = soth_span("www.example.com"), .server_port = 443, .protocol = SOTH_PROTO_WS};
     struct talker talker = {.ws = (struct ws *)(void *)instance->self, .turn = {.frames = {1, 1}, .bytes = {1024, 1024}}};
-    talker.flow = (struct soth_flow){.bus = bus_port_new(bus, NULL, NULL), .source = &source, .emit_list = emit_list, .exchange_no = 1};
+    talker.flow = (struct soth_flow){.bus = bus_port_new(bus, NULL, NULL), .source = &source, .emit_form = emit_form, .exchange_no = 1};
     must(talker.flow.bus != NULL, "a port");
     double began = cpu_ns();
     for (uint64_t i = 0; i < echoes; i++) {
@@ -149,6 +151,7 @@ static double run(struct writer *writer, uint64_t echoes, bool paced)
     bus_port_free(talker.flow.bus);
     must(bus_stop(bus, 60000) == 0 && writer->events == echoes * EVENTS, "delivery");
     bus_free(bus);
+    free(instance->forms);
     free(instance);
     return ns;
 }
