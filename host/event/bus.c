@@ -98,11 +98,10 @@ void bus_emit_outside(struct bus *bus, struct soth_span client, struct soth_span
     struct event_source *source = &bus->system_source;
     pthread_mutex_lock(&bus->lock);
     source->client_addr = name_of(client);
-    source->server_host = name_of(host);
-    source->server_port = port;
+    event_source_to(source, name_of(host), port);
     bus_system_event(bus, kind, attrs, n);
-    source->client_addr = source->server_host = nothing;
-    source->server_port = 0;
+    source->client_addr = nothing;
+    event_source_to(source, nothing, 0);
     pthread_mutex_unlock(&bus->lock);
 }
 

@@ -15,16 +15,24 @@
 #include <soth/sdk.h>
 
 /* Who an event is about; a flow embeds one. Strings are borrowed from the flow and copied; absent is NULL and 0, none has
- * 65,535 bytes or more. */
+ * 65,535 bytes or more. Whoever changes one of the fields below `version` after the first event counts that on. */
 struct event_source {
     uint64_t flow_id;
-    uint64_t parent_flow_id;
     uint64_t next_sequence; /* flow_sequence_id of the next event; starts at 1 */
+    uint16_t protocol; /* SOTH_PROTO_... */
+    uint32_t version;
+    uint64_t parent_flow_id;
     struct soth_span client_addr;
     struct soth_span server_host;
     uint16_t server_port;
-    uint16_t protocol; /* SOTH_PROTO_... */
 };
+
+static inline void event_source_to(struct event_source *source, struct soth_span host, uint16_t port)
+{
+    source->server_host = host;
+    source->server_port = port;
+    source->version++;
+}
 
 struct bus;
 /* A worker's end of the bus. The first fields are read by the inline functions below. */

@@ -43,11 +43,6 @@ static inline uint16_t name_mark(struct soth_span name)
     return name.p ? (uint16_t)name.n : QUEUED_ABSENT;
 }
 
-bool place_same_name(const char *at, uint16_t mark, struct soth_span name)
-{
-    return mark == name_mark(name) && (name.n == 0 || memcmp(at, name.p, name.n) == 0);
-}
-
 static void put_name(char *at, struct soth_span name)
 {
     if (name.n > 0)
@@ -68,6 +63,7 @@ struct queued *place_with_source(struct bus_port *port, const struct event_sourc
     struct queued_source *about = (struct queued_source *)(void *)(at + place_rounded(size));
     about->slab = p->slab;
     about->flow_id = source->flow_id;
+    about->version = source->version;
     about->parent_flow_id = source->parent_flow_id;
     about->bytes = (uint32_t)bytes;
     about->client_n = name_mark(source->client_addr);

@@ -14,7 +14,6 @@
 
 struct queued *place_with_source(struct bus_port *port, const struct event_source *source, size_t size);
 bool place_more_room(struct bus_port_private *p);
-bool place_same_name(const char *at, uint16_t mark, struct soth_span name);
 
 /* ---- bytes ---- */
 
@@ -53,31 +52,6 @@ static inline void copy_bytes(char *to, const char *from, size_t n)
 
 /* ---- who it is about ---- */
 
-static inline uint64_t differ(const char *a, const char *b)
-{
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x ^ y;
-}
-
-/* They have 8 to 16 bytes nearly always: two words that overlap instead of a call. */
-static inline bool same_name(const char *at, uint16_t mark, struct soth_span name)
-{
-    if (mark != name.n || name.n - 8 > 8)
-        return place_same_name(at, mark, name);
-    return (differ(at, name.p) | differ(at + name.n - 8, name.p + name.n - 8)) == 0;
-}
-
-/* A flow's names change in their places: what they are is compared. */
-static inline bool is_about(const struct queued_source *about, const struct event_source *source)
-{
-    const uint64_t differs = (about->flow_id ^ source->flow_id) | (about->parent_flow_id ^ source->parent_flow_id) |
-                             (uint64_t)(about->server_port ^ source->server_port);
-    return differs == 0 && same_name(about->names, about->client_n, source->client_addr) &&
-           same_name(about->names + source->client_addr.n, about->host_n, source->server_host);
-}
-
 static inline const struct queued_source **source_place(struct bus_port_private *p, const struct event_source *source)
 {
     return &p->sources[source->flow_id % PORT_SOURCES];
@@ -100,7 +74,8 @@ static inline __attribute__((always_inline)) struct queued *place_event(struct b
     struct bus_port_private *p = port->private;
     const size_t size = sizeof(struct queued) + attrs + text;
     const struct queued_source *about = *source_place(p, source);
-    struct queued *q = about && is_about(about, source) ? place_carve(p, size) : NULL;
+    const bool is_there = about && about->flow_id == source->flow_id && about->version == source->version;
+    struct queued *q = is_there ? place_carve(p, size) : NULL;
     if (!q) {
         q = place_with_source(port, source, size);
         about = *source_place(p, source);

@@ -45,6 +45,7 @@ void slab_pool_trim(struct slab_pool *pool); /* the system gets those back that 
 struct queued_source {
     struct slab *slab;
     uint64_t flow_id, parent_flow_id;
+    uint32_t version; /* event_source.version: another one is about somebody else */
     uint32_t bytes;
     uint16_t client_n, host_n; /* QUEUED_ABSENT: there is none */
     uint16_t server_port;

@@ -56,8 +56,7 @@ static struct soth_attr message_attr(const struct flow *flow)
 
 void emit_connect_received(struct flow *flow)
 {
-    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
-    flow->source.server_port = flow->target.port;
+    flow_tell_target(flow);
     struct soth_attr attrs[] = {emit_exchange_attr(flow), ATTR_WORD("listener_mode", flow->listen->mode == LISTEN_REVERSE ? "reverse" : "explicit")};
     emit_event(flow, SOTH_EV_CONNECT_RECEIVED, attrs, COUNT(attrs));
 }

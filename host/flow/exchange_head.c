@@ -162,8 +162,7 @@ static void go_to(struct flow *flow, struct effects *fx, const struct target *ta
 {
     bool same = target->port == flow->target.port && strcmp(target->host, flow->target.host) == 0;
     flow->target = *target;
-    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
-    flow->source.server_port = flow->target.port;
+    flow_tell_target(flow);
     if (!same && (flow->origin.open || flow->dialing))
         leg_reset_origin(flow, fx);
 }

@@ -105,10 +105,8 @@ static bool inherit(struct flow *child, const struct flow *parent)
     child->target = parent->target;
     child->verdict = parent->verdict;
     child->refusal = parent->refusal;
-    if (!parent->proxy_requests) {
-        child->source.server_host = (struct soth_span){child->target.host, child->target.host_len};
-        child->source.server_port = child->target.port;
-    }
+    if (!parent->proxy_requests)
+        flow_tell_target(child);
     return (!parent->sni || (child->sni = strdup(parent->sni))) && (!parent->named || (child->named = strdup(parent->named)));
 }
 

@@ -61,8 +61,7 @@ enum decision remap_connect(struct flow *flow, struct verdict *v)
         return DECISION_GO;
     flow->named = flow->named ? flow->named : strdup(flow->target.host);
     flow->target = to;
-    flow->source.server_host = (struct soth_span){flow->target.host, flow->target.host_len};
-    flow->source.server_port = flow->target.port;
+    flow_tell_target(flow);
     return DECISION_GO;
 }
 

@@ -355,7 +355,8 @@ static void tell_end(const struct rest *rest, struct flow *line, enum close_code
                    .client_addr = line->source.client_addr,
                    .server_host = {line->target.host, line->target.host_len},
                    .server_port = line->target.port,
-                   .protocol = SOTH_PROTO_HTTP2},
+                   .protocol = SOTH_PROTO_HTTP2,
+                   .version = UINT32_MAX}, /* its flow may have told another host */
         .state = (enum flow_state)rest->state,
         .client.bytes = rest->bytes,
         .started_ns = rest->started_ns,

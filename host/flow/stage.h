@@ -73,6 +73,12 @@ void leg_forget_origin(struct flow *flow, struct effects *fx);          /* the s
 void leg_fini(struct leg *leg);
 static inline struct leg *leg_of(struct flow *flow, enum side side) { return side == SIDE_CLIENT ? &flow->client : &flow->origin; }
 
+/* What its events say from here on. */
+static inline void flow_tell_target(struct flow *flow)
+{
+    event_source_to(&flow->source, (struct soth_span){flow->target.host, flow->target.host_len}, flow->target.port);
+}
+
 /* fsm.c */
 bool fsm_event(enum flow_state *state, unsigned protocol, unsigned kind); /* false: illegal here */
 bool fsm_knows(unsigned kind); /* false: a kind that modules alone publish, whenever they like */

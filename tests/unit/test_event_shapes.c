@@ -93,6 +93,7 @@ static void change(struct event_source *source, char host[64], uint32_t *state)
     source->server_host = draw(state) % 7 ? (struct soth_span){host, n} : (struct soth_span){NULL, 0};
     source->server_port = draw(state) % 5 ? 443 : 8443;
     source->parent_flow_id = draw(state) % 5 ? 0 : 7;
+    source->version++;
     source->client_addr = draw(state) % 5 ? soth_span("192.0.2.1:4711") : (struct soth_span){NULL, 0};
 }
 
