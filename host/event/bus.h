@@ -157,7 +157,7 @@ static inline void bus_emit(struct bus_port *port, struct event_source *source, 
 #define ATTR_BOOL(name_, value_) ((struct soth_attr){name_, {"", 0}, (value_) ? 1 : 0, SOTH_ATTR_BOOL, sizeof(name_) - 1})
 
 /* In soth_attr.type, of the host's own only: with SOTH_ATTR_PAYLOAD, text that is there whole or not at all. */
-#define EVENT_ATTR_WHOLE 16u
+#define EVENT_ATTR_WHOLE 32u
 
 #define EVENT_ATTRS_MOST 64u
 /*

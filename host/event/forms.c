@@ -11,6 +11,11 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct form *all; /* (lock) the newest first */
 
+static bool is_type(uint32_t type)
+{
+    return type == (SOTH_ATTR_TEXT | SOTH_ATTR_WORD) || (type & ~EVENT_TYPES) == 0;
+}
+
 /* With names of our own. form->n is how far it came. */
 static int fill(struct form *form, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
@@ -19,11 +24,12 @@ static int fill(struct form *form, uint32_t kind, const struct soth_attr *attrs,
     for (size_t i = 0; i < n; i++) {
         uint32_t place, name_len = attrs[i].name_len;
         const char *name = event_attr_name(kind, attrs[i].name, &name_len, &place);
-        if (!name || (attrs[i].type & ~EVENT_TYPES) || (given >> place & 1))
+        if (!name || !is_type(attrs[i].type) || (given >> place & 1))
             return -SOTH_EINVALID;
         given |= UINT64_C(1) << place;
         form->attrs[i] = (struct soth_attr){name, {"", 0}, 0, attrs[i].type, name_len};
         form->texts |= (uint64_t)event_type_is_text(attrs[i].type) << i;
+        form->words |= (uint64_t)((attrs[i].type & SOTH_ATTR_WORD) != 0) << i;
         form->payload |= (uint64_t)((attrs[i].type & EVENT_FLAGGED) != 0) << i;
         form->places |= UINT64_C(1) << i;
         form->n++;
@@ -103,6 +109,7 @@ size_t event_form_attrs(const struct form *form, const union soth_value *values,
         const unsigned i = (unsigned)__builtin_ctzll(present);
         struct soth_attr *attr = &out[count++];
         *attr = form->attrs[i];
+        attr->type &= ~(uint32_t)SOTH_ATTR_WORD;
         if (form->texts >> i & 1)
             attr->text = *values[i].text;
         else
@@ -137,15 +144,19 @@ void form_shapes_free(struct form_shapes **forms, size_t n)
 }
 
 /* The shape has them in the order of names. attrs: those that are there, and the host's behind them. */
-static bool learn(struct bus_port_private *p, struct form_shape *at, uint64_t present, const struct soth_attr *attrs, size_t n, const char *extra)
+static bool learn(struct bus_port_private *p, struct form_shape *at, const struct form *form, uint64_t present, struct soth_attr *attrs, size_t n,
+                  const char *extra)
 {
     uint8_t places[FORM_MOST];
     unsigned count = 0;
+    for (uint64_t left = present; left; left &= left - 1) {
+        places[count] = (uint8_t)__builtin_ctzll(left);
+        attrs[count].type = form->attrs[places[count]].type;
+        count++;
+    }
     const struct shape *shape = shape_new(&p->made, attrs, n + (extra != NULL));
     if (!shape)
         return false;
-    for (uint64_t left = present; left; left &= left - 1)
-        places[count++] = (uint8_t)__builtin_ctzll(left);
     *at = (struct form_shape){.shape = shape, .present = present, .extra = extra};
     for (unsigned i = 0; i < shape->count; i++) {
         const bool is_extra = shape->from[i] == n;
@@ -155,12 +166,12 @@ static bool learn(struct bus_port_private *p, struct form_shape *at, uint64_t pr
     return true;
 }
 
-static void remember_shape(struct bus_port_private *p, struct form_shapes *shapes, uint64_t present, const struct soth_attr *attrs, size_t n,
-                           const char *extra)
+static void remember_shape(struct bus_port_private *p, struct form_shapes *shapes, const struct form *form, uint64_t present,
+                           struct soth_attr *attrs, size_t n, const char *extra)
 {
     for (struct form_shape *at = shapes->v; at < shapes->v + FORM_SHAPES; at++) {
         const bool is_new = at->shape == NULL;
-        if (is_new ? learn(p, at, present, attrs, n, extra) : at->present == present && at->extra == extra)
+        if (is_new ? learn(p, at, form, present, attrs, n, extra) : at->present == present && at->extra == extra)
             shapes->like = at;
         if (is_new || shapes->like == at)
             return;
@@ -178,9 +189,9 @@ static __attribute__((noinline)) void emit_otherwise(struct bus_port *port, cons
     present = really_present(form, values, present);
     const size_t n = event_form_attrs(form, values, present, attrs);
     attrs[n] = *extra;
-    if (shapes && !(present & form->payload))
-        remember_shape(port->private, shapes, present, attrs, n, name);
     bus_emit_wanted(port, source, flow_sequence_id, form->kind, attrs, n + (name != NULL));
+    if (shapes && !(present & form->payload))
+        remember_shape(port->private, shapes, form, present, attrs, n, name);
 }
 
 /* Is there something of all texts that were there last time? *bytes: of all. No branch: nearly always there is. */

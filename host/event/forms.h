@@ -14,7 +14,7 @@
 struct form {
     struct form *next;
     unsigned number, kind, n; /* number: from 0, of all forms */
-    uint64_t places, texts, payload; /* bit per attribute: of each; of a text; of content, which some sinks see less of */
+    uint64_t places, texts, words, payload; /* bit per attribute: each; a text; one with SOTH_ATTR_WORD; content, which some sinks see less of */
     struct soth_attr attrs[]; /* as they were told, with names of our own and without values */
 };
 

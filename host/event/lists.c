@@ -57,7 +57,7 @@ static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr 
     if (event_form(kind, attrs, n, &list->form, &bad) < 0)
         return false;
     for (size_t i = 0; i < n; i++) {
-        if (!is_constant(attrs[i].name))
+        if (!is_constant(attrs[i].name) || (attrs[i].type & SOTH_ATTR_WORD))
             return false;
         list->v[i] = (struct known_attr){attrs[i].name, tail_of(&attrs[i])};
     }

@@ -55,7 +55,7 @@ struct queued_source {
 #define QUEUED_NAME_MOST (UINT16_MAX - 1) /* of a client and a host: what is longer is cut */
 
 /*
- * An event on its way. With a shape: the values of its attributes follow, numbers and lengths of texts, then those texts. Without one: its
+ * An event on its way. With a shape: the values of its attributes follow, numbers, lengths of texts and places of words, then those texts. Without one: its
  * attributes, then the texts that they point to. Sinks get a view of it (view.c).
  */
 struct queued {
@@ -103,7 +103,8 @@ struct shape {
     struct shape *next;
     uint8_t given, count; /* attributes that the emitter gives; that are there */
     uint8_t from[EVENT_ATTRS_MOST + 1]; /* which of those given each of those here is */
-    uint8_t text_count, texts[EVENT_ATTRS_MOST + 1]; /* which of those here are texts */
+    uint8_t text_count, texts[EVENT_ATTRS_MOST + 1]; /* which of those here are texts whose bytes come with the event, */
+    uint8_t word_count, words[EVENT_ATTRS_MOST + 1]; /* and of which it has where their span is (SOTH_ATTR_WORD) */
     struct event_key key;
     struct shape_key keys[EVENT_ATTRS_MOST + 1];
     struct soth_attr attrs[]; /* in order of names, without values */

@@ -23,7 +23,7 @@ static void insert(struct shape *shape, const struct soth_attr *attr, uint8_t fr
         shape->attrs[k] = shape->attrs[k - 1];
         shape->from[k] = shape->from[k - 1];
     }
-    shape->attrs[k] = (struct soth_attr){attr->name, {"", 0}, 0, attr->type, attr->name_len};
+    shape->attrs[k] = (struct soth_attr){attr->name, {"", 0}, 0, attr->type & ~(uint32_t)SOTH_ATTR_WORD, attr->name_len};
     shape->from[k] = from;
 }
 
@@ -41,9 +41,12 @@ struct shape *shape_new(struct shape **made, const struct soth_attr *attrs, size
         if (!event_attr_is_absent(&attrs[i]))
             insert(shape, &attrs[i], (uint8_t)i);
     }
-    for (unsigned i = 0; i < shape->count; i++)
-        if (event_type_is_text(shape->attrs[i].type))
+    for (unsigned i = 0; i < shape->count; i++) {
+        if (attrs[shape->from[i]].type & SOTH_ATTR_WORD)
+            shape->words[shape->word_count++] = (uint8_t)i;
+        else if (event_type_is_text(shape->attrs[i].type))
             shape->texts[shape->text_count++] = (uint8_t)i;
+    }
     shape->key = event_key_of(shape->attrs, shape->count);
     shape->next = *made;
     *made = shape;

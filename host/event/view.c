@@ -70,7 +70,7 @@ static __attribute__((noinline)) uint32_t admitted(const struct queued *q, uint6
     return count;
 }
 
-/* Numbers first, as if all were: of a text it is its length. */
+/* Numbers first, as if all were: of a text it is its length, of a word where it is. */
 static inline void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
 {
     memcpy(to, shape->attrs, shape->count * sizeof *to);
@@ -81,6 +81,11 @@ static inline void fill_shape(const struct shape *shape, const uint64_t *values,
         attr->text = (struct soth_span){texts, (size_t)attr->number};
         attr->number = 0;
         texts += attr->text.n;
+    }
+    for (unsigned k = 0; k < shape->word_count; k++) {
+        struct soth_attr *attr = &to[shape->words[k]];
+        attr->text = *(const struct soth_span *)(uintptr_t)attr->number;
+        attr->number = 0;
     }
 }
 

@@ -17,6 +17,7 @@ static const struct soth_span opcodes[16] = {
 
 #define FIELD(name_, type_) {name_, {NULL, 0}, 0, type_, sizeof(name_) - 1}
 #define TEXT(name_) FIELD(name_, SOTH_ATTR_TEXT)
+#define WORD(name_) FIELD(name_, SOTH_ATTR_TEXT | SOTH_ATTR_WORD)
 #define BYTES(name_) FIELD(name_, SOTH_ATTR_BYTES)
 #define U64(name_) FIELD(name_, SOTH_ATTR_U64)
 #define FLAG(name_) FIELD(name_, SOTH_ATTR_BOOL)
@@ -25,26 +26,26 @@ static const struct soth_attr opened[] = {BYTES("extensions"), BYTES("subprotoco
 
 enum { FRAME_VIOLATION = 7, FRAME_VALUES };
 static const struct soth_attr frames[FRAME_VALUES] = {
-    TEXT("direction"), FLAG("fin"), FLAG("masked"), TEXT("opcode_label"), U64("payload_len"), U64("rsv"), U64("sequence_no"), TEXT("violation"),
+    WORD("direction"), FLAG("fin"), FLAG("masked"), WORD("opcode_label"), U64("payload_len"), U64("rsv"), U64("sequence_no"), TEXT("violation"),
 };
 
 enum { MESSAGE_INFLATED = 2, MESSAGE_VIOLATION = 6, MESSAGE_DATA, MESSAGE_VALUES };
 static const struct soth_attr messages[MESSAGE_VALUES] = {
-    TEXT("direction"),    U64("frame_count"), U64("inflated_len"), U64("message_no"),
-    TEXT("opcode_label"), U64("payload_len"), TEXT("violation"),   FIELD("data", SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD),
+    WORD("direction"),    U64("frame_count"), U64("inflated_len"), U64("message_no"),
+    WORD("opcode_label"), U64("payload_len"), TEXT("violation"),   FIELD("data", SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD),
 };
 
-static const struct soth_attr begun[] = {U64("first_frame_no"), TEXT("initiated_by"), U64("started_at_unix_ms"), U64("turn_id")};
+static const struct soth_attr begun[] = {U64("first_frame_no"), WORD("initiated_by"), U64("started_at_unix_ms"), U64("turn_id")};
 
 static const struct soth_attr completed[] = {
-    U64("client_bytes"),   U64("client_frame_count"), U64("ended_at_unix_ms"),   U64("first_frame_no"),     TEXT("flush_reason"), TEXT("initiated_by"),
+    U64("client_bytes"),   U64("client_frame_count"), U64("ended_at_unix_ms"),   U64("first_frame_no"),     WORD("flush_reason"), WORD("initiated_by"),
     U64("last_frame_no"), U64("server_bytes"),       U64("server_frame_count"), U64("started_at_unix_ms"), U64("turn_id"),
 };
 
-enum { CLOSE_CODE = 2 };
+enum { CLOSE_CODE = 2, CLOSE_INITIATOR = 4 };
 static const struct soth_attr closed[] = {
     U64("client_bytes"),  U64("client_frame_count"), U64("close_code"),         BYTES("close_reason"),
-    TEXT("initiated_by"), U64("server_bytes"),       U64("server_frame_count"), TEXT("violation"),
+    WORD("initiated_by"), U64("server_bytes"),       U64("server_frame_count"), TEXT("violation"),
 };
 
 #define COUNT(array_) (sizeof(array_) / sizeof *(array_))
@@ -77,8 +78,10 @@ int report_begin(struct ws *ws)
 static size_t attrs_of(const struct soth_attr *form, size_t n, const union soth_value *values, uint64_t present, struct soth_attr *out)
 {
     for (size_t i = 0; i < n; i++) {
-        const bool is_text = form[i].type == SOTH_ATTR_TEXT || form[i].type == SOTH_ATTR_BYTES;
+        const uint32_t type = form[i].type & ~(uint32_t)SOTH_ATTR_WORD;
+        const bool is_text = type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES;
         out[i] = form[i];
+        out[i].type = type;
         if (!(present >> i & 1))
             continue;
         out[i].text = is_text ? *values[i].text : (struct soth_span){"", 0};
@@ -172,10 +175,9 @@ void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_
     const struct turn *t = &step->ended;
     if (step->end == TURN_GOES_ON)
         return;
-    const struct soth_span reason = soth_span(turn_end_name(step->end));
     const union soth_value values[] = {
         {.number = t->bytes[SOTH_TO_SERVER]}, {.number = t->frames[SOTH_TO_SERVER]},
-        {.number = t->ended_ms}, {.number = t->first}, {.text = &reason}, {.text = &sides[t->initiator]}, {.number = t->last},
+        {.number = t->ended_ms}, {.number = t->first}, {.text = turn_end_word(step->end)}, {.text = &sides[t->initiator]}, {.number = t->last},
         {.number = t->bytes[SOTH_TO_CLIENT]}, {.number = t->frames[SOTH_TO_CLIENT]}, {.number = t->started_ms}, {.number = t->id},
     };
     _Static_assert(COUNT(values) == COUNT(completed), "its form");
@@ -204,8 +206,7 @@ void report_opened(struct ws *ws, struct soth_flow *flow)
 
 static const struct soth_span *closer_name(unsigned closer)
 {
-    static const struct soth_span nobody = {NULL, 0};
-    return closer == CLOSER_NOBODY ? &nobody : closer == CLOSER_PROXY ? &proxy : &sides[closer];
+    return closer == CLOSER_PROXY ? &proxy : closer == CLOSER_NOBODY ? NULL : &sides[closer];
 }
 
 void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c, const char *violation)
@@ -220,5 +221,6 @@ void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c
         {.text = closer_name(c->closer)}, {.number = server->bytes}, {.number = server->frames}, {.text = &rule},
     };
     _Static_assert(COUNT(values) == COUNT(closed), "its form");
-    ws->host->emit_form(ws, flow, ws->forms[REPORT_CLOSED], values, ALL ^ UNLESS(c->close_has_code, CLOSE_CODE));
+    ws->host->emit_form(ws, flow, ws->forms[REPORT_CLOSED], values,
+                        ALL ^ UNLESS(c->close_has_code, CLOSE_CODE) ^ UNLESS(c->closer != CLOSER_NOBODY, CLOSE_INITIATOR));
 }

@@ -2,10 +2,12 @@
 /* See turns.h. */
 #include "turns.h"
 
-const char *turn_end_name(enum turn_end end)
+#define KNOWN(text_) {text_, sizeof(text_) - 1}
+
+const struct soth_span *turn_end_word(enum turn_end end)
 {
-    static const char *const names[] = {"", "rollover", "idle_timeout", "close_frame", "error", "eof"};
-    return names[end];
+    static const struct soth_span words[] = {KNOWN(""), KNOWN("rollover"), KNOWN("idle_timeout"), KNOWN("close_frame"), KNOWN("error"), KNOWN("eof")};
+    return &words[end];
 }
 
 static void finish(struct turns *t, struct turn_step *step, enum turn_end end)

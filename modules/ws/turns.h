@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <soth/sdk.h>
+
 struct turn {
     uint64_t id;                        /* from 1 */
     unsigned initiator;                 /* SOTH_TO_SERVER: the client */
@@ -22,7 +24,7 @@ struct turn {
 };
 
 enum turn_end { TURN_GOES_ON, TURN_ROLLOVER, TURN_IDLE, TURN_CLOSE, TURN_ERROR, TURN_EOF };
-const char *turn_end_name(enum turn_end end);
+const struct soth_span *turn_end_word(enum turn_end end); /* static */
 
 /* Zeroed is the beginning of a conversation. */
 struct turns {

@@ -131,6 +131,7 @@ enum {
 #define SOTH_ATTR_BYTES 3 /* .text, not known to be UTF-8: serialised as base64 under NAME_b64 when it is not */
 #define SOTH_ATTR_PAYLOAD 4 /* emit, ored to TEXT and BYTES: content of a message, .number its offset there; for sinks with `payload` */
 #define SOTH_ATTR_FULL 8    /* emit, ored: only for sinks with `payload: full` (query strings). Sinks see plain types */
+#define SOTH_ATTR_WORD 16   /* form, ored to TEXT: each value's span and text are static const, and the text is not empty: neither is copied */
 
 struct soth_attr {
     const char *name; /* NUL-terminated, static */

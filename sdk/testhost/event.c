@@ -2,6 +2,7 @@
 /* Events: what a decoder publishes becomes a line of text, after a look at whether its kind may have those attributes. */
 #include "parts.h"
 
+#include <link.h>
 #include <stdlib.h>
 
 static const struct {
@@ -147,6 +148,27 @@ void th_forms_free(struct testhost *host)
     free(host->forms);
 }
 
+/* Text that nobody can write to: of an object, whose constants stay. */
+static int is_inside(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    const uintptr_t at = (uintptr_t)arg;
+    (void)size;
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && !(part->p_flags & PF_W) && at - (object->dlpi_addr + part->p_vaddr) < part->p_memsz)
+            return 1;
+    }
+    return 0;
+}
+
+static void look_at_word(struct testhost *host, const struct form *form, size_t i, struct soth_span word)
+{
+    if (!(form->attrs[i].type & SOTH_ATTR_WORD))
+        return;
+    if (word.n == 0 || !dl_iterate_phdr(is_inside, (void *)(uintptr_t)word.p))
+        th_fault(host, "emit_form: the word %s of %s is empty or not static const", form->attrs[i].name, th_event_name(form->kind));
+}
+
 /* As attributes, of which those that are not present are absent. */
 int th_emit_form(void *self, struct soth_flow *view, int form, const union soth_value *values, uint64_t present)
 {
@@ -160,10 +182,12 @@ int th_emit_form(void *self, struct soth_flow *view, int form, const union soth_
     for (size_t i = 0; i < f->n; i++) {
         const uint32_t type = f->attrs[i].type & 3u;
         const bool is_text = type == SOTH_ATTR_TEXT || type == SOTH_ATTR_BYTES, is_there = present >> i & 1;
-        attrs[i] = (struct soth_attr){f->attrs[i].name, {is_there ? "" : NULL, 0}, 0, f->attrs[i].type, f->attrs[i].name_len};
-        if (is_there && is_text)
+        attrs[i] = (struct soth_attr){f->attrs[i].name, {is_there ? "" : NULL, 0}, 0, f->attrs[i].type & ~(uint32_t)SOTH_ATTR_WORD, f->attrs[i].name_len};
+        if (is_there && is_text) {
             attrs[i].text = *values[i].text;
-        else if (is_there)
+            look_at_word(host, f, i, attrs[i].text);
+        }
+        if (is_there && !is_text)
             attrs[i].number = values[i].number;
     }
     return th_emit(self, view, f->kind, attrs, f->n);

@@ -58,7 +58,7 @@ struct text {
 
 static void say_end(struct text *t, enum turn_end end, const struct turn *turn)
 {
-    t->n += (size_t)snprintf(t->p + t->n, sizeof t->p - t->n, "end %s id=%d by=%u %d-%d %d+%d %d+%d %d-%d\n", turn_end_name(end), (int)turn->id,
+    t->n += (size_t)snprintf(t->p + t->n, sizeof t->p - t->n, "end %s id=%d by=%u %d-%d %d+%d %d+%d %d-%d\n", turn_end_word(end)->p, (int)turn->id,
                              turn->initiator, (int)turn->first, (int)turn->last, (int)turn->frames[0], (int)turn->frames[1], (int)turn->bytes[0],
                              (int)turn->bytes[1], (int)turn->started_ms, (int)turn->ended_ms);
 }

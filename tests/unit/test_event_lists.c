@@ -186,6 +186,21 @@ static void other_lists_of_the_kind_are_checked(void **state)
     assert_true(known > 200 && unknown > 200);
 }
 
+/* They are for forms: of a list the span is on somebody's stack. */
+static void lists_have_no_words(void **state)
+{
+    static const struct soth_attr attrs[] = {ATTR("direction", "client_to_server", 0, SOTH_ATTR_TEXT | SOTH_ATTR_WORD)};
+    struct soth_attr out[EVENT_ATTRS_MOST];
+    unsigned left_out = 0;
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 0);
+    assert_false(is_known(&rig, SOTH_EV_WS_FRAME, attrs, 1));
+    assert_int_equal(event_attrs_check(SOTH_EV_WS_FRAME, attrs, 1, out, &left_out), 0);
+    assert_int_equal(left_out, 1);
+    rig_fini(&rig, 0);
+}
+
 /* A name that the module keeps where it can write is read each time. */
 static void names_that_may_change_are_read_again(void **state)
 {
@@ -232,6 +247,7 @@ static void forms_are_of_what_the_kind_has(void **state)
     static const struct soth_attr twice[] = {ATTR("fin", "", 0, SOTH_ATTR_BOOL), ATTR("rsv", "", 0, SOTH_ATTR_U64), ATTR("fin", "", 0, SOTH_ATTR_U64)};
     static const struct soth_attr unknown[] = {ATTR("fin", "", 0, SOTH_ATTR_BOOL), ATTR("fins", "", 0, SOTH_ATTR_BOOL)};
     static const struct soth_attr untyped[] = {ATTR("fin", "", 0, SOTH_ATTR_BOOL), ATTR("rsv", "", 0, 32)};
+    static const struct soth_attr wordless[] = {ATTR("fin", "", 0, SOTH_ATTR_BOOL | SOTH_ATTR_WORD)};
     static const struct soth_attr nameless[] = {{NULL, {NULL, 0}, 0, SOTH_ATTR_U64, 0}};
     static const struct soth_attr reason[] = {ATTR("reason_code", "", 0, SOTH_ATTR_TEXT)};
     const struct form *form = NULL, *again = NULL, *other = NULL;
@@ -245,6 +261,7 @@ static void forms_are_of_what_the_kind_has(void **state)
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, twice, 3, &form), 2);
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, unknown, 2, &form), 1);
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, untyped, 2, &form), 1);
+    assert_int_equal(form_of(SOTH_EV_WS_FRAME, wordless, 1, &form), -SOTH_EINVALID);
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, nameless, 1, &form), -SOTH_EINVALID);
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, good, 0, &form), -SOTH_EINVALID);
     assert_int_equal(form_of(SOTH_EV_WS_FRAME, good, EVENT_VALUES_MOST + 1, &form), -SOTH_EINVALID);
@@ -253,6 +270,16 @@ static void forms_are_of_what_the_kind_has(void **state)
     assert_int_equal(form_of(0, good, 2, &form), -SOTH_EINVALID);
     assert_int_equal(form_of(UINT32_MAX, good, 2, &form), -SOTH_EINVALID);
     assert_ptr_equal(form, again); /* what is refused is no form */
+}
+
+static const struct soth_span words[] = {{"text", 4}, {"binary", 6}, {"continuation", 12}};
+
+static const struct soth_span *word_or(const struct soth_attr *attr)
+{
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if ((attr->type & SOTH_ATTR_WORD) && attr->text.p == words[i].p)
+            return &words[i];
+    return &attr->text;
 }
 
 /* Twice: name by name, and as values of a form. What is not present is not read. */
@@ -264,10 +291,12 @@ static void emit_formed(struct rig *rig, const struct form *form, const struct s
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         const bool is_there = present >> i & 1;
-        if (is_there)
-            with[count++] = attrs[i];
+        if (is_there) {
+            with[count] = attrs[i];
+            with[count++].type &= ~(uint32_t)SOTH_ATTR_WORD;
+        }
         if (event_type_is_text(attrs[i].type))
-            values[i].text = is_there ? &attrs[i].text : (const struct soth_span *)8;
+            values[i].text = is_there ? word_or(&attrs[i]) : (const struct soth_span *)8;
         else
             values[i].number = is_there ? attrs[i].number : 99;
     }
@@ -284,7 +313,8 @@ static void values_of_a_form(uint64_t payload, uint32_t seed)
     static const char letters[] = "a text of at most fifty-one letters, and of any less";
     static struct soth_attr attrs[] = { /* not in order */
         ATTR("payload_len", "", 1024, SOTH_ATTR_U64), ATTR("direction", "", 0, SOTH_ATTR_TEXT), ATTR("data", "", 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD),
-        ATTR("opcode_label", "", 0, SOTH_ATTR_TEXT), ATTR("message_no", "", 0, SOTH_ATTR_U64), ATTR("violation", "", 0, SOTH_ATTR_BYTES),
+        ATTR("opcode_label", "", 0, SOTH_ATTR_TEXT | SOTH_ATTR_WORD), ATTR("message_no", "", 0, SOTH_ATTR_U64),
+        ATTR("violation", "", 0, SOTH_ATTR_BYTES),
     };
     const size_t n = sizeof attrs / sizeof *attrs;
     const struct soth_attr extras[] = {ATTR_NUMBER("exchange_no", 3), ATTR_NUMBER("http2_stream_id", 5), {NULL, {NULL, 0}, 0, 0, 0}};
@@ -302,7 +332,10 @@ static void values_of_a_form(uint64_t payload, uint32_t seed)
             extra = &extras[draw(&state) % 3];
         for (size_t k = 0; k < n; k++) {
             attrs[k].number = draw(&state);
-            if (event_type_is_text(attrs[k].type)) {
+            if (attrs[k].type & SOTH_ATTR_WORD) {
+                attrs[k].text = words[draw(&state) % 3];
+                attrs[k].number = 0;
+            } else if (event_type_is_text(attrs[k].type)) {
                 attrs[k].number = 0;
                 attrs[k].text = (struct soth_span){draw(&state) % 20 ? letters : NULL, draw(&state) % 20 ? 1 + draw(&state) % 50 : 0};
             }
@@ -332,6 +365,7 @@ int main(void)
         cmocka_unit_test(values_differ_and_some_are_absent),
         cmocka_unit_test(payload_is_seen_as_far_as_it_is_wanted),
         cmocka_unit_test(other_lists_of_the_kind_are_checked),
+        cmocka_unit_test(lists_have_no_words),
         cmocka_unit_test(names_that_may_change_are_read_again),
         cmocka_unit_test(kinds_that_modules_may_not_emit_have_no_lists),
     };

@@ -89,6 +89,27 @@ static int emits_form(void *self, struct soth_flow *flow, struct soth_cursor *cu
     return cur->flags & SOTH_CUR_END ? rig_api->emit_form(self, flow, 0, values, 2) : SOTH_CONTINUE;
 }
 
+static int word_form(const struct soth_host *host, void *self)
+{
+    rig_keeps_host(host, self);
+    return host->form(self, SOTH_EV_SSE_EVENT, FORM({"event", {NULL, 0}, 0, SOTH_ATTR_TEXT | SOTH_ATTR_WORD, 0}));
+}
+
+static int emits_word(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    static const struct soth_span word = {"open", 4};
+    const union soth_value value = {.text = &word};
+    return cur->flags & SOTH_CUR_END ? rig_api->emit_form(self, flow, 0, &value, 1) : SOTH_CONTINUE;
+}
+
+static int emits_word_of_a_moment(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    const char text[] = "open";
+    const struct soth_span word = {text, 4};
+    const union soth_value value = {.text = &word};
+    return cur->flags & SOTH_CUR_END ? rig_api->emit_form(self, flow, 0, &value, 1) : SOTH_CONTINUE;
+}
+
 static int unknown_attribute(const struct soth_host *host, void *self)
 {
     return host->form(self, SOTH_EV_RESPONSE_BODY_CHUNK, FORM({"bytes", SOTH_U64(0)}, {"bites", SOTH_U64(0)})) == -SOTH_EINVALID ? SOTH_OK : SOTH_FAIL;
@@ -117,7 +138,9 @@ static unsigned found_in_create(const struct soth_module *module)
 static void forms_that_are_none(void **state)
 {
     static const struct soth_module good = DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = good_form, .data = emits_form);
+    static const struct soth_module words = DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = word_form, .data = emits_word);
     static const struct soth_module bad[] = {
+        DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = word_form, .data = emits_word_of_a_moment),
         DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = form_in_data),
         DECODER(SOTH_TAP, SOTH_STAGE_FRAME, .create = rig_keeps_host, .data = emits_no_form),
     };
@@ -128,6 +151,7 @@ static void forms_that_are_none(void **state)
     };
     (void)state;
     assert_int_equal(found(&good, "abc", 0), 0);
+    assert_int_equal(found(&words, "abc", 0), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (found(&bad[i], "abc", 0) == 0)
             fail_msg("module %zu is fine", i);
