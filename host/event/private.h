@@ -281,6 +281,7 @@ void *sink_main(void *arg);
 void sink_reopen(struct sink *sink);
 void sink_doze(struct sink *sink, uint64_t deadline_ns); /* (lock) until the deadline (0 = none) or a signal */
 bool sink_out_of_time(const struct sink *sink);          /* (lock) */
+uint64_t sink_nap_most(const struct sink *sink);         /* (lock) so many ns it need not look at its queue, which has room for them; 0: it must */
 void sink_report_losses(struct sink *sink);              /* (lock) if there are any; at the end of all, what nobody hears is counted */
 
 /* ---- change.c: how a sink comes and goes ---- */

@@ -15,6 +15,8 @@
 #define LINGER_LEAST_NS UINT64_C(200000) /* but that long at least, for the events that come with the first one: */
 #define MANY 512u                      /* if they are fewer */
 #define BUSY 32u                       /* so many in a moment: more will come */
+#define EVENT_NS UINT64_C(64)          /* so soon one follows the other at the most, from all workers; a sink takes ten times as long, */
+#define BYTES_A_NS UINT64_C(16)        /* and so many come: a queue as large as by default is not full within LINGER_NS */
 #define QUIET_NS UINT64_C(250000000)   /* a moment without any: what they were in is given back */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
@@ -70,6 +72,27 @@ void sink_report_losses(struct sink *sink)
     }
 }
 
+/* A burst gives no notice, so it does not matter what came of late, but how soon what is free could be full: of a small queue an awake sink
+ * would have made room meanwhile. What is not acknowledged has its place still. */
+uint64_t sink_nap_most(const struct sink *sink)
+{
+    const uint64_t count = sink->count + sink->acks.at_hand + sink->acks.count;
+    if (sink->count >= MANY || sink_ends(sink) || sink->reopen || count >= sink->config.max_events || sink->bytes >= sink->config.max_bytes)
+        return 0;
+    const uint64_t events_ns = (sink->config.max_events - count) * EVENT_NS, bytes_ns = (sink->config.max_bytes - sink->bytes) / BYTES_A_NS;
+    const uint64_t most = events_ns < bytes_ns ? events_ns : bytes_ns;
+    return most >= LINGER_LEAST_NS ? most : 0;
+}
+
+/* (lock held) */
+static uint64_t nap_wanted(const struct sink *sink)
+{
+    if (sink->count == 0)
+        return sink->cycle >= BUSY ? LINGER_NS : 0;
+    const uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
+    return until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS;
+}
+
 /* (lock held) Nobody wakes it. */
 static void nap(struct sink *sink, uint64_t ns)
 {
@@ -79,23 +102,14 @@ static void nap(struct sink *sink, uint64_t ns)
     pthread_mutex_lock(&sink->bus->lock);
 }
 
-/* (lock held) */
-static bool may_nap(const struct sink *sink)
-{
-    return sink->count < MANY && !sink_ends(sink) && !sink->reopen;
-}
-
 /* (lock held) All is written, and more will come in a moment: it looks again by itself then, which is cheaper for all than to be woken. */
 static void nap_between(struct sink *sink)
 {
     if (sink->count > 0 && sink->waited > 0)
         return;
-    if (sink->count == 0 && sink->cycle >= BUSY && may_nap(sink)) {
-        nap(sink, LINGER_NS);
-    } else if (sink->count > 0 && may_nap(sink)) {
-        uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
-        nap(sink, until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS);
-    }
+    const uint64_t most = sink_nap_most(sink), wanted = most > 0 ? nap_wanted(sink) : 0;
+    if (wanted > 0)
+        nap(sink, wanted < most ? wanted : most);
     sink->waited = sink->cycle = sink->count;
 }
 

@@ -56,7 +56,7 @@ static bool has_fuller_twin(const struct queued *q, uint32_t i)
     return i + 1u < q->attr_count && (b->type & SOTH_ATTR_FULL) && a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
 }
 
-static __attribute__((noinline)) uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_attr *to)
+static uint32_t admitted(const struct queued *q, uint64_t payload, struct soth_attr *to)
 {
     uint32_t count = 0;
     assert(q->attr_count <= EVENT_ATTRS_MOST + 1);
@@ -70,12 +70,24 @@ static __attribute__((noinline)) uint32_t admitted(const struct queued *q, uint6
     return count;
 }
 
+/* Without flags its attributes are seen as they are, and need no room. */
+static __attribute__((noinline)) void fill_unshaped(struct views *views, const struct queued *q, uint64_t payload, struct soth_event *view)
+{
+    if (q->flagged) {
+        view->attr_count = admitted(q, payload, (struct soth_attr *)(void *)(view + 1));
+    } else {
+        view->attrs = queued_attrs(q);
+        views->used -= VIEW_SIZE(q->attr_count) - VIEW_SIZE(0u);
+    }
+}
+
 /* Numbers first, as if all were: of a text it is its length, of a word where it is. */
 static inline void fill_shape(const struct shape *shape, const uint64_t *values, const char *texts, struct soth_attr *to)
 {
-    memcpy(to, shape->attrs, shape->count * sizeof *to);
-    for (unsigned i = 0; i < shape->count; i++)
+    for (unsigned i = 0; i < shape->count; i++) { /* so few that a call of memcpy takes longer */
+        to[i] = shape->attrs[i];
         to[i].number = values[i];
+    }
     for (unsigned k = 0; k < shape->text_count; k++) {
         struct soth_attr *attr = &to[shape->texts[k]];
         attr->text = (struct soth_span){texts, (size_t)attr->number};
@@ -98,24 +110,23 @@ static struct soth_span take_name(const char **at, uint16_t n)
 
 const struct soth_event *view_make(struct views *views, const struct queued *q, uint64_t payload)
 {
-    const bool is_made = q->shape || q->flagged; /* else its attributes are seen as they are */
     struct soth_event *view = (struct soth_event *)(void *)(views->memory + views->used);
     struct soth_attr *attrs = (struct soth_attr *)(void *)(view + 1);
     const uint64_t *values = (const uint64_t *)(const void *)(q + 1);
     const struct queued_source *source = q->source;
     const char *name = source->names;
-    views->used += VIEW_SIZE(is_made ? q->attr_count : 0u);
+    views->used += VIEW_SIZE(q->attr_count);
     const struct soth_span client = take_name(&name, source->client_n), host = take_name(&name, source->host_n);
     *view = (struct soth_event){ /* all of it: zeroing first takes longer than this */
         .size = sizeof *view, .kind = q->kind, .protocol = q->protocol, .sequence_id = q->sequence_id, .flow_id = source->flow_id,
         .flow_sequence_id = q->flow_sequence_id, .parent_flow_id = source->parent_flow_id, .monotonic_ns = q->monotonic_ns, .unix_ms = q->unix_ms,
         .kind_name = event_kind_names[q->kind], .protocol_name = event_protocol_names[q->protocol], .run_id = views->run_id,
         .client_addr = client, .server_host = host, .server_port = source->server_port, .attr_count = q->attr_count,
-        .attrs = is_made ? attrs : queued_attrs(q), .shape = q->shape,
+        .attrs = attrs, .shape = q->shape,
     };
     if (q->shape)
         fill_shape(q->shape, values, (const char *)(values + q->attr_count), attrs);
-    else if (q->flagged)
-        view->attr_count = admitted(q, payload, attrs);
+    else
+        fill_unshaped(views, q, payload, view);
     return view;
 }

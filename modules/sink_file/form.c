@@ -143,3 +143,14 @@ const struct form_peers *form_peers_keep(struct form_peers *peers, const struct 
     peers->host_at = (uint16_t)(places[1] - peers->text);
     return peers;
 }
+
+/* ---- clocks ---- */
+
+void form_clocks_keep(struct form_clocks *clocks, const struct soth_event *e)
+{
+    char *at = put_number(PUT(clocks->text, ",\"monotonic_ns\":"), e->monotonic_ns);
+    at = PUT(put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms), ",\"run_id\":\"");
+    clocks->n = (uint32_t)(at - clocks->text);
+    clocks->monotonic_ns = e->monotonic_ns;
+    clocks->unix_ms = e->unix_ms;
+}

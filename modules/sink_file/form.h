@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What lines have in common, written once and copied from then on: kind, protocol and names of attributes of the events of one shape, and the
- * addresses of a flow. What does not fit gets no form, and its lines are written word by word: the bytes are the same.
+ * What lines have in common, written once and copied from then on: kind, protocol and names of attributes of the events of one shape, the
+ * addresses of a flow, the clocks of a turn. What does not fit gets no form, and its lines are written word by word: the bytes are the same.
  */
 #ifndef SINK_FILE_FORM_H
 #define SINK_FILE_FORM_H
@@ -53,10 +53,19 @@ struct form_peers {
     char text[FORM_PEERS_MOST + PUT_SLACK];
 };
 
+/* What stands between the attributes and the run_id, with timestamps: events of one turn of a worker's loop have the same clocks. */
+#define FORM_CLOCKS_MOST (sizeof ",\"monotonic_ns\":,\"unix_ms\":,\"run_id\":\"" + 2u * PUT_NUMBER_MOST)
+struct form_clocks {
+    uint64_t monotonic_ns, unix_ms;
+    uint32_t n; /* 0: nothing is kept here */
+    char text[FORM_CLOCKS_MOST + PUT_SLACK];
+};
+
 struct forms {
     int with_timestamps;
     struct form *table[FORMS];
     struct form_peers flows[FORM_FLOWS];
+    struct form_clocks clocks; /* of the event before */
 };
 
 void forms_fini(struct forms *forms); /* zeroed is none yet */
@@ -64,6 +73,7 @@ void forms_fini(struct forms *forms); /* zeroed is none yet */
 /* NULL: the event has none. */
 static inline const struct form *form_of(struct forms *forms, const struct soth_event *event);
 static inline const struct form_peers *form_peers_of(struct forms *forms, const struct soth_event *event);
+static inline const struct form_clocks *form_clocks_of(struct forms *forms, const struct soth_event *event); /* never NULL */
 
 /* ---- inside ---- */
 
@@ -103,6 +113,16 @@ static inline const struct form_peers *form_peers_of(struct forms *forms, const 
         form_has_text(event->server_host, peers->text + peers->host_at, peers->host_n))
         return peers;
     return form_peers_keep(peers, event);
+}
+
+void form_clocks_keep(struct form_clocks *clocks, const struct soth_event *event);
+
+static inline const struct form_clocks *form_clocks_of(struct forms *forms, const struct soth_event *event)
+{
+    struct form_clocks *clocks = &forms->clocks;
+    if (clocks->n == 0 || clocks->monotonic_ns != event->monotonic_ns || clocks->unix_ms != event->unix_ms)
+        form_clocks_keep(clocks, event);
+    return clocks;
 }
 
 #endif

@@ -55,12 +55,12 @@ static inline char *put_numbers(char *at, const struct soth_event *e, struct lin
     return e->parent_flow_id ? put_number(PUT(at, ",\"parent_flow_id\":"), e->parent_flow_id) : at;
 }
 
-static inline void put_end(char *at, const struct soth_event *e, int with_timestamps, struct text *t, struct line *line)
+static inline void put_end(char *at, struct forms *forms, const struct soth_event *e, struct text *t, struct line *line)
 {
-    if (with_timestamps) {
-        at = put_number(PUT(at, ",\"monotonic_ns\":"), e->monotonic_ns);
-        at = put_number(PUT(at, ",\"unix_ms\":"), e->unix_ms);
-        at = PUT(put(PUT(at, ",\"run_id\":\""), e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64), "\"");
+    if (forms->with_timestamps) {
+        const struct form_clocks *clocks = form_clocks_of(forms, e);
+        at = put_padded(at, clocks->text, clocks->n);
+        at = PUT(put_word(at, e->run_id.p, e->run_id.n < 64 ? e->run_id.n : 64), "\"");
     }
     at = PUT(at, "}\n");
     line->n = (size_t)(at - t->p) - t->n;
@@ -119,8 +119,8 @@ static size_t longest(const struct soth_event *e, struct soth_span stream_key)
     return FIXED_MOST + names + JSON_ESCAPE_MOST * text;
 }
 
-static __attribute__((noinline)) int line_in_words(struct text *t, const struct soth_event *e, struct soth_span stream_key,
-                                                   int with_timestamps, struct line *line)
+static __attribute__((noinline)) int line_in_words(struct text *t, struct forms *forms, const struct soth_event *e,
+                                                   struct soth_span stream_key, struct line *line)
 {
     char *at = text_room(t, longest(e, stream_key));
     if (!at)
@@ -129,8 +129,8 @@ static __attribute__((noinline)) int line_in_words(struct text *t, const struct 
     line->plain_key = put_is_plain(stream_key);
     at = json_put_string(at, stream_key);
     at = form_put_peers(at, e, NULL);
-    at = put_attributes(at, e, with_timestamps);
-    put_end(at, e, with_timestamps, t, line);
+    at = put_attributes(at, e, forms->with_timestamps);
+    put_end(at, forms, e, t, line);
     return SOTH_OK;
 }
 
@@ -155,8 +155,8 @@ static inline char *put_pieces(char *at, const struct form *form, const struct s
     return form->count ? PUT(at, "\"}") : PUT(at, "}");
 }
 
-static int line_in_form(struct text *t, const struct form_peers *peers, const struct soth_event *e, struct soth_span stream_key,
-                        int with_timestamps, struct line *line)
+static int line_in_form(struct text *t, struct forms *forms, const struct form_peers *peers, const struct soth_event *e,
+                        struct soth_span stream_key, struct line *line)
 {
     const struct form *form = line->form;
     char *at = text_room(t, FIXED_MOST + form->most + FORM_PEERS_MOST + stream_key.n);
@@ -167,8 +167,8 @@ static int line_in_form(struct text *t, const struct form_peers *peers, const st
     at = put_padded(put_word(at, stream_key.p, stream_key.n), peers->text, peers->n);
     at = line->plain_key ? put_pieces(at, form, e->attrs) : NULL;
     if (!at)
-        return line_in_words(t, e, stream_key, with_timestamps, line);
-    put_end(at, e, with_timestamps, t, line);
+        return line_in_words(t, forms, e, stream_key, line);
+    put_end(at, forms, e, t, line);
     return SOTH_OK;
 }
 
@@ -179,8 +179,8 @@ int line_event(struct text *t, struct forms *forms, const struct soth_event *e, 
     line->form = form_of(forms, e);
     const struct form_peers *peers = line->form ? form_peers_of(forms, e) : NULL;
     if (peers)
-        return line_in_form(t, peers, e, stream_key, forms->with_timestamps, line);
-    return line_in_words(t, e, stream_key, forms->with_timestamps, line);
+        return line_in_form(t, forms, peers, e, stream_key, line);
+    return line_in_words(t, forms, e, stream_key, line);
 }
 
 /* A tab or a line end in a stream key would be a column or a row. */

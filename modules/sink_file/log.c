@@ -99,19 +99,19 @@ int log_write(struct sink *self)
     return write_until(self, self->lines.n);
 }
 
-int log_is_due(const struct sink *self, size_t before, size_t line)
+/* Is it time for a new segment? */
+static int is_due(const struct sink *self, uint64_t size, size_t line)
 {
-    uint64_t size = self->segment.size + before, now;
-    if (size == 0 || self->segment.is_stream || (!self->rotate_bytes && !self->rotate_age))
+    if (self->segment.is_stream)
         return 0;
     if (self->rotate_bytes && size + line > self->rotate_bytes)
         return !self->rotate_from_ns || self->host->monotonic_ns() >= self->rotate_from_ns;
-    now = self->rotate_age ? self->host->monotonic_ns() : 0;
+    const uint64_t now = self->rotate_age ? self->host->monotonic_ns() : 0;
     return self->rotate_age && now - self->begun_ns > self->rotate_age * 1000000u && now >= self->rotate_from_ns;
 }
 
 /* The line at the end of the buffer begins a new segment. When none can be opened the old one goes on. */
-int log_rotate(struct sink *self, size_t before)
+static int rotate(struct sink *self, size_t before)
 {
     if (write_until(self, before) < 0 || log_sync(self) < 0)
         return -SOTH_EIO;
@@ -128,4 +128,12 @@ int log_rotate(struct sink *self, size_t before)
     self->begun_ns = now;
     log_prune(self, 0);
     return SOTH_OK;
+}
+
+int log_rotate_when_due(struct sink *self, size_t before, size_t line)
+{
+    const uint64_t size = self->segment.size + before;
+    if (size == 0)
+        self->begun_ns = self->host->monotonic_ns();
+    return size > 0 && is_due(self, size, line) ? rotate(self, before) : SOTH_OK;
 }

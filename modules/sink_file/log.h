@@ -35,10 +35,11 @@ struct sink {
 
 /* Each: 0, or negative and said; nothing is lost then, and it is done anew with the next. */
 int log_write(struct sink *self);                 /* all lines and rows that wait */
-int log_rotate(struct sink *self, size_t before); /* the last line, behind so many bytes, begins a new segment; if none can be opened the old one goes on */
+/* With rotate_bytes or rotate_age: the last line, of so many bytes behind so many, begins a new segment when it is time; if none can be opened the
+ * old one goes on. */
+int log_rotate_when_due(struct sink *self, size_t before, size_t line);
 int log_sync(struct sink *self);                  /* what was written is on the disk, when fsync is not never */
 int log_sync_when_due(struct sink *self, uint64_t now);
-int log_is_due(const struct sink *self, size_t before, size_t line); /* is it time for a new segment? */
-void log_prune(struct sink *self, size_t coming);                    /* removes segments that are too many with so many bytes more */
+void log_prune(struct sink *self, size_t coming); /* removes segments that are too many with so many bytes more */
 
 #endif

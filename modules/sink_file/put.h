@@ -101,11 +101,14 @@ static inline char *put_number(char *at, uint64_t value)
     return at + 1;
 }
 
+static __attribute__((noinline)) char *put_longest_number(char *at, uint64_t value)
+{
+    return put_eight(put_number(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
+}
+
 static __attribute__((noinline)) char *put_longer_number(char *at, uint64_t value)
 {
-    if (value < PUT_EIGHT)
-        return put_eight_most(at, (uint32_t)value);
-    return put_eight(put_number(at, value / PUT_EIGHT), (uint32_t)(value % PUT_EIGHT));
+    return value < PUT_EIGHT ? put_eight_most(at, (uint32_t)value) : put_longest_number(at, value);
 }
 
 /* ---- what JSON has as it is ---- */

@@ -153,10 +153,8 @@ static int take_line(struct sink *self, const struct soth_event *event)
     int r = line_event(&self->lines, &self->forms, event, key, &line);
     if (r < 0)
         return r;
-    if (self->segment.size == 0 && before == 0)
-        self->begun_ns = self->host->monotonic_ns();
-    if (log_is_due(self, before, line.n))
-        r = log_rotate(self, before);
+    if (self->rotate_bytes || self->rotate_age)
+        r = log_rotate_when_due(self, before, line.n);
     if (r == SOTH_OK && self->segment.index.fd >= 0) {
         const size_t at = self->lines.n - line.n;
         const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};

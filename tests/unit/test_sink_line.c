@@ -274,6 +274,51 @@ static void what_is_kept_is_of_this_event(void **state)
     forms_fini(&forms);
 }
 
+/* Events of one turn of a loop share what their lines end with; each line has that of its own event, with or without a form. */
+static void the_end_of_a_line_is_of_this_event(void **state)
+{
+    static const char shape, run_a[] = "0123456789abcdef0123456789abcdef", run_b[] = "0123456789abcdef0123456789abcdeF";
+    static const struct {
+        uint64_t monotonic_ns, unix_ms;
+        struct soth_span run_id;
+    } ends[] = {
+        {0, 0, {run_a, 32}}, /* the first, when nothing is kept */
+        {0, 0, {run_a, 32}},
+        {99, 1700000000000, {run_a, 32}},
+        {99, 1700000000000, {run_a, 32}},
+        {100, 1700000000000, {run_a, 32}},
+        {100, 1700000000001, {run_a, 32}},
+        {100, 1700000000001, {run_b, 32}},
+        {100, 1700000000001, {run_b, 31}},
+        {100, 1700000000001, {run_b + 16, 16}},
+        {100, 1700000000001, {NULL, 0}},
+        {UINT64_MAX, UINT64_MAX, {run_a, 32}},
+        {1700000000001, 100, {run_a, 32}},
+        {99, 1700000000000, {run_a, 32}}, /* another worker's */
+        {0, 0, {run_a, 32}},
+    };
+    (void)state;
+    struct forms forms = {.with_timestamps = 1};
+    struct soth_event *e = FAKE_EVENT(SOTH_EV_WS_FRAME, 1, ATTR_NUMBER("sequence_no", 5), );
+    for (size_t i = 0; i < 4 * (sizeof ends / sizeof *ends); i++) {
+        char want[256];
+        e->monotonic_ns = ends[i / 4].monotonic_ns;
+        e->unix_ms = ends[i / 4].unix_ms;
+        e->run_id = ends[i / 4].run_id;
+        e->shape = i % 2 ? &shape : NULL;
+        write_line(&line, &forms, e, "k");
+        snprintf(want, sizeof want, "\"sequence_no\":\"5\"},\"monotonic_ns\":%llu,\"unix_ms\":%llu,\"run_id\":\"%.*s\"}",
+                 (unsigned long long)e->monotonic_ns, (unsigned long long)e->unix_ms, (int)e->run_id.n, e->run_id.n ? e->run_id.p : "");
+        assert_true(strlen(line.p) > strlen(want));
+        assert_string_equal(line.p + strlen(line.p) - strlen(want), want);
+        struct forms without = {.with_timestamps = 0};
+        write_line(&line, &without, e, "k");
+        assert_string_equal(strstr(line.p, "\"sequence_no\""), "\"sequence_no\":\"5\"}}");
+        forms_fini(&without);
+    }
+    forms_fini(&forms);
+}
+
 /* More shapes than there are places, more attributes than a form has, names too long for one, values longer than is worth it. */
 static void what_has_no_form_has_its_line(void **state)
 {
@@ -356,13 +401,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_have_an_order),          cmocka_unit_test(times_come_on_request),
-        cmocka_unit_test(numbers_of_every_length),          cmocka_unit_test(times_come_on_request),
-        cmocka_unit_test(texts_of_every_length),          cmocka_unit_test(times_come_on_request),
+        cmocka_unit_test(numbers_of_every_length),     cmocka_unit_test(texts_of_every_length),
         cmocka_unit_test(what_is_absent_is_absent),    cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(every_byte_at_every_place),   cmocka_unit_test(what_is_utf8_stays),
         cmocka_unit_test(what_is_not_is_base64),       cmocka_unit_test(the_envelope_is_utf8_always),
         cmocka_unit_test(the_longest_line_has_room),   cmocka_unit_test(an_index_row),
         cmocka_unit_test(what_is_kept_is_of_this_event),
+        cmocka_unit_test(the_end_of_a_line_is_of_this_event),
         cmocka_unit_test(what_has_no_form_has_its_line),
         cmocka_unit_test(the_first_form_that_applies), cmocka_unit_test(a_key_has_its_bound),
     };
