@@ -20,23 +20,32 @@ uint64_t bus_now_ns(void)
 
 /* ---- publishing (lock held) ---- */
 
+/* Returns how many of them went into the queue. Nearly always there is room for all, then none is looked at for that. */
+static unsigned put_run(struct sink *sink, struct queued *const *run, size_t n, uint64_t bytes)
+{
+    const bool fits = queue_fits(sink, n, bytes);
+    unsigned used = 0;
+    for (size_t i = 0; i < n; i++)
+        if ((sink->kinds >> run[i]->kind) & 1)
+            used += fits ? queue_put_fitting(sink, run[i]) : queue_put(sink, run[i]);
+    return used;
+}
+
 /* Events of one slab: its references are taken at once, those that no queue needed given back. */
 static size_t publish_run(struct bus *bus, struct queued *const *pending, size_t n)
 {
     struct slab *slab = queued_slab(pending[0]);
-    size_t run = 1, used = 0;
-    while (run < n && queued_slab(pending[run]) == slab)
-        run++;
-    unsigned most = (unsigned)(run * bus->sink_count);
-    atomic_fetch_add_explicit(&slab->refs, most, memory_order_relaxed);
-    for (size_t i = 0; i < run; i++) {
-        struct queued *q = pending[i];
-        q->sequence_id = ++bus->sequence;
-        for (size_t k = 0; k < bus->sink_count; k++)
-            if ((bus->sinks[k]->kinds >> q->kind) & 1)
-                used += queue_put(bus->sinks[k], q);
+    uint64_t bytes = 0;
+    size_t run = 0;
+    for (; run < n && queued_slab(pending[run]) == slab; run++) {
+        pending[run]->sequence_id = ++bus->sequence;
+        bytes += pending[run]->bytes;
     }
-    slab_put(slab, most - (unsigned)used);
+    unsigned most = (unsigned)(run * bus->sink_count), used = 0;
+    atomic_fetch_add_explicit(&slab->refs, most, memory_order_relaxed);
+    for (size_t k = 0; k < bus->sink_count; k++)
+        used += put_run(bus->sinks[k], pending, run, bytes);
+    slab_put(slab, most - used);
     return run;
 }
 

@@ -219,21 +219,27 @@ struct sink {
 };
 
 /* (lock) All of them. */
-static inline bool queue_over(const struct sink *sink, const struct queued *q)
-{
-    return sink->count + sink->acks.at_hand + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
-}
 bool queue_put_special(struct sink *sink, struct queued *q);
-/* False: the event is lost, and counted. Nearly always there is nothing to think about. */
-static inline bool queue_put(struct sink *sink, struct queued *q)
+/* Is there room for so many of any kind? */
+static inline bool queue_fits(const struct sink *sink, size_t n, uint64_t bytes)
 {
-    bool special = sink->off | (sink->losses.n == LOSSES) | (q->kind == SOTH_EV_EVENTS_LOST);
-    if (special || sink->count >= sink->room || queue_over(sink, q))
+    const size_t count = sink->count + n, taken = sink->acks.at_hand + sink->acks.count;
+    return !sink->off && sink->losses.n != LOSSES && count <= sink->room && count + taken <= sink->config.max_events &&
+           sink->bytes + bytes <= sink->config.max_bytes;
+}
+static inline bool queue_put_fitting(struct sink *sink, struct queued *q)
+{
+    if (q->kind == SOTH_EV_EVENTS_LOST)
         return queue_put_special(sink, q);
     sink->ring[(sink->head + sink->count++) & (sink->room - 1)] = q;
     sink->bytes += q->bytes;
     sink->queued_last = q->sequence_id;
     return true;
+}
+/* False: the event is lost, and counted. */
+static inline bool queue_put(struct sink *sink, struct queued *q)
+{
+    return queue_fits(sink, 1, q->bytes) ? queue_put_fitting(sink, q) : queue_put_special(sink, q);
 }
 uint32_t queue_take(struct sink *sink, struct queued **out, uint32_t max);
 void queue_lost(struct sink *sink, const struct queued *q, uint64_t arrived); /* see losses_add */

@@ -84,6 +84,11 @@ static bool drop_oldest(struct sink *sink)
 
 /* ---- in and out ---- */
 
+static inline bool queue_over(const struct sink *sink, const struct queued *q)
+{
+    return sink->count + sink->acks.at_hand + sink->acks.count >= sink->config.max_events || sink->bytes + q->bytes > sink->config.max_bytes;
+}
+
 /* The newest go on being lost while one more would be a range that there is no place for: what is told stays exact. */
 static bool must_go_on_losing(const struct sink *sink)
 {
