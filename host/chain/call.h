@@ -12,6 +12,7 @@
 /* hook: a literal. */
 static inline void call_enter(struct call *call, struct soth_flow *flow, struct pause *pause, const struct decoder *decoder, const char *hook)
 {
+    call->judged = call->chain && call->place && gate_applies(call->chain, call->place);
     flow->state = call->place ? call->place->state : NULL;
     flow->chain = call;
     flow->pause = flow->mailbox ? pause : NULL;
@@ -57,7 +58,7 @@ static inline void cursor_init(struct cursor *c, struct lane *lane, const uint8_
 }
 
 /* The call has all but its place. */
-static inline int call_data(struct call *call, struct place *place, struct pause *pause)
+static inline __attribute__((always_inline)) int call_data(struct call *call, struct place *place, struct pause *pause)
 {
     struct soth_flow *flow = call->chain->flow;
     const struct decoder *decoder = place->decoder;

@@ -151,7 +151,7 @@ int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *fra
     struct cursor *cursor = call->cursor;
     bool transforms = place->decoder->module->mode == SOTH_TRANSFORM;
     uint64_t end = transforms ? lane->out + cursor->made : lane->in + cursor->taken;
-    if (!gate_applies(chain, place) || cursor->stopped)
+    if (!call->judged || cursor->stopped)
         return cursor->stopped;
     struct soth_frame known = known_part(frame);
     known.direction = call->direction;
@@ -173,7 +173,7 @@ int chain_frame(void *self, struct soth_flow *flow, const struct soth_frame *fra
 bool chain_is_judged(const struct soth_flow *flow)
 {
     const struct call *call = flow->chain;
-    return call && call->chain && call->place && gate_applies(call->chain, call->place);
+    return call && call->judged;
 }
 
 enum chain_result frame_settle(struct run *run, struct place *place)

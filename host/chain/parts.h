@@ -127,6 +127,7 @@ struct call {
     struct place *place;
     unsigned direction;
     struct cursor *cursor; /* inside data */
+    bool judged;           /* a policy judges what the place finds; set on entry: modules ask at every frame whether somebody wants it */
 };
 
 /* run.c */

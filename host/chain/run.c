@@ -55,7 +55,8 @@ static enum chain_result over(struct run *run, enum chain_result result)
     return result;
 }
 
-static enum chain_result feed(struct run *run, const uint8_t *p, size_t n, bool end)
+/* Kept out of chain_data, whose common case needs little of a stack. */
+static __attribute__((noinline)) enum chain_result feed(struct run *run, const uint8_t *p, size_t n, bool end)
 {
     struct way *way = run->way;
     if (run->chain->broken)

@@ -109,7 +109,7 @@ enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t
 {
     struct way *way = run->way;
     struct cursor c;
-    struct call call = {run->chain, NULL, run->direction, &c};
+    struct call call = {.chain = run->chain, .direction = run->direction, .cursor = &c};
     cursor_open(&c, run->direction);
     for (; i < way->count; i++) {
         struct place *place = way->line[i];

@@ -162,7 +162,7 @@ static enum chain_result call_once(struct run *run, unsigned i, struct rest *res
     if (!offer_make(run, place, &offer, rest))
         return fault_break(run->chain, place->decoder, "nomem");
     lane->resumed = false;
-    struct call call = {run->chain, NULL, run->direction, &offer.cursor};
+    struct call call = {.chain = run->chain, .direction = run->direction, .cursor = &offer.cursor};
     int r = call_data(&call, place, &lane->pause);
     offer_account(&offer, lane, rest);
     enum chain_result result = outcome(run, place, &offer, r);

@@ -40,8 +40,11 @@ static inline bool bytes_add(struct bytes *b, const uint8_t *p, size_t n)
     return true;
 }
 
+/* Asked for at every frame, of what is mostly empty. */
 static inline void bytes_free(struct bytes *b)
 {
+    if (!b->p)
+        return;
     free(b->p);
     *b = (struct bytes){0};
 }

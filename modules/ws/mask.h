@@ -13,4 +13,8 @@ void mask_apply(uint8_t *out, const uint8_t *p, size_t n, const uint8_t key[4], 
 /* Would it put nothing but ASCII there? */
 bool mask_hides_ascii(const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
 
+/* What they are on a processor without AVX2, on any processor. */
+void mask_apply_plain(uint8_t *out, const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+bool mask_hides_ascii_plain(const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+
 #endif

@@ -25,10 +25,15 @@ static const char *control_fault(const struct frame_head *head)
     return head->length > FRAMING_CONTROL_MOST ? "control_too_long" : NULL;
 }
 
+static bool has_reserved_bits(const struct talk *talk, const struct frame_head *head)
+{
+    bool may_compress = talk->extension.deflate && is_data(head->opcode);
+    return !talk->extension.unknown && (head->rsv & (may_compress ? ~RSV1 : ~0u));
+}
+
 static const char *head_fault(const struct talk *talk, unsigned direction, const struct frame_head *head)
 {
     const struct talk_side *side = &talk->side[direction];
-    bool may_compress = talk->extension.deflate && is_data(head->opcode);
     if (side->closed)
         return "after_close";
     if (head->length >> 63)
@@ -37,7 +42,7 @@ static const char *head_fault(const struct talk *talk, unsigned direction, const
         return "length_not_minimal";
     if (!is_known(head->opcode))
         return "reserved_opcode";
-    if (!talk->extension.unknown && (head->rsv & (may_compress ? ~RSV1 : ~0u)))
+    if (head->rsv && has_reserved_bits(talk, head))
         return "reserved_bits";
     if (head->masked != (direction == SOTH_TO_SERVER))
         return head->masked ? "masked_server_frame" : "unmasked_client_frame";
@@ -60,7 +65,7 @@ static void message_begin(struct talk *talk, unsigned direction)
     m->text = talk->wants.text && m->opcode == OP_TEXT;
     m->payloads = talk->wants.frames;
     m->most = talk->wants.data;
-    m->compressed = talk->extension.deflate && (side->head.rsv & RSV1);
+    m->compressed = (side->head.rsv & RSV1) && talk->extension.deflate;
     m->readable = m->compressed ? talk->wants.inflate && !side->lost : m->text || m->most > 0;
     if (side->head.rsv && !m->compressed)
         m->readable = false; /* whatever those bits say about it */
@@ -109,8 +114,8 @@ static int inflated(void *arg, const uint8_t *p, size_t n)
     return content(in->talk, in->message, p, n);
 }
 
-/* Payload of a data frame without its mask; `end`: the message's last bytes. */
-static int message_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n, bool end)
+/* Payload of a data frame without its mask; `end`: the message's last bytes. Kept out of talk_take, which mostly only counts. */
+static __attribute__((noinline)) int message_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n, bool end)
 {
     struct talk_side *side = &talk->side[direction];
     struct message *m = &side->message;
@@ -148,12 +153,6 @@ static int message_end(struct talk *talk, unsigned direction, struct talk_frame 
 
 /* ---- a frame ---- */
 
-/* Does the frame belong to the message of its side? Data after Close and continuations of nothing do not. */
-static bool is_part(const struct talk_side *side)
-{
-    return !side->closed && side->head.opcode <= OP_BINARY && side->message.open;
-}
-
 static int frame_begin(struct talk *talk, unsigned direction)
 {
     struct talk_side *side = &talk->side[direction];
@@ -169,7 +168,8 @@ static int frame_begin(struct talk *talk, unsigned direction)
         message_begin(talk, direction);
         side->message.open = true;
     }
-    if (!is_part(side))
+    side->part = !side->closed && side->head.opcode <= OP_BINARY && side->message.open;
+    if (!side->part)
         return 0;
     side->message.frames++;
     side->message.bytes += side->head.length;
@@ -180,12 +180,11 @@ static int payload_piece(struct talk *talk, unsigned direction, const uint8_t *p
 {
     struct talk_side *side = &talk->side[direction];
     uint64_t offset = side->head.length - side->left;
-    bool part = is_part(side);
     if (opcode_is_control(side->head.opcode) && offset < FRAMING_CONTROL_MOST)
         memcpy(side->control + offset, p, n < FRAMING_CONTROL_MOST - offset ? n : FRAMING_CONTROL_MOST - (size_t)offset);
-    if (part && side->message.payloads && !bytes_add(&side->payload, p, n))
+    if (side->part && side->message.payloads && !bytes_add(&side->payload, p, n))
         return -SOTH_ENOMEM;
-    return part ? message_take(talk, direction, p, n, false) : 0;
+    return side->part ? message_take(talk, direction, p, n, false) : 0;
 }
 
 /* Of a message that is only checked for being text, ASCII is known as such behind its mask. */
@@ -199,12 +198,13 @@ static bool is_ascii(const struct talk_side *side, const uint8_t *p, size_t n)
 /* Is there anything to be done with it but to count it? */
 static bool is_wanted(const struct talk_side *side, const uint8_t *p, size_t n)
 {
-    if (!is_part(side))
+    if (!side->part)
         return opcode_is_control(side->head.opcode);
     return side->message.payloads || (side->message.reads && !is_ascii(side, p, n));
 }
 
-static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n)
+/* Kept out of talk_take for its scratch on the stack. */
+static __attribute__((noinline)) int payload_take(struct talk *talk, unsigned direction, const uint8_t *p, size_t n)
 {
     struct talk_side *side = &talk->side[direction];
     uint8_t scratch[SCRATCH];
@@ -221,7 +221,8 @@ static int payload_take(struct talk *talk, unsigned direction, const uint8_t *p,
     return r;
 }
 
-static void close_end(struct talk_side *side, struct talk_frame *frame)
+/* Kept out of frame_end: it is once in a conversation. */
+static __attribute__((noinline)) void close_end(struct talk_side *side, struct talk_frame *frame)
 {
     size_t n = side->head.length < FRAMING_CONTROL_MOST ? (size_t)side->head.length : FRAMING_CONTROL_MOST;
     frame->closing = closing_read(side->control, n);
@@ -234,7 +235,7 @@ static int frame_end(struct talk *talk, unsigned direction, struct talk_frame *f
 {
     struct talk_side *side = &talk->side[direction];
     uint8_t opcode = side->head.opcode;
-    bool part = is_part(side);
+    bool part = side->part;
     side->inside = false;
     side->frames++;
     side->bytes += side->head.length;
@@ -262,14 +263,13 @@ ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_
     struct talk_side *side = &talk->side[direction];
     size_t used = 0;
     int r = 0;
-    *whole = false;
     if (!side->inside) {
-        bool complete;
-        used = framing_take(&side->framing, p, n, &side->head, &complete);
-        if (!complete)
+        used = framing_take(&side->framing, p, n, &side->head, whole);
+        if (!*whole)
             return (ssize_t)used;
         r = frame_begin(talk, direction);
     }
+    *whole = false;
     if (r == 0) {
         size_t piece = n - used < side->left ? n - used : (size_t)side->left;
         if (is_wanted(side, p + used, piece))

@@ -43,6 +43,7 @@ struct talk_side {
     struct frame_head head;
     uint64_t left;             /* of the payload */
     const char *violation;
+    bool part;                 /* the frame belongs to the message: data after Close and continuations of nothing do not */
     struct message message;
     struct inflater *inflater;
     struct bytes payload;

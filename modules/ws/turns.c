@@ -10,6 +10,12 @@ const struct soth_span *turn_end_word(enum turn_end end)
     return &words[end];
 }
 
+static void goes_on(struct turn_step *step)
+{
+    step->end = TURN_GOES_ON;
+    step->began = false;
+}
+
 static void finish(struct turns *t, struct turn_step *step, enum turn_end end)
 {
     if (!t->open)
@@ -38,14 +44,14 @@ static void count(struct turns *t, const struct turn_frame *f)
     t->now.ended_ms = f->unix_ms;
 }
 
-struct turn_step turns_frame(struct turns *t, const struct turn_frame *f)
+void turns_frame(struct turns *t, const struct turn_frame *f, struct turn_step *step)
 {
-    struct turn_step step = {.end = TURN_GOES_ON};
+    goes_on(step);
     if (f->part == TURN_BEGIN && !t->over) {
         if (rolls_over(t, f->direction))
-            finish(t, &step, TURN_ROLLOVER);
+            finish(t, step, TURN_ROLLOVER);
         if (!t->open)
-            begin(t, &step, f);
+            begin(t, step, f);
         t->spoke[f->direction] = true;
     }
     if (f->part == TURN_BEGIN || f->part == TURN_MORE)
@@ -53,21 +59,14 @@ struct turn_step turns_frame(struct turns *t, const struct turn_frame *f)
     if (t->open)
         count(t, f);
     if (f->part == TURN_CLOSING) {
-        finish(t, &step, TURN_CLOSE);
+        finish(t, step, TURN_CLOSE);
         t->over = true;
     }
-    return step;
 }
 
-bool turns_may_idle(const struct turns *t)
+void turns_end(struct turns *t, enum turn_end end, struct turn_step *step)
 {
-    return t->open && t->spoke[0] && t->spoke[1] && !t->message[0] && !t->message[1];
-}
-
-struct turn_step turns_end(struct turns *t, enum turn_end end)
-{
-    struct turn_step step = {.end = TURN_GOES_ON};
-    finish(t, &step, end);
+    goes_on(step);
+    finish(t, step, end);
     t->over = t->over || end == TURN_ERROR || end == TURN_EOF;
-    return step;
 }

@@ -47,13 +47,13 @@ struct turn_frame {
 struct turn_step {
     enum turn_end end;
     bool began;
-    struct turn ended;
+    struct turn ended; /* not set with TURN_GOES_ON */
 };
 
-struct turn_step turns_frame(struct turns *turns, const struct turn_frame *frame);
+void turns_frame(struct turns *turns, const struct turn_frame *frame, struct turn_step *step);
 /* Has the turn at hand ended when nothing is said for a while? */
-bool turns_may_idle(const struct turns *turns);
+static inline bool turns_may_idle(const struct turns *t) { return t->open && t->spoke[0] && t->spoke[1] && !t->message[0] && !t->message[1]; }
 /* Ends the turn at hand, for a reason that is no frame. Nothing ends where none is open. After TURN_ERROR and TURN_EOF there are none. */
-struct turn_step turns_end(struct turns *turns, enum turn_end end);
+void turns_end(struct turns *turns, enum turn_end end, struct turn_step *step);
 
 #endif

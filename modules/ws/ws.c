@@ -91,11 +91,11 @@ static void arm(struct ws *ws, struct soth_flow *flow, struct conversation *c)
 
 static enum turn_part part_of(const struct talk_frame *frame)
 {
+    if (frame->begins)
+        return TURN_BEGIN;
     if (frame->head->opcode == OP_CLOSE)
         return TURN_CLOSING;
-    if (opcode_is_control(frame->head->opcode) || frame->stray)
-        return TURN_CONTROL;
-    return frame->begins ? TURN_BEGIN : TURN_MORE;
+    return opcode_is_control(frame->head->opcode) || frame->stray ? TURN_CONTROL : TURN_MORE;
 }
 
 static void closed(struct conversation *c, unsigned direction, const struct closing *closing)
@@ -114,8 +114,9 @@ static void closed(struct conversation *c, unsigned direction, const struct clos
 static void take(struct ws *ws, struct soth_flow *flow, struct conversation *c, unsigned direction, const struct talk_frame *frame)
 {
     enum turn_part part = part_of(frame);
-    struct turn_step step = turns_frame(
-        &c->turns, &(struct turn_frame){direction, part, frame->head->fin, frame->number, frame->head->length, ws->host->unix_ms(flow)});
+    const struct turn_frame said = {direction, part, frame->head->fin, frame->number, frame->head->length, ws->host->unix_ms(flow)};
+    struct turn_step step;
+    turns_frame(&c->turns, &said, &step);
     if (step.end == TURN_ROLLOVER)
         report_turn_ended(ws, flow, &step);
     if (step.began)
@@ -150,12 +151,15 @@ static int cannot_go_on(struct ws *ws, struct soth_flow *flow, struct conversati
     return leave(ws, flow, c, "length_too_big");
 }
 
-/* Frames that cost more than they bring. */
-static bool is_flood(struct ws *ws, struct conversation *c, unsigned direction, const struct talk_frame *frame)
+static bool is_small(const struct frame_head *head)
 {
-    const struct frame_head *head = frame->head;
     bool fragment = !head->fin || head->opcode == OP_CONTINUATION;
-    if (ws->max_small_frames == 0 || !(opcode_is_control(head->opcode) || (fragment && head->length < SMALL)))
+    return opcode_is_control(head->opcode) || (fragment && head->length < SMALL);
+}
+
+static bool is_one_too_many(struct ws *ws, struct conversation *c, unsigned direction)
+{
+    if (ws->max_small_frames == 0)
         return false;
     uint64_t now = ws->host->monotonic_ns();
     if (now - c->small_since[direction] >= UINT64_C(1000000000)) {
@@ -163,6 +167,12 @@ static bool is_flood(struct ws *ws, struct conversation *c, unsigned direction, 
         c->small[direction] = 0;
     }
     return ++c->small[direction] > (uint64_t)ws->max_small_frames;
+}
+
+/* Frames that cost more than they bring. */
+static bool is_flood(struct ws *ws, struct conversation *c, unsigned direction, const struct talk_frame *frame)
+{
+    return is_small(frame->head) && is_one_too_many(ws, c, direction);
 }
 
 /* ---- bytes ---- */
@@ -248,7 +258,8 @@ static int ws_timer(void *self, struct soth_flow *flow)
         c->timing = ws->host->timer(ws, flow, (uint32_t)(ws->turn_idle - silent)) == SOTH_OK;
         return SOTH_CONTINUE;
     }
-    struct turn_step step = turns_end(&c->turns, TURN_IDLE);
+    struct turn_step step;
+    turns_end(&c->turns, TURN_IDLE, &step);
     report_turn_ended(ws, flow, &step);
     return SOTH_CONTINUE;
 }
@@ -278,7 +289,8 @@ static void ws_close(void *self, struct soth_flow *flow, uint32_t complete)
     struct ws *ws = self;
     struct conversation *c = ws->host->flow_state(flow);
     const char *fault = end_fault(c, complete);
-    struct turn_step step = turns_end(&c->turns, complete ? TURN_EOF : TURN_ERROR);
+    struct turn_step step;
+    turns_end(&c->turns, complete ? TURN_EOF : TURN_ERROR, &step);
     report_turn_ended(ws, flow, &step);
     report_closed(ws, flow, c, fault);
     if (!c->left)

@@ -76,11 +76,11 @@ static void tell(const struct happening *all, unsigned count, struct text *out)
     for (unsigned i = 0; i < count; i++) {
         struct turn_step step = {.end = TURN_GOES_ON};
         if (all[i].what == FRAME)
-            step = turns_frame(&turns, &all[i].frame);
+            turns_frame(&turns, &all[i].frame, &step);
         else if (all[i].what == END)
-            step = turns_end(&turns, all[i].end);
+            turns_end(&turns, all[i].end, &step);
         else if (turns_may_idle(&turns))
-            step = turns_end(&turns, TURN_IDLE);
+            turns_end(&turns, TURN_IDLE, &step);
         if (step.end != TURN_GOES_ON && step.end == TURN_ROLLOVER)
             say_end(out, step.end, &step.ended);
         if (step.began)

@@ -103,10 +103,16 @@ static void lengths_that_are_too_long(void **state)
 
 /* ---- masks ---- */
 
+/* As this processor does it, and as one without AVX2 would. */
+static const struct {
+    void (*apply)(uint8_t *out, const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+    bool (*hides_ascii)(const uint8_t *p, size_t n, const uint8_t key[4], uint64_t offset);
+} masks[] = {{mask_apply, mask_hides_ascii}, {mask_apply_plain, mask_hides_ascii_plain}};
+
 static void masks_are_byte_by_byte(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < 10000; i++) {
         uint8_t in[300], out[300], key[4];
         size_t n = below(sizeof in);
         uint64_t offset = below(9);
@@ -114,10 +120,10 @@ static void masks_are_byte_by_byte(void **state)
             key[k] = (uint8_t)below(256);
         for (size_t k = 0; k < n; k++)
             in[k] = (uint8_t)below(256);
-        mask_apply(out, in, n, key, offset);
+        masks[i % 2].apply(out, in, n, key, offset);
         for (size_t k = 0; k < n; k++)
             assert_int_equal(out[k], in[k] ^ key[(offset + k) % 4]);
-        mask_apply(out, out, n, key, offset); /* in place */
+        masks[i % 2].apply(out, out, n, key, offset); /* in place */
         assert_memory_equal(out, in, n);
     }
 }
@@ -125,7 +131,7 @@ static void masks_are_byte_by_byte(void **state)
 static void ascii_is_known_behind_its_mask(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 5000; i++) {
+    for (unsigned i = 0; i < 10000; i++) {
         uint8_t in[700], key[4];
         size_t n = below(sizeof in), other = below(n + 1);
         uint64_t offset = below(9);
@@ -133,12 +139,12 @@ static void ascii_is_known_behind_its_mask(void **state)
             key[k] = (uint8_t)below(256);
         for (size_t k = 0; k < n; k++)
             in[k] = (uint8_t)below(128) ^ key[(offset + k) % 4];
-        assert_true(mask_hides_ascii(in, n, key, offset));
+        assert_true(masks[i % 2].hides_ascii(in, n, key, offset));
         if (other == n)
             continue;
         in[other] ^= 0x80;
-        assert_false(mask_hides_ascii(in, n, key, offset));
-        assert_true(mask_hides_ascii(in, other, key, offset));
+        assert_false(masks[i % 2].hides_ascii(in, n, key, offset));
+        assert_true(masks[i % 2].hides_ascii(in, other, key, offset));
     }
 }
 

@@ -46,6 +46,7 @@ static double seconds(void)
 static void look(struct talk *talk, struct turns *turns, unsigned direction, size_t n)
 {
     struct talk_frame frame;
+    struct turn_step step;
     bool whole;
     for (size_t at = 0; at < n;) {
         ssize_t used = talk_take(talk, direction, piece + at, n - at, &frame, &whole);
@@ -54,7 +55,7 @@ static void look(struct talk *talk, struct turns *turns, unsigned direction, siz
         at += (size_t)used;
         if (!whole)
             continue;
-        turns_frame(turns, &(struct turn_frame){direction, TURN_BEGIN, true, frame.number, frame.head->length, 0});
+        turns_frame(turns, &(struct turn_frame){direction, TURN_BEGIN, true, frame.number, frame.head->length, 0}, &step);
         talk_release(talk, direction);
     }
 }
