@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A sink's thread: takes what its queue has, hands it to the module, deals with what the module answers. It sleeps until a worker has
- * published something; then it waits for more: a moment after it has been at work, so that a busy proxy wakes it a few hundred times a second and
+ * published something; then it waits for more: a moment after it has been at work, so that a busy proxy wakes it a hundred times a second or two and
  * not for every event; a small part of a millisecond when an event comes out of silence, which somebody may be looking for.
  */
 #include <stdio.h>
@@ -12,11 +12,12 @@
 #include "host/event/private.h"
 
 #define LINGER_NS UINT64_C(4000000)    /* from writing to writing, */
+#define LINGER_MANY_NS UINT64_C(12000000) /* after many: each time it comes it has a worker's core, and leaves that with a cold cache */
 #define LINGER_LEAST_NS UINT64_C(200000) /* but that long at least, for the events that come with the first one: */
 #define MANY 512u                      /* if they are fewer */
 #define BUSY 32u                       /* so many in a moment: more will come */
-#define EVENT_NS UINT64_C(64)          /* so soon one follows the other at the most, from all workers; a sink takes ten times as long, */
-#define BYTES_A_NS UINT64_C(16)        /* and so many come: a queue as large as by default is not full within LINGER_NS */
+#define EVENT_NS UINT64_C(200)         /* so soon one follows the other at the most, from all workers; a sink takes three times as long, */
+#define BYTES_A_NS UINT64_C(5)         /* and so many come: a queue as large as by default is not full within LINGER_MANY_NS */
 #define QUIET_NS UINT64_C(250000000)   /* a moment without any: what they were in is given back */
 
 void sink_doze(struct sink *sink, uint64_t deadline_ns)
@@ -87,9 +88,10 @@ uint64_t sink_nap_most(const struct sink *sink)
 /* (lock held) */
 static uint64_t nap_wanted(const struct sink *sink)
 {
+    const uint64_t linger = sink->cycle >= MANY ? LINGER_MANY_NS : LINGER_NS;
     if (sink->count == 0)
-        return sink->cycle >= BUSY ? LINGER_NS : 0;
-    const uint64_t now = bus_now_ns(), until = sink->served_ns + LINGER_NS;
+        return sink->cycle >= BUSY ? linger : 0;
+    const uint64_t now = bus_now_ns(), until = sink->served_ns + linger;
     return until > now + LINGER_LEAST_NS ? until - now : LINGER_LEAST_NS;
 }
 

@@ -6,10 +6,11 @@
 
 #include "host/event/private.h"
 
-#define NAP UINT64_C(4000000)         /* the longest that a sink wants, */
+#define NAP UINT64_C(4000000)         /* that a busy sink wants, */
+#define NAP_MANY UINT64_C(12000000)   /* the longest, after many events, */
 #define NAP_LEAST UINT64_C(200000)    /* and the shortest */
-#define EVENTS_OF(ns) ((ns) / 64)     /* in that time at the most */
-#define BYTES_OF(ns) ((ns) * 16)
+#define EVENTS_OF(ns) ((ns) / 200)    /* in that time at the most */
+#define BYTES_OF(ns) ((ns) * 5)
 
 static uint64_t nap_of(uint64_t max_events, uint64_t max_bytes, size_t count, size_t unacked, uint64_t bytes)
 {
@@ -22,11 +23,11 @@ static uint64_t nap_of(uint64_t max_events, uint64_t max_bytes, size_t count, si
 static void a_nap_is_no_longer_than_there_is_room_for(void **state)
 {
     (void)state;
-    assert_true(nap_of(65536, 64 << 20, 0, 0, 0) >= NAP); /* the default */
-    assert_true(nap_of(65536, 64 << 20, 511, 0, 511 * 4096) >= NAP);
-    assert_true(nap_of(65536, 64 << 20, 0, 3000, 3000000) >= NAP);
+    assert_true(nap_of(65536, 64 << 20, 0, 0, 0) >= NAP_MANY); /* the default */
+    assert_true(nap_of(65536, 64 << 20, 511, 0, 511 * 4096) >= NAP_MANY);
+    assert_true(nap_of(65536, 64 << 20, 0, 3000, 3000000) >= NAP_MANY);
     assert_int_equal(nap_of(65536, 64 << 20, 512, 0, 512 * 400), 0); /* so many are to be written now */
-    const uint64_t small[] = {16, 256, 1000, EVENTS_OF(NAP_LEAST) - 1};
+    const uint64_t small[] = {16, 256, 900, EVENTS_OF(NAP_LEAST) - 1};
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(nap_of(small[i], 64 << 20, 0, 0, 0), 0);
     assert_int_equal(nap_of(EVENTS_OF(NAP_LEAST), 64 << 20, 0, 0, 0), NAP_LEAST);
@@ -65,23 +66,27 @@ static void who_has_to_end_or_reopen_gets_no_nap(void **state)
     assert_int_equal(sink_nap_most(&sink), 0);
 }
 
-static atomic_uint naps;
+static atomic_uint naps, longest; /* ns */
 
 /* In place of the system's: sinks nap with it. */
 int nanosleep(const struct timespec *moment, struct timespec *left)
 {
+    const unsigned ns = (unsigned)(moment->tv_sec * 1000000000 + moment->tv_nsec);
     atomic_fetch_add(&naps, 1);
+    if (ns > atomic_load(&longest))
+        atomic_store(&longest, ns); /* one sink: nobody else writes */
     return clock_nanosleep(CLOCK_MONOTONIC, 0, moment, left);
 }
 
-static unsigned naps_with(uint64_t max_events)
+static unsigned naps_with(uint64_t max_events, unsigned at_once)
 {
     struct sink_line rig;
     atomic_store(&naps, 0);
+    atomic_store(&longest, 0);
     line_init(&rig, max_events, QUEUE_DROP_NEWEST);
     for (unsigned i = 1; i <= 20; i++) {
-        line_emit(&rig, 50);
-        PROBE_WAIT(&rig.probe, n, i * 50);
+        line_emit(&rig, at_once);
+        PROBE_WAIT(&rig.probe, n, i * at_once);
     }
     assert_int_equal(line_fini(&rig), 0);
     return atomic_load(&naps);
@@ -90,9 +95,17 @@ static unsigned naps_with(uint64_t max_events)
 static void only_a_sink_with_room_naps(void **state)
 {
     (void)state;
-    assert_int_equal(naps_with(50), 0);
-    assert_int_equal(naps_with(256), 0);
-    assert_true(naps_with(65536) > 0);
+    assert_int_equal(naps_with(50, 50), 0);
+    assert_int_equal(naps_with(256, 50), 0);
+    assert_true(naps_with(65536, 50) > 0);
+}
+
+static void it_naps_longer_after_many(void **state)
+{
+    (void)state;
+    assert_true(naps_with(65536, 50) > 0 && atomic_load(&longest) <= NAP);
+    assert_true(naps_with(65536, 600) > 0 && atomic_load(&longest) > NAP && atomic_load(&longest) <= NAP_MANY);
+    assert_true(naps_with(EVENTS_OF(NAP), 600) > 0 && atomic_load(&longest) <= NAP); /* unless there is less room */
 }
 
 int main(void)
@@ -102,6 +115,7 @@ int main(void)
         cmocka_unit_test(a_queue_that_is_full_gets_no_nap),
         cmocka_unit_test(who_has_to_end_or_reopen_gets_no_nap),
         cmocka_unit_test(only_a_sink_with_room_naps),
+        cmocka_unit_test(it_naps_longer_after_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
