@@ -54,13 +54,15 @@ static inline uint64_t tail_of(const struct soth_attr *attr)
 static bool learn(struct attr_list *list, uint32_t kind, const struct soth_attr *attrs, size_t n)
 {
     size_t bad;
-    if (event_form(kind, attrs, n, &list->form, &bad) < 0)
+    if (n > FORM_MOST)
         return false;
     for (size_t i = 0; i < n; i++) {
         if (!is_constant(attrs[i].name) || (attrs[i].type & SOTH_ATTR_WORD))
             return false;
         list->v[i] = (struct known_attr){attrs[i].name, tail_of(&attrs[i])};
     }
+    if (event_form(kind, attrs, n, &list->form, &bad) < 0)
+        return false;
     list->n = n;
     return true;
 }

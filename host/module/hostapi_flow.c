@@ -95,6 +95,8 @@ static int refused(struct instance *instance, uint32_t kind, const struct soth_a
         snprintf(text, sizeof text, "a form of %s: events of this kind are the host's alone", event_kind_name(kind));
     else if (!event_kind_name(kind)[0])
         snprintf(text, sizeof text, "a form of kind %u: there is no such kind of event", (unsigned)kind);
+    else if (n == 0 || n > EVENT_VALUES_MOST)
+        snprintf(text, sizeof text, "a form of %s with %zu attributes: it needs 1 to %u", event_kind_name(kind), n, EVENT_VALUES_MOST);
     else
         snprintf(text, sizeof text, "a form of %s: attribute %zu of %zu, \"%s\", is none of that kind, is there twice or has no known type",
                  event_kind_name(kind), bad + 1, n, name);

@@ -23,6 +23,7 @@ static int build(void **state)
         {"tests/fixtures/module.c", "typo", "-DNAME='\"typo\"' -DFORM_KIND=SOTH_EV_WS_FRAME -DFORM_NAME='\"mask\"'"},
         {"tests/fixtures/module.c", "usurper", "-DNAME='\"usurper\"' -DFORM_KIND=SOTH_EV_STREAM_CLOSED -DFORM_NAME='\"masked\"'"},
         {"tests/fixtures/module.c", "dreamer", "-DNAME='\"dreamer\"' -DFORM_KIND=SOTH_EV_COUNT -DFORM_NAME='\"masked\"'"},
+        {"tests/fixtures/module.c", "blank", "-DNAME='\"blank\"' -DFORM_KIND=SOTH_EV_WS_FRAME -DFORM_NAME='\"masked\"' -DFORM_COUNT=0"},
     };
     (void)state;
     return confd_build(modules, sizeof modules / sizeof *modules);
@@ -121,6 +122,8 @@ static void forms_are_looked_at_in_create(void **state)
     WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of stream_closed: events of this kind are the host's alone");
     confd_document("10", "module: dreamer\nconfig: {journal: $J}\n");
     WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of kind ", "there is no such kind of event");
+    confd_document("10", "module: blank\nconfig: {journal: $J}\n");
+    WRONG(false, -SOTH_EIO, "10.yaml:1:9: module: a form of ws_frame with 0 attributes: it needs 1 to 48");
 }
 
 static void mistakes_have_a_place_and_one_run_shows_all(void **state)
