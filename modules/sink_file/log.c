@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define ROWS_MOST 262144u /* bytes: rows wait until all lines are written */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
 
 static int trouble(struct sink *self)
@@ -69,6 +70,13 @@ static void keep_bound(struct sink *self, size_t coming)
         log_prune(self, coming);
 }
 
+static void written(struct sink *self, size_t n)
+{
+    self->lines.n -= n;
+    memmove(self->lines.p, self->lines.p + n, self->lines.n);
+    self->dirty = 1;
+}
+
 /* The first n bytes of the lines, and all rows: every row belongs to one of those. */
 static int write_until(struct sink *self, size_t n)
 {
@@ -77,9 +85,7 @@ static int write_until(struct sink *self, size_t n)
         keep_bound(self, n);
         if (segment_append(&self->segment, self->lines.p, n) < 0)
             return trouble(self);
-        self->lines.n -= n;
-        memmove(self->lines.p, self->lines.p + n, self->lines.n);
-        self->dirty = 1;
+        written(self, n);
     }
     if (self->rows.n > 0) {
         if (segment_append_index(&self->segment, self->rows.p, self->rows.n) < 0)
@@ -97,6 +103,18 @@ static int write_until(struct sink *self, size_t n)
 int log_write(struct sink *self)
 {
     return write_until(self, self->lines.n);
+}
+
+int log_write_block(struct sink *self)
+{
+    size_t n;
+    if (self->segment.is_stream || self->rows.n >= ROWS_MOST)
+        return log_write(self);
+    keep_bound(self, segment_block(&self->segment));
+    if (segment_append_block(&self->segment, self->lines.p, &n) < 0)
+        return trouble(self);
+    written(self, n);
+    return log_sync_when_due(self, self->host->monotonic_ns());
 }
 
 /* Is it time for a new segment? */

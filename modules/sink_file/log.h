@@ -35,6 +35,11 @@ struct sink {
 
 /* Each: 0, or negative and said; nothing is lost then, and it is done anew with the next. */
 int log_write(struct sink *self);                 /* all lines and rows that wait */
+int log_write_block(struct sink *self);           /* those lines that fill a block, of which there are enough */
+static inline int log_has_block(const struct sink *self)
+{
+    return self->lines.n >= segment_block(&self->segment);
+}
 /* With rotate_bytes or rotate_age: the last line, of so many bytes behind so many, begins a new segment when it is time; if none can be opened the
  * old one goes on. */
 int log_rotate_when_due(struct sink *self, size_t before, size_t line);

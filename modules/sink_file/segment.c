@@ -150,6 +150,11 @@ int segment_append(struct segment *s, const char *p, size_t n)
     return whole_append(s->fd, &s->size, &s->begun, p, n);
 }
 
+int segment_append_block(struct segment *s, const char *p, size_t *n)
+{
+    return whole_append_until(s->fd, &s->size, &s->begun, p, segment_block(s), n);
+}
+
 int segment_append_index(struct segment *s, const char *p, size_t n)
 {
     return index_append(&s->index, p, n);

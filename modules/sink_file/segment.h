@@ -31,6 +31,9 @@ int segment_next(struct segment *s); /* closes this one, opens the next */
 int segment_reopen(struct segment *s);
 /* All or nothing for a reader. What failed is offered again with the same bytes in front. 0 or -SOTH_EIO with errno set. */
 int segment_append(struct segment *s, const char *p, size_t n);
+/* The same of as many bytes as end where a block of the file does, which segment_block says. *n are those that are not offered again: whole lines; of the
+ * one behind them the beginning may be there until the next call. */
+int segment_append_block(struct segment *s, const char *p, size_t *n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);
 /* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
@@ -40,5 +43,14 @@ void segment_close(struct segment *s);
  * bound) once `coming` ones have been appended. The open one stays. 0, or -SOTH_EIO with errno set: their rows are still in the index, and go
  * with the next ones. */
 int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t coming);
+
+/* The system keeps a file that is written in pieces like this in pieces like this, at half the cost. */
+#define SEGMENT_BLOCK 262144u
+
+static inline size_t segment_block(const struct segment *s)
+{
+    size_t left = SEGMENT_BLOCK - (s->size + s->begun) % SEGMENT_BLOCK;
+    return s->begun + (left < SEGMENT_BLOCK / 4 ? left + SEGMENT_BLOCK : left);
+}
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * sink_file: the event log v2. Events become lines in a buffer; the buffer goes to the segment when it is full, when flush_every events
+ * sink_file: the event log v2. Events become lines in a buffer; the buffer goes to the segment when it fills a block, when flush_every events
  * are in it or after flush_interval. While the disk takes nothing, nothing is taken from the queue: what that loses is counted there. With
  * bodies_dir the bodies that its payload setting gives it go to files of their own.
  */
@@ -12,7 +12,6 @@
 
 #include "log.h"
 
-#define BUFFER_BYTES 262144 /* in writes as large as that the system's cache of files takes larger pieces of memory, at half the cost */
 #define BUFFER_KEPT 4096 /* of each, when little comes */
 #define RETRY_MS 500
 #define ATTRS_MOST 64 /* of an event */
@@ -183,10 +182,10 @@ static inline int take(struct sink *self, const struct soth_event *event)
     return self->bodies ? take_with_body(self, event) : take_line(self, event);
 }
 
-/* What comes at once goes with it, as much as there is room for. */
-static int is_full(const struct sink *self, uint64_t waiting)
+/* What comes at once goes with it; then no line is left half written. */
+static int is_full(const struct sink *self)
 {
-    return self->lines.n >= BUFFER_BYTES || (waiting == 0 && self->buffered >= (uint64_t)self->flush_every);
+    return self->buffered >= (uint64_t)self->flush_every || self->segment.begun > 0 || log_has_block(self);
 }
 
 /* What a burst has filled is not needed for what trickles: behind its first pages the system has the memory back, until it is written to again. */
@@ -224,7 +223,7 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     if (self->failing && log_write(self) < 0)
         return SOTH_RETRY;
     for (; *done < batch->count; ++*done) {
-        if (self->lines.n >= BUFFER_BYTES && log_write(self) < 0)
+        if (log_has_block(self) && log_write_block(self) < 0)
             return SOTH_RETRY;
         if (*done + 1 < batch->count)
             line_fetch(batch->events[*done + 1]);
@@ -232,7 +231,7 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
             return SOTH_RETRY;
     }
     uint64_t now = self->host->monotonic_ns();
-    int full = is_full(self, batch->waiting), late = self->buffered > 0 && (now - self->flushed_ns) / 1000000u >= self->flush_interval;
+    int full = batch->waiting == 0 && is_full(self), late = self->buffered > 0 && (now - self->flushed_ns) / 1000000u >= self->flush_interval;
     if ((full || late) && log_write(self) < 0)
         return SOTH_RETRY;
     if (late && !full) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,18 +86,36 @@ int64_t whole_mend(const char *file, const char *aside)
     return torn;
 }
 
+/* A failed one is taken back. */
+static int append(int fd, uint64_t size, size_t *begun, const char *p, size_t n)
+{
+    if (write_all(fd, p, n, begun) == SOTH_OK)
+        return SOTH_OK;
+    int error = errno;
+    struct stat st;
+    if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == size + *begun && ftruncate(fd, (off_t)size) == 0)
+        *begun = 0;
+    errno = error;
+    return -SOTH_EIO;
+}
+
 int whole_append(int fd, uint64_t *size, size_t *begun, const char *p, size_t n)
 {
-    if (write_all(fd, p, n, begun) < 0) {
-        int error = errno;
-        struct stat st;
-        if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == *size + *begun && ftruncate(fd, (off_t)*size) == 0)
-            *begun = 0;
-        errno = error;
+    if (append(fd, *size, begun, p, n) < 0)
         return -SOTH_EIO;
-    }
     *size += n;
     *begun = 0;
+    return SOTH_OK;
+}
+
+int whole_append_until(int fd, uint64_t *size, size_t *begun, const char *p, size_t until, size_t *n)
+{
+    if (append(fd, *size, begun, p, until) < 0)
+        return -SOTH_EIO;
+    const char *end = memrchr(p, '\n', until);
+    *n = end ? (size_t)(end + 1 - p) : 0;
+    *size += *n;
+    *begun = until - *n;
     return SOTH_OK;
 }
 

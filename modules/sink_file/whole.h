@@ -17,6 +17,9 @@ int whole_is_written(const char *name); /* somebody has it open and locked */
  * somebody else has written to - *begun remembers it, and the next attempt, with the same bytes in front, goes on behind it. 0, or
  * -SOTH_EIO with errno set. */
 int whole_append(int fd, uint64_t *size, size_t *begun, const char *p, size_t n);
+/* The same of what may end in the middle of a line: *n says how many bytes whole lines of it have, with which the next attempt does not begin
+ * again; *begun what is there of the line behind them, with which it does. */
+int whole_append_until(int fd, uint64_t *size, size_t *begun, const char *p, size_t until, size_t *n);
 /* What a crash left behind the last line of `file` goes to `aside` (NULL: is dropped). Returns how many bytes that were; negative: it stays
  * where it is, since nothing is thrown away that was not kept. */
 int64_t whole_mend(const char *file, const char *aside);
