@@ -21,25 +21,24 @@
 int index_open(struct index *index, const char *log)
 {
     char *name = parts_path(log, INDEX_ENDING);
-    uint64_t size = 0;
-    size_t begun = 0;
+    struct whole file;
     if (name)
         whole_mend(name, NULL);
-    int fd = name ? whole_open(name, 0, &size) : -1;
+    int opened = name ? whole_open(&file, name, 0) : -SOTH_ENOMEM;
     free(name);
-    if (fd < 0)
+    if (opened < 0)
         return -SOTH_EIO;
-    int is_open = index->fd >= 0 && whole_is_same(fd, index->fd);
-    int r = is_open || size > 0 ? SOTH_OK : whole_append(fd, &size, &begun, line_index_header, strlen(line_index_header));
+    int is_open = index->file.fd >= 0 && whole_is_same(file.fd, index->file.fd);
+    int r = is_open || file.size > 0 ? SOTH_OK : whole_append(&file, line_index_header, strlen(line_index_header));
     if (is_open || r < 0) {
         int error = errno;
-        close(fd);
+        close(file.fd);
         errno = error;
         return r;
     }
-    if (index->fd >= 0)
-        close(index->fd);
-    *index = (struct index){.log = log, .fd = fd, .size = size};
+    if (index->file.fd >= 0)
+        close(index->file.fd);
+    *index = (struct index){.log = log, .file = file};
     return SOTH_OK;
 }
 
@@ -48,11 +47,11 @@ int index_open(struct index *index, const char *log)
 static int take_over(struct index *index)
 {
     struct stat st;
-    if (fstat(index->fd, &st) == 0 && st.st_nlink == 0 && index_open(index, index->log) < 0)
+    if (fstat(index->file.fd, &st) == 0 && st.st_nlink == 0 && index_open(index, index->log) < 0)
         return -SOTH_EIO;
-    index->locked = flock(index->fd, LOCK_EX | LOCK_NB) == 0;
-    if (index->begun == 0 && fstat(index->fd, &st) == 0)
-        index->size = (uint64_t)st.st_size;
+    index->locked = flock(index->file.fd, LOCK_EX | LOCK_NB) == 0;
+    if (index->file.begun == 0 && fstat(index->file.fd, &st) == 0)
+        index->file.size = (uint64_t)st.st_size;
     return SOTH_OK;
 }
 
@@ -60,7 +59,7 @@ int index_append(struct index *index, const char *p, size_t n)
 {
     if (!index->locked && take_over(index) < 0)
         return -SOTH_EIO;
-    return whole_append(index->fd, &index->size, &index->begun, p, n);
+    return whole_append(&index->file, p, n);
 }
 
 /* ---- rows that nobody needs any more ---- */
@@ -107,25 +106,25 @@ static int fill(int fd, const char *name, const struct parts *stay)
 static int replace(struct index *index, const char *name, const char *fresh, const struct parts *stay)
 {
     struct stat st;
-    uint64_t size;
-    int fd = whole_open(fresh, O_TRUNC, &size);
-    if (fd < 0)
+    struct whole file;
+    if (whole_open(&file, fresh, O_TRUNC) < 0)
         return -SOTH_EIO;
-    if (fill(fd, name, stay) < 0 || fstat(fd, &st) < 0 || rename(fresh, name) < 0) {
+    if (fill(file.fd, name, stay) < 0 || fstat(file.fd, &st) < 0 || rename(fresh, name) < 0) {
         int error = errno;
-        close(fd);
+        close(file.fd);
         unlink(fresh);
         errno = error;
         return -SOTH_EIO;
     }
-    close(index->fd);
-    *index = (struct index){.log = index->log, .fd = fd, .size = (uint64_t)st.st_size, .locked = 1};
+    file.size = (uint64_t)st.st_size;
+    close(index->file.fd);
+    *index = (struct index){.log = index->log, .file = file, .locked = 1};
     return SOTH_OK;
 }
 
 int index_prune(struct index *index, const struct parts *stay)
 {
-    if (index->begun > 0) /* what is half written has to be finished first */
+    if (index->file.begun > 0) /* what is half written has to be finished first */
         return SOTH_OK;
     if (!index->locked && take_over(index) < 0)
         return -SOTH_EIO;

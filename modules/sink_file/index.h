@@ -9,15 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "whole.h"
+
 #define INDEX_ENDING ".index.tsv"
 
 struct parts;
 
 struct index {
     const char *log; /* the path of segment 0 */
-    int fd;          /* -1: none */
-    uint64_t size;
-    size_t begun;    /* see whole_append */
+    struct whole file;
     int locked;      /* against mending by whoever opens it next */
 };
 

@@ -66,7 +66,7 @@ void log_prune(struct sink *self, size_t coming)
 static void keep_bound(struct sink *self, size_t coming)
 {
     const struct segment *s = &self->segment;
-    if (self->keep_bytes && s->older > 0 && s->older + s->size + coming > self->keep_bytes)
+    if (self->keep_bytes && s->older > 0 && s->older + s->file.size + coming > self->keep_bytes)
         log_prune(self, coming);
 }
 
@@ -150,7 +150,7 @@ static int rotate(struct sink *self, size_t before)
 
 int log_rotate_when_due(struct sink *self, size_t before, size_t line)
 {
-    const uint64_t size = self->segment.size + before;
+    const uint64_t size = self->segment.file.size + before;
     if (size == 0)
         self->begun_ns = self->host->monotonic_ns();
     return size > 0 && is_due(self, size, line) ? rotate(self, before) : SOTH_OK;

@@ -32,10 +32,9 @@ static int make_parent(const char *path)
 static int open_fresh(struct segment *s, uint64_t number)
 {
     for (unsigned tries = 0; tries < 1000; tries++, number++) {
-        uint64_t size = 0;
+        struct whole fresh;
         char *name = parts_name(s->path, number);
-        int fd = name ? whole_open(name, O_EXCL, &size) : -1;
-        if (fd < 0) {
+        if (!name || whole_open(&fresh, name, O_EXCL) < 0) {
             int error = name ? errno : ENOMEM;
             free(name);
             errno = error;
@@ -43,14 +42,12 @@ static int open_fresh(struct segment *s, uint64_t number)
                 continue;
             return -SOTH_EIO;
         }
-        if (s->fd >= 0)
-            close(s->fd);
+        if (s->file.fd >= 0)
+            close(s->file.fd);
         free(s->name);
         s->name = name;
-        s->fd = fd;
-        s->older += s->size;
-        s->size = size;
-        s->begun = 0;
+        s->older += s->file.size;
+        s->file = fresh;
         s->number = number;
         return SOTH_OK;
     }
@@ -62,8 +59,8 @@ static int open_stream(struct segment *s)
 {
     s->is_stream = 1;
     s->name = parts_path(s->path, "");
-    s->fd = s->name ? open(s->name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
-    return s->fd < 0 ? -SOTH_EIO : SOTH_OK;
+    s->file.fd = s->name ? open(s->name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+    return s->file.fd < 0 ? -SOTH_EIO : SOTH_OK;
 }
 
 static int open_segment(struct segment *s, int with_index)
@@ -87,14 +84,14 @@ static int open_segment(struct segment *s, int with_index)
 int segment_open(struct segment *s, const char *path, int with_index, const char **what)
 {
     struct stat st;
-    *s = (struct segment){.path = path, .fd = -1, .index.fd = -1};
+    *s = (struct segment){.path = path, .file.fd = -1, .index.file.fd = -1};
     *what = "";
     if (make_parent(path) < 0)
         return -SOTH_EIO;
     int r = stat(path, &st) == 0 && !S_ISREG(st.st_mode) ? open_stream(s) : open_segment(s, with_index);
     if (r < 0) {
         int error = errno;
-        if (s->fd >= 0) { /* it was the index, then: this segment has never begun */
+        if (s->file.fd >= 0) { /* it was the index, then: this segment has never begun */
             *what = INDEX_ENDING;
             unlink(s->name);
         }
@@ -111,48 +108,44 @@ int segment_next(struct segment *s)
 
 int segment_reopen(struct segment *s)
 {
-    uint64_t size = 0;
+    struct whole fresh;
     if (s->is_stream)
         return 0;
-    int fd = whole_open(s->name, 0, &size);
-    if (fd < 0)
+    if (whole_open(&fresh, s->name, 0) < 0)
         return -SOTH_EIO;
-    int moved = !whole_is_same(fd, s->fd);
-    close(moved ? s->fd : fd);
-    if (moved) {
-        s->fd = fd;
-        s->size = size;
-        s->begun = 0;
-    }
-    return s->index.fd >= 0 ? index_open(&s->index, s->path) : SOTH_OK;
+    int moved = !whole_is_same(fresh.fd, s->file.fd);
+    close(moved ? s->file.fd : fresh.fd);
+    if (moved)
+        s->file = fresh;
+    return s->index.file.fd >= 0 ? index_open(&s->index, s->path) : SOTH_OK;
 }
 
 void segment_abandon(const struct segment *s)
 {
-    if (!s->is_stream && s->name && s->size == 0 && s->number > 0)
+    if (!s->is_stream && s->name && s->file.size == 0 && s->number > 0)
         unlink(s->name);
 }
 
 void segment_close(struct segment *s)
 {
-    if (s->fd >= 0)
-        close(s->fd);
-    if (s->index.fd >= 0)
-        close(s->index.fd);
+    if (s->file.fd >= 0)
+        close(s->file.fd);
+    if (s->index.file.fd >= 0)
+        close(s->index.file.fd);
     free(s->name);
-    *s = (struct segment){.path = s->path, .fd = -1, .index.fd = -1};
+    *s = (struct segment){.path = s->path, .file.fd = -1, .index.file.fd = -1};
 }
 
 /* ---- writing ---- */
 
 int segment_append(struct segment *s, const char *p, size_t n)
 {
-    return whole_append(s->fd, &s->size, &s->begun, p, n);
+    return whole_append(&s->file, p, n);
 }
 
 int segment_append_block(struct segment *s, const char *p, size_t *n)
 {
-    return whole_append_until(s->fd, &s->size, &s->begun, p, segment_block(s), n);
+    return whole_append_until(&s->file, p, segment_block(s), n);
 }
 
 int segment_append_index(struct segment *s, const char *p, size_t n)
@@ -162,8 +155,8 @@ int segment_append_index(struct segment *s, const char *p, size_t n)
 
 int segment_sync(struct segment *s)
 {
-    int r = fdatasync(s->fd);
-    if (s->index.fd >= 0 && fdatasync(s->index.fd) < 0)
+    int r = fdatasync(s->file.fd);
+    if (s->index.file.fd >= 0 && fdatasync(s->index.file.fd) < 0)
         r = -1;
     return r < 0 ? -SOTH_EIO : SOTH_OK;
 }
@@ -178,7 +171,7 @@ struct bound {
  * to, is another instance's. */
 static void choose(struct segment *s, struct bound most, uint64_t coming, struct parts *list, struct parts *gone)
 {
-    uint64_t total = s->size + coming, kept = 1;
+    uint64_t total = s->file.size + coming, kept = 1;
     size_t stay = list->n;
     s->older = 0;
     for (size_t i = list->n; i > 0; i--) { /* newest first */
@@ -211,7 +204,7 @@ int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t com
     int r = SOTH_OK, error = 0;
     if (gone.numbers && list.n > 0)
         choose(s, (struct bound){keep, bytes}, coming, &list, &gone);
-    if (gone.n > 0 && s->index.fd >= 0) {
+    if (gone.n > 0 && s->index.file.fd >= 0) {
         r = index_prune(&s->index, &list);
         error = errno;
     }

@@ -14,10 +14,8 @@ struct segment {
     const char *path;
     char *name;      /* of the file that is open */
     uint64_t number; /* 0 = <path> itself */
-    int fd;          /* -1: none */
-    uint64_t size;
+    struct whole file;
     uint64_t older;  /* bytes of those before it, but for what could not be removed */
-    size_t begun;    /* see whole_append */
     struct index index;
     int64_t torn;    /* bytes that were put aside at open; negative: that had to stay where they are */
     int is_stream;   /* not a file but a terminal, a pipe or the like: one segment, no index */
@@ -49,8 +47,8 @@ int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t com
 
 static inline size_t segment_block(const struct segment *s)
 {
-    size_t left = SEGMENT_BLOCK - (s->size + s->begun) % SEGMENT_BLOCK;
-    return s->begun + (left < SEGMENT_BLOCK / 4 ? left + SEGMENT_BLOCK : left);
+    size_t left = SEGMENT_BLOCK - (s->file.size + s->file.begun) % SEGMENT_BLOCK;
+    return s->file.begun + (left < SEGMENT_BLOCK / 4 ? left + SEGMENT_BLOCK : left);
 }
 
 #endif

@@ -154,9 +154,9 @@ static int take_line(struct sink *self, const struct soth_event *event)
         return r;
     if (self->rotate_bytes || self->rotate_age)
         r = log_rotate_when_due(self, before, line.n);
-    if (r == SOTH_OK && self->segment.index.fd >= 0) {
+    if (r == SOTH_OK && self->segment.index.file.fd >= 0) {
         const size_t at = self->lines.n - line.n;
-        const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.size + at};
+        const struct line_place place = {self->lines.p + at, self->segment.number, self->segment.file.size + at};
         r = line_index(&self->rows, event, key, &line, &place);
     }
     if (r < 0)
@@ -185,7 +185,7 @@ static inline int take(struct sink *self, const struct soth_event *event)
 /* What comes at once goes with it; then no line is left half written. */
 static int is_full(const struct sink *self)
 {
-    return self->buffered >= (uint64_t)self->flush_every || self->segment.begun > 0 || log_has_block(self);
+    return self->buffered >= (uint64_t)self->flush_every || self->segment.file.begun > 0 || log_has_block(self);
 }
 
 /* What a burst has filled is not needed for what trickles: behind its first pages the system has the memory back, until it is written to again. */

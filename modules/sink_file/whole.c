@@ -39,16 +39,16 @@ static int has_room_soon(int fd)
     return poll(&p, 1, PATIENCE_MS) == 1;
 }
 
-/* From p[*done] on; *done says how far it came. */
-static int write_all(int fd, const char *p, size_t n, size_t *done)
+/* From p[begun] on; `begun` says how far it came. */
+static int write_all(struct whole *file, const char *p, size_t n)
 {
-    while (*done < n) {
-        ssize_t w = write(fd, p + *done, n - *done);
-        if (w < 0 && (errno == EINTR || (errno == EAGAIN && has_room_soon(fd))))
+    while (file->begun < n) {
+        ssize_t w = uncached_append(&file->uncached, file->fd, file->size + file->begun, p + file->begun, n - file->begun);
+        if (w < 0 && (errno == EINTR || (errno == EAGAIN && has_room_soon(file->fd))))
             continue;
         if (w < 0)
             return -SOTH_EIO;
-        *done += (size_t)w;
+        file->begun += (size_t)w;
     }
     return SOTH_OK;
 }
@@ -57,14 +57,14 @@ static int write_all(int fd, const char *p, size_t n, size_t *done)
 static int put_aside(int fd, off_t whole, size_t torn, const char *aside)
 {
     char *rest = malloc(torn + 1);
-    int to = open(aside, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE), r = -SOTH_EIO;
-    size_t done = 0;
-    if (rest && to >= 0 && pread(fd, rest, torn, whole) == (ssize_t)torn) {
+    struct whole to = {.fd = open(aside, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, MODE)};
+    int r = -SOTH_EIO;
+    if (rest && to.fd >= 0 && pread(fd, rest, torn, whole) == (ssize_t)torn) {
         rest[torn] = '\n';
-        r = write_all(to, rest, torn + 1, &done);
+        r = write_all(&to, rest, torn + 1);
     }
-    if (to >= 0)
-        close(to);
+    if (to.fd >= 0)
+        close(to.fd);
     free(rest);
     return r;
 }
@@ -87,47 +87,48 @@ int64_t whole_mend(const char *file, const char *aside)
 }
 
 /* A failed one is taken back. */
-static int append(int fd, uint64_t size, size_t *begun, const char *p, size_t n)
+static int append(struct whole *file, const char *p, size_t n)
 {
-    if (write_all(fd, p, n, begun) == SOTH_OK)
+    if (write_all(file, p, n) == SOTH_OK)
         return SOTH_OK;
     int error = errno;
     struct stat st;
-    if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == size + *begun && ftruncate(fd, (off_t)size) == 0)
-        *begun = 0;
+    if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size == file->size + file->begun && ftruncate(file->fd, (off_t)file->size) == 0)
+        file->begun = 0;
     errno = error;
     return -SOTH_EIO;
 }
 
-int whole_append(int fd, uint64_t *size, size_t *begun, const char *p, size_t n)
+int whole_append(struct whole *file, const char *p, size_t n)
 {
-    if (append(fd, *size, begun, p, n) < 0)
+    if (append(file, p, n) < 0)
         return -SOTH_EIO;
-    *size += n;
-    *begun = 0;
+    file->size += n;
+    file->begun = 0;
     return SOTH_OK;
 }
 
-int whole_append_until(int fd, uint64_t *size, size_t *begun, const char *p, size_t until, size_t *n)
+int whole_append_until(struct whole *file, const char *p, size_t until, size_t *n)
 {
-    if (append(fd, *size, begun, p, until) < 0)
+    if (append(file, p, until) < 0)
         return -SOTH_EIO;
     const char *end = memrchr(p, '\n', until);
     *n = end ? (size_t)(end + 1 - p) : 0;
-    *size += *n;
-    *begun = until - *n;
+    file->size += *n;
+    file->begun = until - *n;
     return SOTH_OK;
 }
 
-int whole_open(const char *name, int flags, uint64_t *size)
+int whole_open(struct whole *file, const char *name, int flags)
 {
     struct stat st;
-    int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, MODE);
-    if (fd >= 0 && fstat(fd, &st) == 0)
-        *size = (uint64_t)st.st_size;
-    if (fd >= 0)
-        (void)!flock(fd, LOCK_EX | LOCK_NB); /* for whole_mend, of another process */
-    return fd;
+    *file = (struct whole){.fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags, MODE)};
+    if (file->fd < 0)
+        return -SOTH_EIO;
+    if (fstat(file->fd, &st) == 0)
+        file->size = (uint64_t)st.st_size;
+    (void)!flock(file->fd, LOCK_EX | LOCK_NB); /* for whole_mend, of another process */
+    return SOTH_OK;
 }
 
 int whole_is_same(int a, int b)

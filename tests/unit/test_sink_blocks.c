@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/sink_file.c modules/sink_file/log.c modules/sink_file/index.c modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c modules/sink_file/parts.c modules/sink_file/segment.c modules/sink_file/whole.c modules/sink_file/bodies.c modules/sink_file/claim.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/sink_file/sink_file.c modules/sink_file/log.c modules/sink_file/index.c modules/sink_file/line.c modules/sink_file/form.c modules/sink_file/json.c modules/sink_file/parts.c modules/sink_file/segment.c modules/sink_file/whole.c modules/sink_file/uncached.c modules/sink_file/bodies.c modules/sink_file/claim.c modules/sink_file/shelf.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
 /* needs: CODING */
 /* sink_file in a burst: it writes pieces that end where a block of the file does, in the middle of a line mostly, and nobody loses by it. */
 #include <setjmp.h>
@@ -220,24 +220,23 @@ static void pieces_of_any_length(void **state)
     (void)state;
     for (size_t piece = 1; piece <= n; piece++) {
         char file[300];
-        uint64_t size = 0;
-        size_t begun = 0, at = 0, counted = 0;
+        struct whole whole;
+        size_t at = 0, counted = 0;
         snprintf(file, sizeof file, "%s/pieces", log_folder);
         unlink(file);
-        int fd = whole_open(file, 0, &size);
-        assert_true(fd >= 0);
-        while (at + begun + piece < n) {
-            assert_int_equal(whole_append_until(fd, &size, &begun, text + at, begun + piece, &counted), SOTH_OK);
+        assert_int_equal(whole_open(&whole, file, 0), SOTH_OK);
+        while (at + whole.begun + piece < n) {
+            assert_int_equal(whole_append_until(&whole, text + at, whole.begun + piece, &counted), SOTH_OK);
             at += counted;
-            assert_int_equal(size, at);
+            assert_int_equal(whole.size, at);
             assert_true(at == 0 || text[at - 1] == '\n');
-            assert_null(memchr(text + at, '\n', begun));
-            assert_int_equal(size_of(file), at + begun);
+            assert_null(memchr(text + at, '\n', whole.begun));
+            assert_int_equal(size_of(file), at + whole.begun);
         }
-        assert_int_equal(whole_append(fd, &size, &begun, text + at, n - at), SOTH_OK);
-        close(fd);
-        assert_int_equal(size, n);
-        assert_int_equal(begun, 0);
+        assert_int_equal(whole_append(&whole, text + at, n - at), SOTH_OK);
+        close(whole.fd);
+        assert_int_equal(whole.size, n);
+        assert_int_equal(whole.begun, 0);
         char *there = log_text(file);
         assert_string_equal(there, text);
         free(there);
@@ -246,21 +245,21 @@ static void pieces_of_any_length(void **state)
 
 static void the_block_in_sight(void **state)
 {
-    struct segment s = {.size = 0};
+    struct segment s = {.file.size = 0};
     (void)state;
     assert_int_equal(segment_block(&s), SEGMENT_BLOCK);
-    s.size = SEGMENT_BLOCK - 10;
-    s.begun = 10; /* a half line up to the end of a block */
+    s.file.size = SEGMENT_BLOCK - 10;
+    s.file.begun = 10; /* a half line up to the end of a block */
     assert_int_equal(segment_block(&s), 10 + SEGMENT_BLOCK);
-    s.begun = 11;
+    s.file.begun = 11;
     assert_int_equal(segment_block(&s), 10 + SEGMENT_BLOCK);
-    s.size = SEGMENT_BLOCK / 4 * 3;
-    s.begun = 0;
+    s.file.size = SEGMENT_BLOCK / 4 * 3;
+    s.file.begun = 0;
     assert_int_equal(segment_block(&s), SEGMENT_BLOCK / 4);
-    s.size++; /* the rest is not worth a write */
+    s.file.size++; /* the rest is not worth a write */
     assert_int_equal(segment_block(&s), SEGMENT_BLOCK / 4 - 1 + SEGMENT_BLOCK);
-    s.size = 7 * (uint64_t)SEGMENT_BLOCK + 5;
-    s.begun = 3;
+    s.file.size = 7 * (uint64_t)SEGMENT_BLOCK + 5;
+    s.file.begun = 3;
     assert_int_equal(segment_block(&s), SEGMENT_BLOCK - 5);
 }
 
