@@ -105,13 +105,14 @@ int log_write(struct sink *self)
     return write_until(self, self->lines.n);
 }
 
-int log_write_block(struct sink *self)
+int log_write_blocks(struct sink *self)
 {
+    const size_t until = segment_blocks(&self->segment, self->lines.n);
     size_t n;
     if (self->segment.is_stream || self->rows.n >= ROWS_MOST)
         return log_write(self);
-    keep_bound(self, segment_block(&self->segment));
-    if (segment_append_block(&self->segment, self->lines.p, &n) < 0)
+    keep_bound(self, until);
+    if (segment_append_blocks(&self->segment, self->lines.p, until, &n) < 0)
         return trouble(self);
     written(self, n);
     return log_sync_when_due(self, self->host->monotonic_ns());

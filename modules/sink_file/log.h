@@ -35,7 +35,7 @@ struct sink {
 
 /* Each: 0, or negative and said; nothing is lost then, and it is done anew with the next. */
 int log_write(struct sink *self);                 /* all lines and rows that wait */
-int log_write_block(struct sink *self);           /* those lines that fill a block, of which there are enough */
+int log_write_blocks(struct sink *self);          /* of the lines what fills blocks, of which there is enough */
 static inline int log_has_block(const struct sink *self)
 {
     return self->lines.n >= segment_block(&self->segment);

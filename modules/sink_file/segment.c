@@ -143,9 +143,9 @@ int segment_append(struct segment *s, const char *p, size_t n)
     return whole_append(&s->file, p, n);
 }
 
-int segment_append_block(struct segment *s, const char *p, size_t *n)
+int segment_append_blocks(struct segment *s, const char *p, size_t until, size_t *n)
 {
-    return whole_append_until(&s->file, p, segment_block(s), n);
+    return whole_append_until(&s->file, p, until, n);
 }
 
 int segment_append_index(struct segment *s, const char *p, size_t n)

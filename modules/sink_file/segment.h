@@ -29,9 +29,9 @@ int segment_next(struct segment *s); /* closes this one, opens the next */
 int segment_reopen(struct segment *s);
 /* All or nothing for a reader. What failed is offered again with the same bytes in front. 0 or -SOTH_EIO with errno set. */
 int segment_append(struct segment *s, const char *p, size_t n);
-/* The same of as many bytes as end where a block of the file does, which segment_block says. *n are those that are not offered again: whole lines; of the
+/* The same of the first `until` bytes, which end where a block of the file does. *n are those that are not offered again: whole lines; of the
  * one behind them the beginning may be there until the next call. */
-int segment_append_block(struct segment *s, const char *p, size_t *n);
+int segment_append_blocks(struct segment *s, const char *p, size_t until, size_t *n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);
 /* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
@@ -45,10 +45,18 @@ int segment_prune(struct segment *s, uint64_t keep, uint64_t bytes, uint64_t com
 /* The system keeps a file that is written in pieces like this in pieces like this, at half the cost. */
 #define SEGMENT_BLOCK 262144u
 
+/* So many bytes fill one. */
 static inline size_t segment_block(const struct segment *s)
 {
     size_t left = SEGMENT_BLOCK - (s->file.size + s->file.begun) % SEGMENT_BLOCK;
     return s->file.begun + (left < SEGMENT_BLOCK / 4 ? left + SEGMENT_BLOCK : left);
+}
+
+/* And of n, which do, so many end with one. */
+static inline size_t segment_blocks(const struct segment *s, size_t n)
+{
+    const size_t first = segment_block(s);
+    return first + (n - first) / SEGMENT_BLOCK * SEGMENT_BLOCK;
 }
 
 #endif

@@ -223,7 +223,7 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     if (self->failing && log_write(self) < 0)
         return SOTH_RETRY;
     for (; *done < batch->count; ++*done) {
-        if (log_has_block(self) && log_write_block(self) < 0)
+        if (log_has_block(self) && log_write_blocks(self) < 0)
             return SOTH_RETRY;
         if (*done + 1 < batch->count)
             line_fetch(batch->events[*done + 1]);

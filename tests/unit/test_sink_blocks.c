@@ -93,6 +93,26 @@ static void wherever_the_one_before_ended(void **state)
     everything_is_there();
 }
 
+/* Lines that are longer than blocks do not pile up. */
+static void long_lines_are_written_as_they_come(void **state)
+{
+    static char big[700000];
+    (void)state;
+    memset(big, 'x', sizeof big);
+    log_use(BURST);
+    log_sink.waiting = 1000000;
+    for (unsigned i = 0; i < 9; i++) {
+        struct soth_event *event = FAKE_EVENT(SOTH_EV_REQUEST_HEADERS, 1, ATTR_TEXT("target", ((struct soth_span){big, sizeof big})), );
+        uint32_t done, retry_ms;
+        event->sequence_id = ++all;
+        assert_int_equal(fake_write(&log_sink, &event, 1, &done, &retry_ms), SOTH_OK);
+        assert_in_range(size_of(log_path), i * (uint64_t)sizeof big - (i > 0 ? SEGMENT_BLOCK * 5 / 4 : 0), (i + 1) * (uint64_t)sizeof big);
+        assert_int_equal(size_of(log_path) % SEGMENT_BLOCK, 0);
+    }
+    assert_int_equal(log_sink.module->flush(log_sink.self, 1000), SOTH_OK);
+    assert_int_equal(log_lines(log_path, 1), all);
+}
+
 /* A row is not there before its line. */
 static void rows_wait_for_their_lines(void **state)
 {
@@ -261,6 +281,9 @@ static void the_block_in_sight(void **state)
     s.file.size = 7 * (uint64_t)SEGMENT_BLOCK + 5;
     s.file.begun = 3;
     assert_int_equal(segment_block(&s), SEGMENT_BLOCK - 5);
+    assert_int_equal(segment_blocks(&s, SEGMENT_BLOCK - 5), SEGMENT_BLOCK - 5);
+    assert_int_equal(segment_blocks(&s, 2 * (size_t)SEGMENT_BLOCK - 6), SEGMENT_BLOCK - 5);
+    assert_int_equal(segment_blocks(&s, 4 * (size_t)SEGMENT_BLOCK), 4 * (size_t)SEGMENT_BLOCK - 5);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, log_end)
@@ -270,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(pieces_end_where_a_block_does),
         TEST(wherever_the_one_before_ended),
+        TEST(long_lines_are_written_as_they_come),
         TEST(rows_wait_for_their_lines),
         TEST(rows_have_a_bound),
         TEST(what_fails_leaves_no_half_line),
