@@ -157,8 +157,8 @@ static void sinks_reopen_also_while_they_retry(void **state)
     PROBE_WAIT(&rig.probe, reopens, 1);
     pthread_mutex_lock(&rig.probe.lock);
     rig.probe.always = SOTH_RETRY;
+    const unsigned before = rig.probe.writes;
     pthread_mutex_unlock(&rig.probe.lock);
-    unsigned before = rig.probe.writes;
     line_emit(&rig, 1);
     PROBE_WAIT(&rig.probe, writes, before + 3);
     bus_reopen(rig.bus);
