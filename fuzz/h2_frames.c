@@ -57,7 +57,12 @@ static bool is_open(const struct run *run, size_t at)
 static void answer(struct run *run, int32_t id)
 {
     static const struct message ok = {.status = 200};
-    if (run->options & RESETS) {
+    static const struct reply page = {.status = 403, .content_type = "text/plain", .body = {"the reason why", 14}};
+    if ((run->options & (RESETS | ANSWERS)) == (RESETS | ANSWERS)) {
+        MUST(h2_reply(run->h2, id, &page) == 0);
+        MUST(h2_leave(run->h2, id) == 0);
+        run->state[slot(id)] = 0;
+    } else if (run->options & RESETS) {
         MUST(h2_reset(run->h2, id, H2_CANCEL) == 0);
         run->state[slot(id)] = 0;
     } else if (run->options & ANSWERS) {

@@ -76,10 +76,10 @@ void h2_begin(struct flow *flow, struct effects *fx)
 
 /* ---- the end ---- */
 
-/* It is over with the last of its streams, when nobody is to open another. */
+/* It is over with the last of its streams and of what they were answered, when nobody is to open another. */
 static void end_if_done(struct flow *flow, struct effects *fx)
 {
-    if (flow->children || flow->closing)
+    if (flow->children || flow->closing || h2_owes(flow->client.h2))
         return;
     if (flow->refusal.status && flow->asked)
         flow_close(flow, fx, flow->refusal.code, flow->refusal.detail);
@@ -129,6 +129,8 @@ static void h2_data(struct flow *flow, struct effects *fx, enum side side, const
         return;
     }
     mux_take(flow, fx, side, p, n);
+    if (side == SIDE_CLIENT)
+        end_if_done(flow, fx); /* a window may have let the last answer through */
     if (!flow->closing && flow->phase == PHASE_IDLE)
         arm_idle(flow);
 }

@@ -135,6 +135,7 @@ void h2_free(struct h2 *h2)
         h2_stream_free(h2, h2->streams);
     h2_hold(h2, -(int64_t)h2->held);
     nghttp2_session_del(h2->session);
+    h2_pages_free(h2);
     free(h2->early);
     buffer_fini(&h2->block.text);
     buffer_fini(&h2->ready);
@@ -165,9 +166,9 @@ static int settle(struct h2 *h2)
 {
     if (!nghttp2_session_want_write(h2->session))
         return 0;
-    size_t before = buffer_size(&h2->ready);
+    size_t before = buffer_size(&h2->ready) - h2->page_bytes;
     int r = h2_pump(h2, &h2->ready);
-    h2->answers += buffer_size(&h2->ready) - before;
+    h2->answers += buffer_size(&h2->ready) - h2->page_bytes - before;
     return r == 0 && h2->answers > ANSWERS_MOST ? h2_fail_flood(h2, FLOOD_UNREAD) : r;
 }
 

@@ -156,8 +156,8 @@ struct h2_response {
 };
 /* Status below 200: an interim response (never 101). Else the head, once. Fields as with h2_request. */
 int h2_response(struct h2 *h2, int32_t stream, const struct message *msg, const struct h2_response *how);
-/* The head of a reply made by the proxy, as rewrite_reply writes it; the body is the owner's to send, with its end. head_only or an empty
- * body: the stream's end. close, client_minor: not used. */
+/* A reply made by the proxy, as rewrite_reply writes it. Its body is copied and is the codec's to send, when the windows let it, with the
+ * stream's end; the owner may leave meanwhile, and closes the connection when h2_owes no more. close, client_minor: not used. */
 int h2_reply(struct h2 *h2, int32_t stream, const struct reply *reply);
 
 /*
@@ -173,7 +173,7 @@ int h2_trailers(struct h2 *h2, int32_t stream, const struct message *trailers);
 /* RST_STREAM. The stream is forgotten at once. Unsent body bytes are the owner's. */
 int h2_reset(struct h2 *h2, int32_t stream, enum h2_code code);
 /*
- * Server: the message of ours is complete, the peer's is not wanted. The stream is forgotten at once; what still comes is dropped, and the peer
+ * Server: the message of ours is complete (of a reply: is the codec's to complete), the peer's is not wanted. The stream is forgotten at once; what still comes is dropped, and the peer
  * may finish it within the window that it has, for not every client takes a response whose stream is reset behind it. Who goes beyond
  * that is told to stop (RST_STREAM with no_error, RFC 9113 8.1).
  */
@@ -197,8 +197,7 @@ bool h2_wants_output(const struct h2 *h2);
 
 /* The connection ended or broke: open streams get H2_CLOSED with H2_BY_LOSS, nothing is sent any more. */
 void h2_lost(struct h2 *h2);
-/* Nothing is open and nobody may open: after its output it can be closed. */
-bool h2_is_done(const struct h2 *h2);
+bool h2_owes(const struct h2 *h2); /* a reply's body waits for the peer's windows */
 const char *h2_fault(const struct h2 *h2); /* "" = none */
 
 /* Zero-window dwell ("h2_flood:zero_window"): when h2_check is due at the latest, 0 = not now. */

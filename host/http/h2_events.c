@@ -18,7 +18,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)flags;
     if (!stream) { /* its owner has reset or left it */
         nghttp2_session_consume_connection(session, n);
-        if (h2->server && h2_is_used_up(h2, id))
+        if (h2->server && h2_is_used_up(h2, id) && !h2_page_waits(h2, id))
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
         return 0;
     }
@@ -167,6 +167,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 {
     struct h2 *h2 = user;
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    h2_page_drop(h2, id);
     if (!stream) {
         h2_gone(h2, id, true);
         return 0;

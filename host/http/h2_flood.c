@@ -68,7 +68,8 @@ void h2_flood_earn_reset(struct h2 *h2)
  */
 static bool is_shut(const struct h2 *h2)
 {
-    return h2->blocked > 0 && (h2->blocked == h2->stream_count || nghttp2_session_get_remote_window_size(h2->session) <= 0);
+    uint32_t open = h2->stream_count + h2->pages_left, waiting = h2->blocked + h2->page_count;
+    return waiting > 0 && (waiting == open || nghttp2_session_get_remote_window_size(h2->session) <= 0);
 }
 
 void h2_dwell(struct h2 *h2, bool moved)

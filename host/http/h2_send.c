@@ -186,7 +186,6 @@ size_t h2_room(const struct h2 *h2, int32_t id)
     return room > 0 ? (size_t)room : 0;
 }
 
-
 ssize_t h2_body(struct h2 *h2, int32_t id, struct soth_span data, bool end, struct buffer *out)
 {
     struct h2_stream *stream = h2_stream_of(h2, id);
@@ -257,14 +256,14 @@ static int submitted(struct h2 *h2, int r)
     return r < 0 ? -SOTH_EINVALID : h2_pump(h2, &h2->ready);
 }
 
-/* The list that is put together. */
-static int send_response(struct h2 *h2, struct h2_stream *stream, bool end)
+/* The list that is put together. body: NULL, none follows. */
+static int send_response(struct h2 *h2, struct h2_stream *stream, const nghttp2_data_provider *body)
 {
     if (list.full)
         return -SOTH_EINVALID;
     stream->answered = true;
-    stream->ended = end;
-    return submitted(h2, nghttp2_submit_response(h2->session, stream->id, list.nv, list.n, end ? NULL : &provider));
+    stream->ended = body != &provider;
+    return submitted(h2, nghttp2_submit_response(h2->session, stream->id, list.nv, list.n, body));
 }
 
 static bool may_have_length(const struct message *msg)
@@ -285,7 +284,7 @@ int h2_response(struct h2 *h2, int32_t id, const struct message *msg, const stru
     put_named(":status", digits(&status, msg->status));
     put_fields(msg, may_have_length(msg) && !how->reframe ? digits(&length, msg->declared_length) : (struct soth_span){NULL, 0});
     if (msg->status >= 200)
-        return send_response(h2, stream, how->end);
+        return send_response(h2, stream, how->end ? NULL : &provider);
     if (list.full)
         return -SOTH_EINVALID;
     return submitted(h2, nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, id, NULL, list.nv, list.n, NULL));
@@ -325,7 +324,16 @@ int h2_reply(struct h2 *h2, int32_t id, const struct reply *reply)
         put_named("proxy-status", soth_span(proxy_status));
     }
     put_lines(reply->extra);
-    return send_response(h2, stream, reply->head_only || reply->body.n == 0);
+    if (reply->head_only || reply->body.n == 0)
+        return send_response(h2, stream, NULL);
+    nghttp2_data_provider page = {.source.ptr = h2_page_new(h2, id, reply->body), .read_callback = h2_page_read};
+    if (!page.source.ptr)
+        return -SOTH_ENOMEM;
+    int r = send_response(h2, stream, &page);
+    if (r < 0)
+        h2_page_drop(h2, id);
+    h2_dwell(h2, false);
+    return r;
 }
 
 int h2_trailers(struct h2 *h2, int32_t id, const struct message *trailers)
@@ -361,10 +369,10 @@ int h2_reset(struct h2 *h2, int32_t id, enum h2_code code)
 int h2_leave(struct h2 *h2, int32_t id)
 {
     struct h2_stream *stream = h2_stream_find(h2, id);
-    if (h2->said_goodbye || (stream && (stream->closed || h2_is_used_up(h2, id))))
-        return h2_reset(h2, id, H2_NO_ERROR);
     if (!stream)
         return -SOTH_ENOENT;
+    if (!h2_page_leave(h2, id) && (h2->said_goodbye || stream->closed || h2_is_used_up(h2, id)))
+        return h2_reset(h2, id, H2_NO_ERROR);
     nghttp2_session_set_stream_user_data(h2->session, id, NULL);
     h2_stream_free(h2, stream);
     return SOTH_OK;

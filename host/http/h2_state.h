@@ -99,6 +99,9 @@ struct h2 {
     /* output */
     const struct h2_stream *sending; /* while h2_body runs: whose, */
     struct soth_span data;           /* and what of it is left */
+    struct h2_page *pages;   /* replies that wait for the peer's windows, */
+    uint32_t page_count, pages_left; /* how many, and how many of them on streams that nobody owns any more */
+    size_t page_bytes;       /* of them that were sent, in all */
     struct buffer ready;     /* serialised, not yet taken by h2_output */
     struct buffer *to;       /* where nghttp2's bytes go now */
     size_t answers;          /* bytes of `ready` that the peer's frames have caused */
@@ -155,6 +158,14 @@ void h2_head_release(struct h2 *h2); /* after the event was used */
 /* h2_send.c */
 int h2_pump(struct h2 *h2, struct buffer *to); /* 0 or a negative error */
 int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length, nghttp2_data_source *source, void *user);
+
+/* h2_page.c */
+struct h2_page *h2_page_new(struct h2 *h2, int32_t id, struct soth_span text); /* of the stream that is answered with it. NULL without memory */
+ssize_t h2_page_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user);
+bool h2_page_waits(const struct h2 *h2, int32_t id); /* is some of it not sent? */
+bool h2_page_leave(struct h2 *h2, int32_t id); /* the stream's owner goes: true, some of it is not sent, and is sent without him */
+void h2_page_drop(struct h2 *h2, int32_t id);  /* the stream is over */
+void h2_pages_free(struct h2 *h2);
 
 /* h2_flood.c */
 void h2_flood_init(struct h2 *h2);

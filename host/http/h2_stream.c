@@ -284,13 +284,6 @@ int h2_set_windows(struct h2 *h2, uint32_t stream_window, uint32_t connection_wi
 
 /* ---- the connection ---- */
 
-bool h2_is_done(const struct h2 *h2)
-{
-    if (h2->lost || h2->error)
-        return true;
-    return h2->stream_count == 0 && !h2->due && !nghttp2_session_want_read(h2->session);
-}
-
 uint64_t h2_deadline_ns(const struct h2 *h2)
 {
     return h2->stalled_ns && h2->limits.zero_window_ns ? h2->stalled_ns + h2->limits.zero_window_ns : 0;

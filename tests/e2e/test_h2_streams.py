@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Streams as flows: blocks and refusals of one, resets in both directions, GOAWAY, stalls, floods, limits, the drain. Siblings go on."""
+import signal
 import struct
 
 import pytest
@@ -66,7 +67,6 @@ def test_a_blocked_stream_never_reaches_its_origin(bridge):
     p, origin, client = bridge(policy=RULES)
     with client:
         port = client.sock.getsockname()[1]
-        client.open_window(None, 1 << 20)  # of the connection: a page of ours that no window takes is cut
         good = client.ask("GET", "/bytes/300000")
         bad = client.ask("POST", "/secret/one", body=b"x" * 50000)
         worse = client.ask("GET", "/secret/two")
@@ -312,6 +312,71 @@ def test_a_slow_origin_slows_its_stream_only(bridge):
         assert all(b'"size":3000000' in a.body for a in answers)
 
 
+def shut_and_blocked(client):
+    """The connection's window is full, and four requests are blocked: their heads have come, their pages wait."""
+    stalled = client.ask("GET", "/bytes/300000")
+    client.until(lambda: len(client.streams[stalled].body) == 65535)
+    blocked = [client.ask("GET", "/secret/one"), client.ask("POST", "/secret/two", body=b"x" * 50000, end=False),
+               client.ask("POST", "/secret/three", end=False), client.ask("GET", "/secret/four")]
+    client.until(lambda: all(client.streams[s].head for s in blocked))
+    assert all(client.streams[s].status == 403 and not client.streams[s].over and not client.streams[s].body for s in blocked)
+    return stalled, blocked
+
+
+PAGE = b"blocked by policy\n"
+
+
+def test_a_page_of_ours_waits_for_the_window(bridge):
+    p, origin, client = bridge(policy=RULES, client={"auto": False})
+    with client:
+        port = client.sock.getsockname()[1]
+        stalled, (get, upload, silent, given_up) = shut_and_blocked(client)
+        client.conn.reset_stream(given_up, 8)
+        client.open_window(None, 7)
+        client.until(lambda: sum(len(client.streams[s].body) for s in (stalled, get, upload, silent)) == 65535 + 7)
+        client.send(upload, b"y" * 100000)  # it was taken, and still is
+        client.auto = True
+        client.open_window(stalled, 1 << 20)
+        client.open_window(None, 1 << 20)
+        for one in client.wait(get, upload, silent):
+            assert one.body == PAGE and one.ended and one.reset in (None, 0)
+        assert len(client.wait(stalled).body) == 300000
+        assert client.get("/hello").status == 200
+    parent, streams = flow_of(p, port)
+    assert set(closes(streams).values()) == {("mitm_http_completed", None)}
+    assert sorted(r["url"] for r in origin.requests) == ["/bytes/300000", "/hello"]
+
+
+def test_a_drain_waits_for_a_page_of_ours(bridge):
+    p, origin, client = bridge(policy=RULES, client={"auto": False}, drain_timeout="20s")
+    with client:
+        port = client.sock.getsockname()[1]
+        stalled, (get, upload, silent, last) = shut_and_blocked(client)
+        client.conn.reset_stream(stalled, 8)
+        client.flush()
+        p.signal(signal.SIGTERM)
+        client.until(lambda: client.goaway is not None and client.goaway[1] == last)
+        assert not client.closed
+        client.open_window(None, 1 << 20)
+        for one in client.wait(get, upload, silent, last):
+            assert one.body == PAGE and one.ended
+        client.drain()
+    assert p.wait_exit() == 0
+    assert [e for e in flow_of(p, port)[0] if e.kind == "stream_closed"][0].at("reason_code") == "mitm_http_completed"
+
+
+def test_who_never_takes_a_page_of_ours(bridge):
+    p, origin, client = bridge(policy=RULES, client={"auto": False}, stream_stage_timeout="1s")
+    with client:
+        port = client.sock.getsockname()[1]
+        stalled, blocked = shut_and_blocked(client)
+        client.conn.reset_stream(stalled, 8)
+        client.flush()
+        client.drain()
+        assert client.goaway[0] == ENHANCE_YOUR_CALM
+    assert closes({0: flow_of(p, port)[0]})[0] == ("mitm_http_error", "h2_flood:zero_window")
+
+
 # ---- limits and floods
 
 def frame(kind, flags, stream, payload=b""):
@@ -420,7 +485,6 @@ def test_malformed_requests_hurt_nobody_else(bridge):
 
 def test_drain(bridge):
     """What has begun ends well, nothing new is taken."""
-    import signal
     p, origin, client = bridge()
     with client:
         port = client.sock.getsockname()[1]
@@ -438,7 +502,6 @@ def test_drain(bridge):
 
 
 def test_drain_of_an_idle_connection(bridge):
-    import signal
     p, origin, client = bridge()
     with client:
         client.get("/hello")

@@ -446,6 +446,74 @@ static void a_connection_that_is_shut(void **state)
     ends_as(&w, "h2_flood:zero_window");
 }
 
+/* A reply of the proxy's own waits as well, and also when its owner has left it. */
+static void a_reply_that_no_window_takes(void **state)
+{
+    static const struct reply page = {.status = 403, .content_type = "text/plain", .body = {"the reason", 10}};
+    struct world w;
+    (void)state;
+    begin_with(&w, &dwelling, "SETTINGS initial_window_size=0");
+    for (int32_t id = 1; id <= 3; id += 2) {
+        request(&w, id, "POST", "");
+        play(&w);
+        assert_int_equal(h2_owes(w.h2), id > 1);
+        assert_int_equal(h2_deadline_ns(w.h2), 0); /* one that waits for no window is among them */
+        assert_int_equal(h2_reply(w.h2, id, &page), 0);
+        assert_true(h2_owes(w.h2));
+        assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    }
+    assert_int_equal(h2_leave(w.h2, 1), 0);
+    assert_int_equal(h2_stream_count(w.h2), 1);
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    w.now += 9 * SECOND;
+    say(&w, "WINDOW_UPDATE 1 4");
+    play(&w);
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND); /* anew: something moved */
+    say(&w, "WINDOW_UPDATE 3 10");
+    play(&w);
+    assert_true(h2_owes(w.h2));
+    assert_int_equal(h2_deadline_ns(w.h2), 0); /* the other's is out, and its request may go on */
+    assert_int_equal(h2_leave(w.h2, 3), 0);
+    assert_int_equal(h2_stream_count(w.h2), 0);
+    assert_int_equal(h2_deadline_ns(w.h2), w.now + 10 * SECOND);
+    say(&w, "RST_STREAM 1 cancel");
+    play(&w);
+    assert_false(h2_owes(w.h2));
+    assert_int_equal(h2_deadline_ns(w.h2), 0);
+    request(&w, 5, "GET", "END_STREAM");
+    play(&w);
+    assert_int_equal(h2_reply(w.h2, 5, &page), 0);
+    assert_int_equal(h2_check(w.h2, w.now + 10 * SECOND), -SOTH_ELIMIT);
+    assert_false(h2_owes(w.h2));
+    ends_as(&w, "h2_flood:zero_window");
+}
+
+/* All of them at once, when the window opens: that is not what FLOOD_UNREAD counts. */
+static void many_replies_at_once(void **state)
+{
+    static char text[2000];
+    const struct reply page = {.status = 403, .content_type = "text/plain", .body = {text, sizeof text}};
+    struct world w;
+    (void)state;
+    begin_with(&w, &dwelling, "SETTINGS initial_window_size=0");
+    for (int32_t id = 1; id < 200; id += 2) {
+        request(&w, id, "GET", "END_STREAM");
+        play(&w);
+        assert_int_equal(h2_reply(w.h2, id, &page), 0);
+        send_due(&w);
+    }
+    w.deaf = true;
+    say(&w, "WINDOW_UPDATE 0 1000000");
+    say(&w, "SETTINGS initial_window_size=2000");
+    play(&w);
+    assert_int_equal(w.error, 0);
+    assert_int_equal(w.closed, 100);
+    assert_false(h2_owes(w.h2));
+    assert_int_equal(h2_output(w.h2, &w.out), 0);
+    assert_in_range(buffer_size(&w.out), 100 * (9 + sizeof text), 100 * (9 + sizeof text) + 100);
+    end(&w);
+}
+
 /* ---- memory ---- */
 
 /* 64 MiB of fields in 16 KiB of bytes: the decoder stops at the limit, the stream is reset, the connection goes on. */
@@ -528,6 +596,8 @@ int main(void)
         cmocka_unit_test(one_that_is_paused),
         cmocka_unit_test(all_shut_after_one_has_moved),
         cmocka_unit_test(a_connection_that_is_shut),
+        cmocka_unit_test(a_reply_that_no_window_takes),
+        cmocka_unit_test(many_replies_at_once),
         cmocka_unit_test(a_bomb_of_header_compression),
         cmocka_unit_test(streams_leave_nothing),
         cmocka_unit_test(open_streams_are_small),
