@@ -74,10 +74,10 @@ int h2_check_frame(struct h2 *h2)
     return 0;
 }
 
-/* A stream that depends on itself; nghttp2 does not look at priorities any more. */
+/* A stream that depends on itself; nghttp2 does not look at priorities any more, but at their length: one of another size is its to refuse. */
 void h2_check_payload(struct h2 *h2, const uint8_t *p, size_t n)
 {
-    if (h2->head[3] != NGHTTP2_PRIORITY)
+    if (h2->head[3] != NGHTTP2_PRIORITY || h2->head[0] || h2->head[1] || h2->head[2] != 5)
         return;
     for (size_t i = 0; i < n && h2->depends_have < 4; i++, h2->depends_have++)
         h2->depends = h2->depends << 8 | p[i];
