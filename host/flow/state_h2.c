@@ -217,7 +217,7 @@ static void h2_called(struct flow *flow, struct effects *fx)
 
 static void silent(struct flow *flow, struct effects *fx)
 {
-    if (flow->mux->parting) { /* it did not answer, what it has opened is here */
+    if (flow->mux->grace) { /* it did not answer, what it has opened is here */
         flow->mux->grace = false;
         h2_goaway(flow->client.h2, H2_GOAWAY_LAST, H2_NO_ERROR);
         end_if_done(flow, fx);

@@ -169,6 +169,8 @@ static void a_drain(void **state)
     h2_peer_log(origin);
     rig_step(d, INPUT_DRAIN);
     talk_expect(client, "goaway no_error -1\ngoaway no_error 3\n");
+    rig_deadline(d, 1000);
+    talk_expect(client, ""); /* it was told */
     rig_expect_open(d);
     h2_peer_respond(origin, 3, 200, "", true);
     talk_run();
