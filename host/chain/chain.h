@@ -109,5 +109,8 @@ int chain_set_timer(void *self, struct soth_flow *flow, uint32_t ms);
 int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t flags);
 /* Does a policy judge the frames of the decoder whose hook runs? */
 bool chain_is_judged(const struct soth_flow *flow);
+/* The protocol (SOTH_PROTO_*) of the flow, and of the events of the decoder whose hook runs; 0 = nobody has told. */
+void chain_tell_protocol(struct soth_flow *flow, uint16_t protocol);
+uint16_t chain_protocol(const struct soth_flow *flow);
 
 #endif

@@ -176,6 +176,20 @@ bool chain_is_judged(const struct soth_flow *flow)
     return call && call->judged;
 }
 
+void chain_tell_protocol(struct soth_flow *flow, uint16_t protocol)
+{
+    const struct call *call = flow->chain;
+    flow->protocol = protocol;
+    if (call && call->place)
+        call->place->protocol = protocol;
+}
+
+uint16_t chain_protocol(const struct soth_flow *flow)
+{
+    const struct call *call = flow->chain;
+    return call && call->place && call->place->protocol ? call->place->protocol : flow->protocol;
+}
+
 enum chain_result frame_settle(struct run *run, struct place *place)
 {
     struct lane *lane = &place->lane[run->direction];

@@ -59,6 +59,7 @@ struct place {
     uint8_t watches;      /* bit per direction */
     char reason[24];      /* why it says that it fails: the traffic's fault, not its own. "" = it did not say */
     bool closes;          /* and that its exchange must not go on */
+    uint16_t protocol;    /* that it has told: of its own events, whatever another one tells later. 0 = none */
     uint64_t timer_ns;    /* 0 = none */
     uint64_t calls, counted_calls, counted_in, counted_out;
     struct lane lane[2];

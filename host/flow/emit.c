@@ -285,8 +285,9 @@ static uint16_t module_event_begin(struct flow *flow, unsigned kind)
     const uint16_t transport = flow->source.protocol;
     if (fsm_knows(kind) && !fsm_event(&flow->state, transport, kind))
         illegal(flow);
-    if (flow->hooks.protocol)
-        flow->source.protocol = flow->hooks.protocol;
+    const uint16_t told = chain_protocol(&flow->hooks);
+    if (told)
+        flow->source.protocol = told;
     return transport;
 }
 

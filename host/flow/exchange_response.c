@@ -153,12 +153,15 @@ static void final_head(struct flow *flow, struct effects *fx, const struct messa
 
 static void response_head(struct flow *flow, struct effects *fx, const struct message *msg)
 {
+    const bool opens = flow->exchange.websocket && msg->status >= 200 && msg->status < 300;
     if (msg->status == 101)
         opening_switching(flow, fx, msg);
     else if (msg->status < 200)
         interim(flow, fx, msg);
-    else if (flow->exchange.websocket && msg->http2 && msg->status < 300)
+    else if (opens && msg->http2)
         opening_connected(flow, fx, msg);
+    else if (opens && flow->is_stream) /* a page to HTTP/1, but to an extended CONNECT it would say that the WebSocket is open (RFC 8441 5) */
+        exchange_origin_broken(flow, fx, "http_protocol_error", "websocket_not_switched");
     else
         final_head(flow, fx, msg);
 }

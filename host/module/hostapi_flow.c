@@ -161,7 +161,7 @@ uint64_t api_payload_most(const struct soth_flow *flow, uint32_t kind)
 void api_protocol(struct soth_flow *flow, uint32_t protocol)
 {
     if (protocol <= SOTH_PROTO_STREAMABLE_HTTP)
-        flow->protocol = (uint16_t)protocol;
+        chain_tell_protocol(flow, (uint16_t)protocol);
 }
 
 uint64_t api_unix_ms(const struct soth_flow *flow)

@@ -38,21 +38,30 @@ static int keep(struct records *r, const char *p, size_t n)
     return 0;
 }
 
-/* The next n bytes belong to the record. */
-static int grow(struct records *r, struct soth_span *in, size_t n)
+static int too_long(struct records *r)
+{
+    r->fault = "max_record_bytes";
+    return -1;
+}
+
+/* The next n bytes belong to the record. `beyond`: so many of all are white space behind it, as far as anybody knows, and do not count. */
+static int grow_beyond(struct records *r, struct soth_span *in, size_t n, uint64_t beyond)
 {
     if (n == 0)
         return 0;
-    if (r->len + n > r->max_record_bytes) {
-        r->fault = "max_record_bytes";
-        return -1;
-    }
+    if (r->len + n - beyond > r->max_record_bytes)
+        return too_long(r);
     if (keep(r, in->p, n) < 0)
         return -1;
     r->len += n;
     in->p += n;
     in->n -= n;
     return 0;
+}
+
+static int grow(struct records *r, struct soth_span *in, size_t n)
+{
+    return grow_beyond(r, in, n, 0);
 }
 
 static void begin(struct records *r, enum where where)
@@ -119,22 +128,22 @@ static void note_trailing(struct records *r, const char *p, size_t n)
 static int lines_next(struct records *r, struct soth_span *in, struct record *out)
 {
     while (in->n > 0) {
-        const char *over = memchr(in->p, '\n', in->n), *p;
+        const char *over = memchr(in->p, '\n', in->n);
         size_t n = over ? (size_t)(over - in->p) : in->n;
         if (r->where == BETWEEN)
             begin(r, BLANK);
         for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++)
             skip(in, 1);
-        if (r->where == BLANK && r->trailing > r->max_record_bytes) {
-            r->fault = "max_record_bytes";
-            return -1;
-        }
-        if (n > 0)
+        if (r->trailing > r->max_record_bytes) /* in front of a record */
+            return too_long(r);
+        if (n > 0) {
             r->where = IN_LINE;
-        p = in->p;
-        if (grow(r, in, n) < 0)
+            note_trailing(r, in->p, n);
+        }
+        if (r->trailing > r->max_record_bytes) /* or behind it */
+            return too_long(r);
+        if (grow_beyond(r, in, n, r->trailing) < 0)
             return -1;
-        note_trailing(r, p, n);
         if (!over)
             return 0;
         skip(in, 1);

@@ -128,6 +128,7 @@ static void value_ends(struct sse *s)
         struct sse_bytes old = s->id;
         s->id = s->id_line;
         s->id_line = old;
+        s->id_is_new = 1;
         clear(&s->id_line);
     } else if (s->field == FIELD_RETRY && s->retry_is_number && s->retry_has_digit) {
         s->retry_ms = s->retry_line;
@@ -207,12 +208,25 @@ static void event_reset(struct sse *s)
     clear(&s->data);
 }
 
+/* An id stays for all the events that follow: a long one would make each of them long, whatever came of them. */
+static struct soth_span id_of(const struct sse *s)
+{
+    struct soth_span id = span_of(&s->id);
+    if (s->id_is_new || id.n <= SSE_ID_AGAIN)
+        return id;
+    id.n = SSE_ID_AGAIN;
+    while (id.n > SSE_ID_AGAIN - 4 && ((unsigned char)id.p[id.n] & 0xc0) == 0x80) /* no half character */
+        id.n--;
+    return id;
+}
+
 static void event_of(struct sse *s, struct sse_event *out, uint32_t partial)
 {
     *out = (struct sse_event){
         .sequence_no = ++s->sequence_no,
         .event = span_of(&s->event),
-        .id = span_of(&s->id),
+        .id = id_of(s),
+        .id_len = s->id.n,
         .retry_ms = s->retry_ms,
         .has_retry = s->has_retry,
         .partial = partial,
@@ -221,7 +235,7 @@ static void event_of(struct sse *s, struct sse_event *out, uint32_t partial)
     };
     if (s->keeping)
         out->data = span_of(&s->data);
-    s->has_retry = 0;
+    s->has_retry = s->id_is_new = 0;
 }
 
 /* What the last event pointed to is needed no more. */

@@ -8,6 +8,8 @@
 
 #include <soth/sdk.h>
 
+#define SSE_ID_AGAIN 256u
+
 struct sse_bytes { /* grows */
     char *p;
     size_t n, room;
@@ -15,7 +17,8 @@ struct sse_bytes { /* grows */
 
 struct sse_event {
     uint64_t sequence_no; /* from 1 */
-    struct soth_span event, id; /* n == 0: none; the id is the last one of the stream */
+    struct soth_span event, id; /* n == 0: none; the id is the last one of the stream, */
+    uint64_t id_len;            /* whole. One that was told before is not told again beyond its first SSE_ID_AGAIN bytes */
     uint64_t retry_ms;
     uint32_t has_retry;   /* a retry field came since the last event */
     uint32_t partial;     /* the stream ended in it */
@@ -32,7 +35,7 @@ struct sse {
     uint8_t where;     /* in the line */
     uint8_t field;
     uint64_t keeping;  /* keep_most of this event */
-    uint8_t id_has_nul, has_retry, retry_is_number, retry_has_digit, name_n;
+    uint8_t id_has_nul, id_is_new, has_retry, retry_is_number, retry_has_digit, name_n;
     char name[6];
     uint64_t event_bytes; /* since the last empty line */
     uint64_t data_lines, data_len, sequence_no;

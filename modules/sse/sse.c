@@ -59,6 +59,7 @@ static int publish(struct events *e, struct soth_flow *flow, const struct sse_ev
         {"data_line_count", SOTH_U64(event->data_lines)},
         {"event", SOTH_BYTES(event->event)},
         {"id", SOTH_BYTES(event->id)},
+        {"id_len", event->id.n < event->id_len ? soth_span("") : none, event->id_len, SOTH_ATTR_U64, 0},
         {"partial", event->partial ? soth_span("") : none, 1, SOTH_ATTR_BOOL, 0},
         {"retry_ms", event->has_retry ? soth_span("") : none, event->retry_ms, SOTH_ATTR_U64, 0},
         {"sequence_no", SOTH_U64(event->sequence_no)},

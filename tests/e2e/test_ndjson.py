@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Streams of records: each is told while the stream runs; bodies of other kinds yield sizes and nothing else."""
 import json
+import socket
 import struct
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from harness.origin import reply
 from harness.streams import Coder, Paced, coded
 from harness.timing import until
-from harness.wire import Cut
+from harness.wire import Cut, Wire
 
 DECODERS = [{"module": "content_decode"}, {"module": "sse"}, {"module": "ndjson"}, {"module": "antihijack"}]
 RECORDS = [json.dumps({"n": n, "text": "x" * n}).encode() for n in range(1, 6)]
@@ -103,3 +104,27 @@ def test_a_stream_that_is_cut_leaves_no_half_record(proxy, origin):
             client.response("GET")
     p.wait_closed()
     assert len(records(p, 1)) == 1
+
+
+def test_records_and_events_of_one_exchange_each_have_their_protocol(proxy):
+    """The response begins before the request has ended: what is told of each is told with its own protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        p = proxy(extra_modules=DECODERS)
+        with p.client().connect(f"origin.test:{listener.getsockname()[1]}") as client:
+            client.send(b"POST /both HTTP/1.1\r\nHost: origin.test\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        b"4\r\n{ }\n\r\n")
+            with listener.accept()[0] as accepted:
+                server = Wire(accepted)
+                server.until(b"{ }\n\r\n")
+                server.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+                for number in (1, 2, 3):
+                    server.send(b"data: a\n\n")
+                    client.until(b"data: a\n\n")
+                    client.send(b"4\r\n{ }\n\r\n")
+                    server.until(b"{ }\n\r\n")
+                client.send(b"0\r\n\r\n")
+                server.until(b"0\r\n\r\n")
+    p.wait_closed()
+    told = {(e.kind, e["protocol"]) for e in p.log.find("stream_record") + p.log.find("sse_event")}
+    assert told == {("stream_record", "streamable_http"), ("sse_event", "sse")}
+    assert len(p.log.find("stream_record")) == 4

@@ -281,6 +281,18 @@ def test_a_refusal_passes(watching, origins):
         again.close()
 
 
+def test_a_page_is_no_websocket(watching, origin):
+    server = origin(tls=True, routes={"/chat": lambda wire, request: wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok!")})
+    p = watching()
+    with h2_client(p, "origin.test", server.port) as client:
+        ws = H2WebSocket(client, "/chat")
+        assert ws.open() == 502
+        client.wait(ws.stream)
+        assert b"ok!" not in ws.one.body
+    p.wait_closed(2)
+    assert ("mitm_http_error", "websocket_not_switched") in [(e.at("reason_code"), e.at("reason_detail")) for e in told(p, "stream_closed")]
+
+
 def test_an_h2_origin_that_does_not_take_it(watching, origins):
     """Asked over HTTP/1.1, where it has that; else there is a clear answer."""
     server, p = origins(connect=False, http1=True), watching()

@@ -331,6 +331,20 @@ static void the_wrong_accept(void **state)
     talk_end();
 }
 
+/* 2xx says to an extended CONNECT that the WebSocket is open; an origin of HTTP/1 says so by 101 alone. */
+static void a_page_instead_of_it(void **state)
+{
+    (void)state;
+    h1_asked();
+    answers(0, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok!");
+    const char *log = h2_peer_log(client);
+    assert_non_null(strstr(log, "1 head 502 "));
+    assert_null(strstr(log, "ok!"));
+    assert_string_equal(rig_attr(d, "stream_closed", "reason_code"), "mitm_http_error");
+    assert_string_equal(rig_attr(d, "stream_closed", "reason_detail"), "websocket_not_switched");
+    talk_end();
+}
+
 static void refused_by_h1(void **state)
 {
     (void)state;
@@ -484,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_slow_client),
         cmocka_unit_test(h2_to_h1),
         cmocka_unit_test(the_wrong_accept),
+        cmocka_unit_test(a_page_instead_of_it),
         cmocka_unit_test(refused_by_h1),
         cmocka_unit_test(h1_breaks),
         cmocka_unit_test(an_h2_origin_without_it),

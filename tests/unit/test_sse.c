@@ -53,6 +53,24 @@ static void samples(void **state)
     }
 }
 
+/* An id is told whole by the event that brings it; what stays of a long one does not make all that follow long. */
+static void a_long_id_is_told_once(void **state)
+{
+    char long_id[358], stream[1000], events[2000];
+    (void)state;
+    memset(long_id, 'x', 255);
+    memcpy(long_id + 255, "\xc3\xa9", 2); /* the 256th byte ends no character */
+    memset(long_id + 257, 'y', 100);
+    long_id[357] = 0;
+    snprintf(stream, sizeof stream, "id:%s\ndata:a\n\ndata:b\n\nid:%.256s\ndata:c\n\ndata:d\n\n", long_id, long_id + 100);
+    snprintf(events, sizeof events, "sse_event data=a data_len=1 data_line_count=1 id=%s sequence_no=1\n"
+             "sse_event data=b data_len=1 data_line_count=1 id=%.255s id_len=357 sequence_no=2\n"
+             "sse_event data=c data_len=1 data_line_count=1 id=%.256s sequence_no=3\n"
+             "sse_event data=d data_len=1 data_line_count=1 id=%.256s sequence_no=4\n", long_id, long_id, long_id + 100, long_id + 100);
+    assert_int_equal(check(NULL, &(struct testhost_case){.response = STREAM, .steps = &(struct testhost_step){SOTH_TO_CLIENT, {stream, strlen(stream)}},
+                                                         .step_count = 1, .events = events}), 0);
+}
+
 static void other_messages_are_left_alone(void **state)
 {
     static const char *const heads[] = {"HTTP/1.1 200 OK\nContent-Type: text/plain", "HTTP/1.1 200 OK", STREAM "\nContent-Encoding: gzip",
@@ -91,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_in_every_way),
         cmocka_unit_test(samples),
+        cmocka_unit_test(a_long_id_is_told_once),
         cmocka_unit_test(other_messages_are_left_alone),
         cmocka_unit_test(identity_is_no_coding),
         cmocka_unit_test(a_limit_detaches_or_closes),
