@@ -75,7 +75,13 @@ static void finish(struct flow *flow, struct effects *fx, enum side side)
 
 /* ---- a chain that is broken ---- */
 
-static void describe_end(const struct chain_end *end, struct refusal *why)
+/* Before the response has begun what is too large is the request's. */
+static bool is_too_large(const struct flow *flow, const struct chain_end *end)
+{
+    return end && flow->exchange.response == PART_HEAD && strncmp(end->code, "max_", 4) == 0;
+}
+
+static void describe_end(const struct flow *flow, const struct chain_end *end, struct refusal *why)
 {
     if (end && end->blocked) {
         decide_refuse_message(&end->verdict, why);
@@ -84,8 +90,11 @@ static void describe_end(const struct chain_end *end, struct refusal *why)
                  end->verdict.rule_id.n ? end->verdict.rule_id.p : end->verdict.reason);
         return;
     }
-    refusal_set(why, 502, "proxy_internal_error", "a decoder failed and is configured to close what it cannot look at", CLOSE_MITM_HTTP_ERROR,
-                "decoder_stage_failed");
+    if (is_too_large(flow, end))
+        refusal_set(why, 413, "http_request_error", "the request is beyond a decoder's limit", CLOSE_MITM_HTTP_ERROR, "decoder_stage_failed");
+    else
+        refusal_set(why, 502, "proxy_internal_error", "a decoder failed and is configured to close what it cannot look at", CLOSE_MITM_HTTP_ERROR,
+                    "decoder_stage_failed");
 }
 
 /* Nothing of either side is relayed any more: streams end with what they were told. */
@@ -114,7 +123,7 @@ static void broken(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
     struct refusal why;
-    describe_end(chain_end(ex->chain), &why);
+    describe_end(flow, chain_end(ex->chain), &why);
     if (is_upgraded(flow) && say_farewell(flow, fx)) {
         end_both(flow, fx, why.code, why.detail);
         return;

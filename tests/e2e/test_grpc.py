@@ -142,8 +142,9 @@ def test_or_ends_its_call(proxy, server):
     p = proxy(extra_modules=[GRPC | {"config": {"max_message_bytes": "1k", "on_overflow": "close"}}])
     with Channel(p, server.port) as c:
         assert c.unary(b"x" * 10)[0] == b"x" * 10
-        with pytest.raises(grpc.RpcError):
+        with pytest.raises(grpc.RpcError) as failed:
             c.unary(b"x" * 2000)
+        assert failed.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert c.unary(b"y" * 10)[0] == b"y" * 10 # its siblings go on
     assert p.wait_event("decoder_stage_failed").at("action") == "closed"
 

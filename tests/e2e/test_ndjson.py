@@ -50,6 +50,14 @@ def test_uploads_are_told_too(proxy, origin):
     assert sum(int(e.at("decoded_bytes")) for e in p.log.find("request_body_chunk")) == len(body)
 
 
+def test_an_upload_beyond_the_limit(proxy, origin):
+    server, p = origin(), proxy(extra_modules=[{"module": "ndjson", "config": {"max_record_bytes": "64", "on_overflow": "close"}}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        answer = client.ask("POST", "/echo", "origin.test", [("Content-Type", "application/x-ndjson")], b"[1]\n[" + b"1," * 50 + b"1]\n")
+        assert (answer.status, answer.proxy_error) == (413, "http_request_error")
+    assert [(e.at("reason_code"), e.at("reason_detail")) for e in p.wait_closed()] == [("mitm_http_error", "decoder_stage_failed")]
+
+
 def msgpack():
     return b"".join(b"\x82\xa1a" + struct.pack(">Bi", 0xd2, n) + b"\xa1b\xa3{}\n" for n in range(100))
 
