@@ -23,6 +23,11 @@ static struct inflater *made(void)
     return inflater;
 }
 
+/*
+ * Any block may have BFINAL, and the next one begins at the next byte (RFC 7692 7.2.1, 7.2.3.4). To zlib that is the end of a stream, but the window
+ * goes on: it is that of all messages (7.2.2). inflateResetKeep leaves it where it is; with inflateGetDictionary and inflateSetDictionary 32 KiB were
+ * copied twice for a block that can have two bytes.
+ */
 static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_put *put, void *arg)
 {
     uint8_t out[PIECE];
@@ -40,7 +45,7 @@ static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_p
             return -SOTH_ENOMEM;
         if (r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END)
             return -SOTH_EINVALID;
-        if (r == Z_STREAM_END && inflateReset(z) != Z_OK) /* a sender may end the stream and begin another (RFC 7692 7.2.3.4) */
+        if (r == Z_STREAM_END && inflateResetKeep(z) != Z_OK)
             return -SOTH_EINVALID;
         if (r == Z_BUF_ERROR && z->avail_out == PIECE)
             break;

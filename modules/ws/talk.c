@@ -299,6 +299,15 @@ bool talk_is_between(const struct talk *talk, unsigned direction)
     return !side->inside && side->framing.have == 0 && !side->message.open;
 }
 
+bool talk_says(const struct talk *talk, unsigned direction)
+{
+    const struct talk_side *side = &talk->side[direction];
+    if (!side->inside && side->framing.have == 0)
+        return false;
+    uint8_t opcode = side->inside ? side->head.opcode : side->framing.bytes[0] & 15;
+    return !opcode_is_control(opcode) && (opcode != OP_CONTINUATION || side->message.open);
+}
+
 void talk_fini(struct talk *talk)
 {
     for (unsigned d = 0; d < 2; d++) {

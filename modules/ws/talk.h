@@ -80,6 +80,8 @@ ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_
 void talk_release(struct talk *talk, unsigned direction);
 /* Is the direction between frames, and between messages? */
 bool talk_is_between(const struct talk *talk, unsigned direction);
+/* Has a frame begun that is counted as data (no control frame, no stray one)? Its header, too, may have come only in part. */
+bool talk_says(const struct talk *talk, unsigned direction);
 /* The payload length of the frame that has begun; 0: none has. */
 static inline uint64_t talk_pending(const struct talk *talk, unsigned direction)
 {

@@ -5,7 +5,8 @@
  * A data message of either side opens a turn; that side is its initiator. When the other side has answered and the initiator speaks again, that
  * message opens the next turn (rollover). Control frames are counted, but neither open a turn nor end one, but for Close: it ends the turn that
  * it is counted in, and there are none after it. No message is a part of two turns: while a message of either side is unfinished there is neither
- * a rollover nor an idle end. When both have spoken and are silent for a while, the turn has ended too.
+ * a rollover nor an idle end. When both have spoken and are silent for a while, the turn has ended too; as long as bytes of a data frame come, they
+ * are not silent.
  */
 #ifndef WS_TURNS_H
 #define WS_TURNS_H
@@ -31,6 +32,7 @@ struct turns {
     struct turn now;
     bool open, over;        /* a turn is open; there will be none any more */
     bool spoke[2], message[2]; /* in this turn; has an unfinished message */
+    uint64_t heard_ns;      /* turns_hear */
 };
 
 enum turn_part { TURN_BEGIN, TURN_MORE, TURN_CONTROL, TURN_CLOSING }; /* first frame of a message, a later one, a control frame, Close */
@@ -53,6 +55,15 @@ struct turn_step {
 void turns_frame(struct turns *turns, const struct turn_frame *frame, struct turn_step *step);
 /* Has the turn at hand ended when nothing is said for a while? */
 static inline bool turns_may_idle(const struct turns *t) { return t->open && t->spoke[0] && t->spoke[1] && !t->message[0] && !t->message[1]; }
+/* At that time something was said: a data frame, or bytes of one that is not complete. A control frame says nothing. Only asked for where the turn
+ * may idle. */
+static inline void turns_hear(struct turns *t, uint64_t ns) { t->heard_ns = ns; }
+/* How much of the silence that ends a turn is still to come. */
+static inline uint64_t turns_silence_left(const struct turns *t, uint64_t idle_ns, uint64_t now_ns)
+{
+    uint64_t silent = now_ns - t->heard_ns;
+    return silent < idle_ns ? idle_ns - silent : 0;
+}
 /* Ends the turn at hand, for a reason that is no frame. Nothing ends where none is open. After TURN_ERROR and TURN_EOF there are none. */
 void turns_end(struct turns *turns, enum turn_end end, struct turn_step *step);
 

@@ -7,6 +7,7 @@
 
 #include <strings.h>
 
+#define MS UINT64_C(1000000) /* in ns */
 #define SMALL 64u /* a fragment of fewer bytes is a small frame, and so is every control frame */
 
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
@@ -84,9 +85,16 @@ static void arm(struct ws *ws, struct soth_flow *flow, struct conversation *c)
 {
     if (!turns_may_idle(&c->turns))
         return;
-    c->spoke_ns = ws->host->flow_ns(flow);
+    turns_hear(&c->turns, ws->host->flow_ns(flow));
     if (!c->timing)
         c->timing = ws->host->timer(ws, flow, (uint32_t)ws->turn_idle) == SOTH_OK;
+}
+
+/* Bytes of a frame that is not complete. They are no silence, but the timer is left as it is: it finds out when it is due. */
+static void hear(struct ws *ws, struct soth_flow *flow, struct conversation *c, unsigned direction)
+{
+    if (c->timing && talk_says(&c->talk, direction))
+        turns_hear(&c->turns, ws->host->flow_ns(flow));
 }
 
 static enum turn_part part_of(const struct talk_frame *frame)
@@ -191,8 +199,10 @@ static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, s
             return cannot_go_on(ws, flow, c, (int)used);
         p += used;
         n -= (size_t)used;
-        if (!whole)
+        if (!whole) {
+            hear(ws, flow, c, cur->direction);
             continue;
+        }
         if (is_flood(ws, c, cur->direction, &frame))
             return leave(ws, flow, c, "frame_flood");
         take(ws, flow, c, cur->direction, &frame);
@@ -226,8 +236,10 @@ static int hold(struct ws *ws, struct soth_flow *flow, struct conversation *c, s
         c->held[direction] += (uint64_t)used;
         if (!fits(c, direction))
             return leave(ws, flow, c, "window");
-        if (!whole)
+        if (!whole) {
+            hear(ws, flow, c, direction);
             continue;
+        }
         if (is_flood(ws, c, direction, &frame))
             return leave(ws, flow, c, "frame_flood");
         take(ws, flow, c, direction, &frame);
@@ -250,12 +262,12 @@ static int ws_timer(void *self, struct soth_flow *flow)
 {
     struct ws *ws = self;
     struct conversation *c = ws->host->flow_state(flow);
-    uint64_t silent = (ws->host->flow_ns(flow) - c->spoke_ns) / 1000000;
     c->timing = false;
     if (!turns_may_idle(&c->turns))
         return SOTH_CONTINUE;
-    if (silent < ws->turn_idle) {
-        c->timing = ws->host->timer(ws, flow, (uint32_t)(ws->turn_idle - silent)) == SOTH_OK;
+    uint64_t left = turns_silence_left(&c->turns, ws->turn_idle * MS, ws->host->flow_ns(flow));
+    if (left > 0) {
+        c->timing = ws->host->timer(ws, flow, (uint32_t)((left + MS - 1) / MS)) == SOTH_OK;
         return SOTH_CONTINUE;
     }
     struct turn_step step;

@@ -24,8 +24,7 @@ struct ws {
 struct conversation {
     struct talk talk;
     struct turns turns;
-    uint64_t spoke_ns;    /* when a data frame came last, while the turn may end by silence */
-    bool timing;          /* a timer runs for that */
+    bool timing;          /* a timer runs for a turn that may end by silence */
     bool told;            /* ws_closed was published */
     const char *left;     /* why the rest was not looked at; */
     bool lost;            /* for a rule that was broken, not for a limit */

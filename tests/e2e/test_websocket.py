@@ -278,7 +278,7 @@ def test_what_is_too_long_to_be_judged(judging, serving, on_overflow):
 # ---- turns
 
 TURNS = [
-    # what is said in order: c client, s server; a number lets the turn end by silence; pieces are fragments; X closes
+    # what is said in order: c client, s server; a number lets the turn end by silence; pieces are fragments; ~ takes longer than that; X closes
     ("the client begins, one answer", "c s c s cX", [("client", 1, 1, "rollover"), ("client", 1, 1, "rollover"), ("client", 2, 0, "close_frame")]),
     ("the server begins", "s c s c sX", [("server", 1, 1, "rollover"), ("server", 1, 1, "rollover"), ("server", 0, 2, "close_frame")]),
     ("several before the answer", "c c s s c", [("client", 2, 2, "rollover"), ("client", 1, 0, "eof")]),
@@ -286,6 +286,7 @@ TURNS = [
     ("silence after both spoke", "c s 1 s c 1 cX",
      [("client", 1, 1, "idle_timeout"), ("server", 1, 1, "idle_timeout"), ("client", 2, 0, "close_frame")]),
     ("silence of one is none", "c 1 s 1", [("client", 1, 1, "idle_timeout")]),
+    ("a slow frame is none", "c s s~ c s c~", [("client", 1, 2, "rollover"), ("client", 1, 1, "rollover"), ("client", 1, 0, "eof")]),
     ("an end in the middle", "c s", [("client", 1, 1, "eof")]),
 ]
 
@@ -302,12 +303,14 @@ class Talk:
         head = bytes([(0x80 if fin else 0) | opcode, (0x80 if mask else 0) | len(payload)])
         return head + (b"\0\0\0\0" if mask else b"") + payload
 
-    def say(self, who, opcode, payload, fin=True):
-        """Waits until it has arrived: the next word comes after it."""
+    def say(self, who, opcode, payload, fin=True, pause=0):
+        """Waits until it has arrived: the next word comes after it. With a pause two bytes at a time."""
         sender, receiver = self.ends[who]
         frame = self.frame(who, opcode, payload, fin)
-        sender.send(frame)
-        assert receiver.exactly(len(frame)) == frame
+        for piece in [frame[i:i + 2] for i in range(0, len(frame), 2)] if pause else [frame]:
+            time.sleep(pause)
+            sender.send(piece)
+            assert receiver.exactly(len(piece)) == piece
 
 
 IDLE = scaled(1.5)
@@ -326,10 +329,11 @@ def play(p, talk, script):
             silence(p)
             continue
         pieces = word.rstrip("X").split(".")
-        for i, who in enumerate(pieces):
-            talk.say(who, 0 if i else 1, b"word", fin=i + 1 == len(pieces))
+        for i, piece in enumerate(pieces):
+            pause = 0.4 * IDLE if piece.endswith("~") else 0
+            talk.say(piece[0], 0 if i else 1, b"word", fin=i + 1 == len(pieces), pause=pause)
         if word.endswith("X"):
-            talk.say(pieces[0], 8, b"\x03\xe8")
+            talk.say(pieces[0][0], 8, b"\x03\xe8")
 
 
 @pytest.mark.parametrize("name,script,wanted", TURNS, ids=[t[0] for t in TURNS])
@@ -344,7 +348,7 @@ def test_turns_are_where_the_table_has_them(watching, origin, record_property, n
         over.wait(30)
         return False
 
-    server, p = origin(routes={"/talk": upgrade}), watching(config={"turn_idle": f"{int(IDLE * 1000)}ms"} if "1" in script else {})
+    server, p = origin(routes={"/talk": upgrade}), watching(config={"turn_idle": f"{int(IDLE * 1000)}ms"} if set("1~") & set(script) else {})
     with p.client().connect(f"origin.test:{server.port}") as raw:
         assert raw.ask("GET", "/talk", "origin.test", [("Upgrade", "websocket"), ("Connection", "Upgrade")]).status == 101
         assert talking.wait(10)

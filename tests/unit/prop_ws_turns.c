@@ -20,10 +20,13 @@
 
 #define MOST 60
 
-/* What happens: a frame, silence, or the end of the connection. */
-enum { FRAME, SILENCE, END };
+#define IDLE 100u
+
+/* What happens: a frame, bytes of a data frame that is not complete, a look at the clock for silence, or the end of the connection. */
+enum { FRAME, BYTES, LOOK, END };
 struct happening {
     int what;
+    uint64_t ns;
     struct turn_frame frame;
     enum turn_end end; /* END */
 };
@@ -33,9 +36,11 @@ struct happening {
 static unsigned think(struct happening *all)
 {
     unsigned count = 1 + draw_below(MOST), ends = draw_below(4), in_message[2] = {0, 0};
+    uint64_t ns = draw_below(3); /* nothing is special about 0 */
     for (unsigned i = 0; i < count; i++) {
         unsigned d = draw_below(2), kind = draw_below(20);
-        all[i] = (struct happening){.what = kind == 19 ? SILENCE : FRAME};
+        ns += draw_below(4) ? draw_below(IDLE / 2) : draw_below(2 * IDLE);
+        all[i] = (struct happening){.what = kind < 13 ? FRAME : kind < 15 ? BYTES : kind < 18 ? LOOK : FRAME, .ns = ns};
         struct turn_frame *f = &all[i].frame;
         *f = (struct turn_frame){.direction = d, .fin = draw_below(3) > 0, .number = i + 1, .bytes = draw_below(100), .unix_ms = 1000 + i * 10};
         f->part = kind < 3 ? TURN_CONTROL : kind == 18 && ends == 0 ? TURN_CLOSING : in_message[d] ? TURN_MORE : TURN_BEGIN;
@@ -45,7 +50,7 @@ static unsigned think(struct happening *all)
             in_message[d] = !f->fin;
     }
     if (ends > 1)
-        all[count - 1] = (struct happening){.what = END, .end = ends == 2 ? TURN_EOF : TURN_ERROR};
+        all[count - 1] = (struct happening){.what = END, .ns = ns, .end = ends == 2 ? TURN_EOF : TURN_ERROR};
     return count;
 }
 
@@ -68,6 +73,22 @@ static void say_begin(struct text *t, unsigned id, unsigned by, unsigned first)
     t->n += (size_t)snprintf(t->p + t->n, sizeof t->p - t->n, "begin id=%u by=%u at=%u\n", id, by, first);
 }
 
+/* As the module does it: a frame that says something is heard where silence may follow it, and who looks at the clock knows whether it did. */
+static void happens(struct turns *turns, const struct happening *h, struct turn_step *step)
+{
+    if (h->what == END)
+        turns_end(turns, h->end, step);
+    else if (h->what == BYTES)
+        turns_hear(turns, h->ns);
+    else if (h->what == LOOK && turns_may_idle(turns) && turns_silence_left(turns, IDLE, h->ns) == 0)
+        turns_end(turns, TURN_IDLE, step);
+    if (h->what != FRAME)
+        return;
+    turns_frame(turns, &h->frame, step);
+    if (h->frame.part != TURN_CONTROL && turns_may_idle(turns))
+        turns_hear(turns, h->ns);
+}
+
 static void tell(const struct happening *all, unsigned count, struct text *out)
 {
     struct turns turns = {.open = false};
@@ -75,12 +96,7 @@ static void tell(const struct happening *all, unsigned count, struct text *out)
     out->p[0] = 0;
     for (unsigned i = 0; i < count; i++) {
         struct turn_step step = {.end = TURN_GOES_ON};
-        if (all[i].what == FRAME)
-            turns_frame(&turns, &all[i].frame, &step);
-        else if (all[i].what == END)
-            turns_end(&turns, all[i].end, &step);
-        else if (turns_may_idle(&turns))
-            turns_end(&turns, TURN_IDLE, &step);
+        happens(&turns, &all[i], &step);
         if (step.end != TURN_GOES_ON && step.end == TURN_ROLLOVER)
             say_end(out, step.end, &step.ended);
         if (step.began)
@@ -114,6 +130,16 @@ static bool has_begun(const struct happening *all, unsigned from, unsigned to, u
     return false;
 }
 
+/* Has nobody said anything for so long before the i-th? */
+static bool silent(const struct happening *all, unsigned i)
+{
+    uint64_t now = all[i].ns;
+    while (i-- > 0)
+        if (is_data(&all[i]) || all[i].what == BYTES)
+            return now - all[i].ns >= IDLE;
+    return false;
+}
+
 /* Why the turn that began with the from-th frame ends at the i-th; GOES_ON when it does not. */
 static enum turn_end ends_at(const struct happening *all, unsigned from, unsigned i)
 {
@@ -121,8 +147,10 @@ static enum turn_end ends_at(const struct happening *all, unsigned from, unsigne
     bool quiet = !unfinished(all, i, 0) && !unfinished(all, i, 1);
     if (all[i].what == END)
         return all[i].end;
-    if (all[i].what == SILENCE)
-        return quiet && has_begun(all, from, i, 0) && has_begun(all, from, i, 1) ? TURN_IDLE : TURN_GOES_ON;
+    if (all[i].what == LOOK)
+        return quiet && silent(all, i) && has_begun(all, from, i, 0) && has_begun(all, from, i, 1) ? TURN_IDLE : TURN_GOES_ON;
+    if (all[i].what == BYTES)
+        return TURN_GOES_ON;
     if (f->part == TURN_CLOSING)
         return TURN_CLOSE;
     if (f->part == TURN_BEGIN && f->direction == first->direction && quiet && has_begun(all, from, i, !first->direction))

@@ -343,6 +343,68 @@ static void messages_come_back(void **state)
     }
 }
 
+/* One block, by a compressor that knows what was before it; `final`: with BFINAL, else flushed. Both end at a whole byte. */
+static size_t block(const uint8_t *text, size_t at, size_t n, bool final, uint8_t *out, size_t room)
+{
+    z_stream z = {.next_in = (uint8_t *)(uintptr_t)text + at, .avail_in = (uInt)n, .next_out = out, .avail_out = (uInt)room};
+    size_t known = at < 32768 ? at : 32768;
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, -15, 8, below(2) ? Z_FIXED : Z_DEFAULT_STRATEGY), Z_OK);
+    if (known > 0)
+        assert_int_equal(deflateSetDictionary(&z, text + at - known, (uInt)known), Z_OK);
+    assert_int_equal(deflate(&z, final ? Z_FINISH : Z_SYNC_FLUSH), final ? Z_STREAM_END : Z_OK);
+    deflateEnd(&z);
+    return room - z.avail_out;
+}
+
+/* The compressed form of what a message says: text from `at` on, in blocks. */
+static size_t message_of_blocks(const uint8_t *text, size_t at, size_t n, uint8_t *out, size_t room)
+{
+    size_t size = 0;
+    bool final;
+    do {
+        size_t piece = 1 + below((unsigned)n);
+        final = below(3) > 0;
+        size += block(text, at, piece, final, out + size, room - size);
+        at += piece;
+        n -= piece;
+    } while (n > 0);
+    if (!final)
+        return size - 4;
+    out[size] = 0; /* the beginning of an empty block: RFC 7692 7.2.3.4 */
+    return size + 1;
+}
+
+/* Any block may have BFINAL; those behind it, in the same message and in the next ones, refer to what was before it. */
+static void a_window_outlives_final_blocks(void **state)
+{
+    static uint8_t text[150000], packed[150000];
+    static struct gathered got;
+    (void)state;
+    for (unsigned round = 0; round < 30; round++) {
+        struct inflater *inflater = NULL;
+        size_t at = 0;
+        for (size_t i = 0; i < sizeof text; i++) /* from anywhere in the window, often */
+            text[i] = i < 1000 || below(30) == 0 ? (uint8_t)below(256) : text[i - 1 - (i / 50 * 977) % (i < 32768 ? i : 32768)];
+        for (unsigned message = 0; message < 8; message++) {
+            size_t n = 1 + below(below(2) ? 200 : sizeof text / 8 - 1), fed = 0;
+            size_t size = message_of_blocks(text, at, n, packed, sizeof packed);
+            got.n = 0;
+            got.most = sizeof got.p;
+            while (fed < size) {
+                size_t piece = 1 + below(below(2) ? 3 : 5000);
+                piece = piece < size - fed ? piece : size - fed;
+                assert_int_equal(inflater_take(&inflater, false, packed + fed, piece, false, gather, &got), 0);
+                fed += piece;
+            }
+            assert_int_equal(inflater_take(&inflater, false, packed, 0, true, gather, &got), 0);
+            assert_int_equal(got.n, n);
+            assert_memory_equal(got.p, text + at, n);
+            at += n;
+        }
+        inflater_free(inflater);
+    }
+}
+
 static void who_takes_the_output_may_stop_it(void **state)
 {
     static uint8_t zeros[100000], packed[1000];
@@ -386,6 +448,7 @@ int main(void)
         cmocka_unit_test(what_was_agreed_on),
         cmocka_unit_test(what_cannot_be_agreed_on),
         cmocka_unit_test(messages_come_back),
+        cmocka_unit_test(a_window_outlives_final_blocks),
         cmocka_unit_test(who_takes_the_output_may_stop_it),
         cmocka_unit_test(rubbish_is_told),
     };
