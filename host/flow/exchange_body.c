@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What both halves of an exchange keep of a body: its beginning, while a policy wants to see that before it judges the head; its trailers. */
+#include <stdlib.h>
+
 #include "host/flow/exchange.h"
+#include "host/http/edit.h"
 
 bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete)
 {
@@ -16,6 +19,13 @@ bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data,
     return true;
 }
 
+static void forget_old_body(struct message **trailers)
+{
+    struct message *rest = message_copy_changed(*trailers);
+    free(*trailers);
+    *trailers = rest;
+}
+
 void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
@@ -26,4 +36,6 @@ void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, co
     emit_body_end(flow, side);
     emit_trailers(flow, side, msg);
     chained_trailers(flow, fx, side, msg);
+    if (ex->changes[side] && ex->trailers[side])
+        forget_old_body(&ex->trailers[side]);
 }

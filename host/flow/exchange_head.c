@@ -278,14 +278,16 @@ static void request_go(struct flow *flow, struct effects *fx, const struct messa
     if (!chained_match(flow, fx, msg, head->origin_form))
         return;
     ex->reframe = msg->http2 && msg->framing == FRAMING_CHUNKED; /* HTTP/1 has to be told that it comes in chunks */
-    if (ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT)) {
+    ex->changes[SIDE_CLIENT] = ex->request_framing != FRAMING_NONE && chained_changes(flow, SIDE_CLIENT);
+    if (ex->changes[SIDE_CLIENT]) {
         ex->reframe = true;
         ex->request_framing = FRAMING_CHUNKED;
     }
     struct message outgoing = *msg;
     outgoing.target = head->origin_form;
     outgoing.host = head->host.p ? head->host : msg->host;
-    if (!(ex->outgoing = message_copy(&outgoing)) || ex->line.failed) {
+    ex->outgoing = ex->changes[SIDE_CLIENT] ? message_copy_changed(&outgoing) : message_copy(&outgoing);
+    if (!ex->outgoing || ex->line.failed) {
         flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
         return;
     }

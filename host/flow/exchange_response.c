@@ -3,6 +3,8 @@
  * The response half of an exchange: interim replies, the head, the body in the framing that its client understands, upgrades. A response's
  * bytes leave in the step in which they came.
  */
+#include <stdlib.h>
+
 #include "host/flow/opening.h"
 #include "host/flow/payload.h"
 #include "host/flow/stream.h"
@@ -64,6 +66,24 @@ static void end_unframed(const struct message *msg, struct rewrite_response *pla
     plan->close = plan->close || plan->framing == REWRITE_UNTIL_CLOSE;
 }
 
+/* Does a decoder change the body - or, where there is none (HEAD, 304), the one that a GET would have? */
+static bool body_changes(const struct flow *flow, const struct message *msg)
+{
+    bool none = flow->exchange.head_method || msg->status == 304;
+    bool empty = none ? msg->has_declared_length && msg->declared_length == 0 : msg->framing == FRAMING_NONE;
+    return !empty && chained_changes(flow, SIDE_ORIGIN);
+}
+
+static void send_final(struct flow *flow, struct effects *fx, const struct message *msg)
+{
+    struct message *changed = flow->exchange.changes[SIDE_ORIGIN] ? message_copy_changed(msg) : NULL;
+    if (changed || !flow->exchange.changes[SIDE_ORIGIN])
+        talk_response_head(flow, fx, changed ? changed : msg);
+    else
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+    free(changed);
+}
+
 static void final_go(struct flow *flow, struct effects *fx, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
@@ -79,14 +99,14 @@ static void final_go(struct flow *flow, struct effects *fx, const struct message
         msg = head_edit_message(ex->edit);
     if (!chained_match(flow, fx, msg, (struct soth_span){NULL, 0}))
         return;
+    ex->changes[SIDE_ORIGIN] = body_changes(flow, msg);
     /* the length is ours to tell: a body that may become another one, or one that HTTP/2 framed */
-    ex->plan.reframe = msg->framing != FRAMING_NONE && !ex->head_method &&
-                       (chained_changes(flow, SIDE_ORIGIN) || (msg->http2 && msg->framing == FRAMING_CHUNKED));
+    ex->plan.reframe = ex->changes[SIDE_ORIGIN] || (msg->http2 && msg->framing == FRAMING_CHUNKED && !ex->head_method);
     rewrite_plan_response(msg, &ex->plan);
     if (!flow->is_stream)
         end_unframed(msg, &ex->plan);
     ex->response_begun = true;
-    talk_response_head(flow, fx, msg);
+    send_final(flow, fx, msg);
     ex->response = PART_BODY;
     exchange_drop_head(ex);
 }

@@ -89,6 +89,7 @@ struct exchange {
     bool reframe : 1;          /* a decoder may change the request's body: its length is not known */
     bool spent : 1;            /* `again` is kept only for the names in it: it may not be sent again */
     bool named : 1;            /* they stand for `line` */
+    bool changes[2];           /* by side: a decoder may change its body: what is said about the old one is not sent */
     bool told_end[2];          /* by side: the event that its body is complete was told */
     bool websocket : 1;        /* the request opens a WebSocket, whichever HTTP it came in */
     uint8_t client_minor;

@@ -242,3 +242,34 @@ int head_edit_del(struct head_edit *edit, const char *name)
     int r = check(name, none);
     return r < 0 ? r : remove_from(edit, name, 0);
 }
+
+/* ---- a body that becomes another one ---- */
+
+static int weaken(struct head_edit *edit)
+{
+    struct soth_span tag = message_field(&edit->msg, "etag", 0);
+    if (!tag.p || (tag.n > 1 && memcmp(tag.p, "W/", 2) == 0))
+        return SOTH_OK;
+    if (tag.n < 2 || tag.p[0] != '"') /* no ETag at all (RFC 9110 8.8.3): nobody knows how it is compared */
+        return head_edit_del(edit, "ETag");
+    char *weak = malloc(tag.n + 2);
+    if (!weak)
+        return -SOTH_ENOMEM;
+    memcpy(weak, "W/", 2);
+    memcpy(weak + 2, tag.p, tag.n);
+    int r = head_edit_set(edit, "ETag", (struct soth_span){weak, tag.n + 2});
+    free(weak);
+    return r;
+}
+
+struct message *message_copy_changed(const struct message *msg)
+{
+    static const char *const of_old_bytes[] = {"Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Accept-Ranges"};
+    struct head_edit *edit = head_edit_new(msg);
+    int r = edit ? weaken(edit) : -SOTH_ENOMEM;
+    for (size_t i = 0; r >= 0 && i < sizeof of_old_bytes / sizeof *of_old_bytes; i++)
+        r = head_edit_del(edit, of_old_bytes[i]);
+    struct message *copy = r < 0 ? NULL : message_copy(&edit->msg);
+    head_edit_free(edit);
+    return copy;
+}

@@ -10,6 +10,9 @@
 
 /* One block with everything in it; free() it. NULL without memory. */
 struct message *message_copy(const struct message *msg);
+/* The same of a head or trailers whose body becomes another one: what holds for the old bytes alone - digests (RFC 9530, and the older fields),
+ * Accept-Ranges - is gone, a strong ETag is a weak one (RFC 9110 8.8.1). */
+struct message *message_copy_changed(const struct message *msg);
 
 struct head_edit;
 /* A copy of msg that can be changed. NULL without memory. */

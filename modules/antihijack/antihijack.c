@@ -23,7 +23,8 @@ struct state {
 #define S struct antihijack
 static const struct soth_opt options[] = {
     SOTH_OPT_STRINGS(S, prefixes, "[\")]}'\", \"while(1);\", \"for(;;);\", \"for (;;);\", \"{}&&\"]",
-                     "what may stand before JSON, after a byte order mark and white space"),
+                     "what may stand before JSON, after a byte order mark and white space; JSON must begin (true, false, null: end) in the body's "
+                     "first 1024 bytes"),
     SOTH_OPT_STRINGS(S, content_types,
                      "[application/json, text/json, '*+json', application/javascript, text/javascript, application/x-javascript, text/plain]",
                      "responses that are looked at; * at one end stands for anything"),
@@ -31,15 +32,25 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
+static int prefix_check(const struct soth_host *host, void *self, const char *key, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    if (n == 0 || n > 64)
+        return host->cfg_err(self, key, "a prefix has 1 to 64 bytes");
+    if (guard_skips(prefix))
+        return host->cfg_err(self, key, "matches nothing: a byte order mark and white space in front of a prefix are skipped; leave them out here");
+    return SOTH_OK;
+}
+
 static int check(const struct soth_host *host, void *self)
 {
     struct antihijack *a = self;
     for (size_t i = 0; i < a->prefixes.n; i++) {
-        size_t n = strlen(a->prefixes.v[i]);
         char key[40];
         snprintf(key, sizeof key, "prefixes[%zu]", i);
-        if (n == 0 || n > 64)
-            return host->cfg_err(self, key, "a prefix has 1 to 64 bytes");
+        int r = prefix_check(host, self, key, a->prefixes.v[i]);
+        if (r < 0)
+            return r;
     }
     return media_check(host, self, "content_types", &a->content_types);
 }
@@ -55,12 +66,22 @@ static uint32_t instance_mode(void *self)
     return ((struct antihijack *)self)->rewrite ? SOTH_TRANSFORM : SOTH_TAP;
 }
 
+static int is_part(const struct antihijack *a, struct soth_flow *flow, const struct soth_message *message)
+{
+    return message->status == 206 || a->host->hdr_get(flow, "Content-Range", 0).p != NULL;
+}
+
+/* Where there is no body, one that rewrites says whether a GET's would be changed: the head must not tell of the old one then. */
 static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
 {
     const struct antihijack *a = self;
     struct soth_span type = media_type(a->host->hdr_get(flow, "Content-Type", 0));
-    if (message->direction != SOTH_TO_CLIENT || message->coded || a->host->hdr_get(flow, "Content-Range", 0).p)
+    if (message->direction != SOTH_TO_CLIENT || message->coded || is_part(a, flow, message))
         return SOTH_WATCH_NO;
+    if (!media_may_have_body(message) && (!a->rewrite || message->status == 204))
+        return SOTH_WATCH_NO;
+    if (message->status == 304 && type.n == 0) /* of what? Perhaps of what was changed */
+        return SOTH_WATCH_BODY;
     return media_is_any(type, &a->content_types) ? SOTH_WATCH_BODY : SOTH_WATCH_NO;
 }
 
@@ -86,12 +107,13 @@ static void tell(struct antihijack *a, struct soth_flow *flow, const struct stat
         a->host->emit(a, flow, SOTH_EV_PAYLOAD_SANITIZED, attrs, sizeof attrs / sizeof *attrs);
 }
 
-static void look(struct antihijack *a, struct soth_flow *flow, struct state *s, int end)
+/* more: something follows what is held, which can grow no further. What is not decided by then has no prefix, and nothing is taken away. */
+static void look(struct antihijack *a, struct soth_flow *flow, struct state *s, int more, int end)
 {
     const char *prefix = NULL;
     size_t strip = 0;
-    enum guard found = guard_look(&a->prefixes, s->held, s->n, end || s->n == GUARD_LOOK, &strip, &prefix);
-    if (found == GUARD_MORE)
+    enum guard found = guard_look(&a->prefixes, s->held, s->n, end, &strip, &prefix);
+    if (found == GUARD_MORE && !more)
         return;
     s->decided = 1;
     s->at = found == GUARD_FOUND ? (uint32_t)strip : 0;
@@ -108,7 +130,7 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
         memcpy(s->held + s->n, cur->in.p, n);
         s->n += (uint32_t)n;
         a->host->drop(cur, n);
-        look(a, flow, s, (cur->flags & SOTH_CUR_END) && cur->in.n == 0);
+        look(a, flow, s, cur->in.n > 0, (cur->flags & SOTH_CUR_END) && cur->in.n == 0);
     }
     if (!s->decided)
         return SOTH_CONTINUE;

@@ -2,6 +2,8 @@
 /* See guard.h. */
 #include "guard.h"
 
+static const char mark_bytes[] = "\xef\xbb\xbf"; /* the byte order mark */
+
 static int is_white(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -59,7 +61,7 @@ static enum guard try_prefix(const char *prefix, const char *p, size_t n, size_t
 
 enum guard guard_look(const struct soth_strings *prefixes, const char *p, size_t n, int end, size_t *strip, const char **prefix)
 {
-    size_t mark = common("\xef\xbb\xbf", 3, p, n), longest = 0, found_strip = 0;
+    size_t mark = common(mark_bytes, 3, p, n), longest = 0, found_strip = 0;
     enum guard result = GUARD_NONE;
     if (mark == n && mark < 3 && !end)
         return GUARD_MORE;
@@ -77,4 +79,9 @@ enum guard guard_look(const struct soth_strings *prefixes, const char *p, size_t
         *prefix = prefixes->v[i];
     }
     return result;
+}
+
+int guard_skips(const char *prefix)
+{
+    return is_white(*prefix) || strncmp(prefix, mark_bytes, 3) == 0;
 }

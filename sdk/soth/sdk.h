@@ -364,7 +364,7 @@ struct soth_signal {
 /* Results of match. Every head is asked about; a decoder that watches both directions gets the response's head too, its answer then changes
  * nothing. After a 101 both directions begin anew, for those that then want them. */
 #define SOTH_WATCH_NO 0
-#define SOTH_WATCH_BODY 1 /* this message's body and trailers */
+#define SOTH_WATCH_BODY 1 /* this message's body and trailers. A TRANSFORM, of a HEAD's response or a 304: it would change a GET's body */
 #define SOTH_WATCH_BOTH 2 /* of a request its response too, of a 101 what follows it in both directions */
 
 #define SOTH_CUR_END 1u     /* nothing comes after `in` */

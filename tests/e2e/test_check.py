@@ -52,6 +52,8 @@ MODULE = [
     *((f"media_type_{n}", f"module: {m}\nconfig:\n  {k}: [a/b, '{v}']", f"3:{11 + len(k)}", f"config.{k}[1]") for n, m, k, v in [
         ("empty", "ndjson", "content_types", ""), ("star_within", "ndjson", "concatenated_types", "a/*/b"), ("both_ends", "ndjson", "content_types", "*json*"),
         ("parameters", "antihijack", "content_types", "text/json; charset=utf-8"), ("no_type", "content_decode", "streams", "json")]),
+    *((f"prefix_{n}", f'module: antihijack\nconfig:\n  prefixes: [x, "{v}"]', "3:17", "config.prefixes[1]") for n, v in [
+        ("empty", ""), ("white", " x"), ("lf", "\\n"), ("mark", "\\uFEFFx"), ("long", "x" * 65)]),
     ("on_full", "module: sink_console\nqueue: {on_full: explode}", "2:18", "queue.on_full"),
     ("event_kind", "module: sink_console\nevents: [no_such_kind]", "2:10", "events[0]"),
     ("second_document", "module: sink_console\n---\nmodule: policy_rules\nconfig: {nope: 1}", "4:10", "config.nope"),

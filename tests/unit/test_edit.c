@@ -128,6 +128,47 @@ static void fields_are_bounded(void **state)
     head_edit_free(edit);
 }
 
+/* ---- another body ---- */
+
+static void assert_changed(const char *fields, const char *expected)
+{
+    char head[512], wanted[512];
+    struct buffer out = {0};
+    struct h1 *h1;
+    snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: a.test\r\n%s\r\n", fields);
+    snprintf(wanted, sizeof wanted, "POST / HTTP/1.1\r\nHost: a.test\r\n%s\r\n", expected);
+    struct message *copy = message_copy_changed(parse(&h1, head));
+    memset(head, '!', sizeof head);
+    h1_free(h1);
+    assert_non_null(copy);
+    assert_int_equal(rewrite_request_head(&out, copy, &(struct rewrite_request){.target = copy->target}), 0);
+    assert_int_equal(buffer_append(&out, "", 1), 0);
+    assert_string_equal((const char *)buffer_data(&out), wanted);
+    buffer_fini(&out);
+    free(copy);
+}
+
+static void what_holds_for_the_old_body_alone_goes(void **state)
+{
+    (void)state;
+    assert_changed("A: 1\r\nContent-Digest: x\r\nRepr-Digest: x\r\nB: 2\r\ndigest: x\r\nDigest: y\r\nCONTENT-MD5: x\r\n"
+                   "Accept-Ranges: bytes\r\nC: 3\r\n",
+                   "A: 1\r\nB: 2\r\nC: 3\r\n");
+    assert_changed("Want-Digest: sha-256\r\nX-Digest: x\r\nLast-Modified: x\r\n", "Want-Digest: sha-256\r\nX-Digest: x\r\nLast-Modified: x\r\n");
+    assert_changed("", "");
+}
+
+static void a_strong_etag_becomes_weak(void **state)
+{
+    (void)state;
+    assert_changed("ETag: \"a b\"\r\nA: 1\r\n", "ETag: W/\"a b\"\r\nA: 1\r\n");
+    assert_changed("ETag: \"\"\r\n", "ETag: W/\"\"\r\n");
+    assert_changed("etag: W/\"a\"\r\n", "etag: W/\"a\"\r\n");
+    assert_changed("ETag: a\r\nA: 1\r\n", "A: 1\r\n"); /* none */
+    assert_changed("ETag: \r\nA: 1\r\n", "A: 1\r\n");
+    assert_changed("ETag: W\r\n", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +177,8 @@ int main(void)
         cmocka_unit_test(what_is_the_hosts_is_not_changed),
         cmocka_unit_test(nothing_is_smuggled_in),
         cmocka_unit_test(fields_are_bounded),
+        cmocka_unit_test(what_holds_for_the_old_body_alone_goes),
+        cmocka_unit_test(a_strong_etag_becomes_weak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
