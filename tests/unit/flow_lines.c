@@ -125,11 +125,13 @@ static void went_well(struct decoder *decoder)
     (void)decoder;
 }
 
-static void add(struct lines *lines, const char *name, uint32_t mode, uint32_t stage, int (*on_data)(void *, struct soth_flow *, struct soth_cursor *))
+static void add(struct lines *lines, const char *name, uint32_t mode, uint32_t stage,
+                int (*on_data)(void *self, struct soth_flow *flow, struct soth_cursor *cur))
 {
     const size_t i = lines->chains.count++;
-    lines->modules[i] = (struct soth_module){.mode = mode, .stage = stage, .state_size = 2 * sizeof(struct record), .match = match, .data = on_data};
-    lines->decoders[i] = (struct decoder){.module = &lines->modules[i], .name = name, .site = name, .position = (unsigned)i, .closed = lines->closed};
+    struct soth_module *module = &lines->modules[i];
+    *module = (struct soth_module){.mode = mode, .stage = stage, .state_size = 2 * sizeof(struct record), .match = match, .data = on_data};
+    lines->decoders[i] = (struct decoder){.module = module, .name = name, .site = name, .position = (unsigned)i, .closed = lines->closed};
 }
 
 void lines_begin(struct lines *lines, struct driver *driver)

@@ -5,12 +5,15 @@
  */
 #include <stdarg.h>
 #include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "flow_lines.h"
 #include "h2_talk.h"
+#include "host/flow/stage.h"
 
 #define POST_A "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -61,10 +64,13 @@ struct blocked_case {
     const char *captured, *counted;
 };
 
-#define BLOCKED_2 "stream_record data=a\nresponse_body_chunk bytes=2 offset=0 payload=a;\nstream_record data=bX\nframe_decision action=block\n" CLOSED("blocked")
-#define COUNTED_2 "stream_record data=a\nresponse_body_chunk bytes=2 offset=0\nstream_record data=bX\nframe_decision action=block\n" CLOSED("blocked")
-#define BLOCKED_1 "stream_record data=a\nstream_record data=bX\nframe_decision action=block\nresponse_body_chunk bytes=2 offset=0 payload=a;\n" CLOSED("blocked")
-#define COUNTED_1 "stream_record data=a\nstream_record data=bX\nframe_decision action=block\nresponse_body_chunk bytes=2 offset=0\n" CLOSED("blocked")
+#define RECORD "stream_record data=a\n"
+#define BLOCK "stream_record data=bX\nframe_decision action=block\n"
+#define CHUNK "response_body_chunk bytes=2 offset=0"
+#define BLOCKED_2 RECORD CHUNK " payload=a;\n" BLOCK CLOSED("blocked")
+#define COUNTED_2 RECORD CHUNK "\n" BLOCK CLOSED("blocked")
+#define BLOCKED_1 RECORD BLOCK CHUNK " payload=a;\n" CLOSED("blocked")
+#define COUNTED_1 RECORD BLOCK CHUNK "\n" CLOSED("blocked")
 
 static const struct blocked_case blocked_cases[] = {
     {OK CHUNKED "4\r\na;bX\r\n", END, OK CHUNKED "2\r\na;\r\n", BLOCKED_2, COUNTED_2},           /* the last one, without its end, */
@@ -98,7 +104,7 @@ static void a_request_that_is_blocked(void **state)
     rig_say(&d, SIDE_CLIENT, "bX;");
     assert_non_null(strstr(rig_take(&d, SIDE_CLIENT), "blocked: rule"));
     rig_say(&d, SIDE_CLIENT, "c;d");
-    expect(&l, "stream_record data=a\nrequest_body_chunk bytes=2 offset=0 payload=a;\nstream_record data=bX\nframe_decision action=block\n" CLOSED("blocked"));
+    expect(&l, RECORD "request_body_chunk bytes=2 offset=0 payload=a;\n" BLOCK CLOSED("blocked"));
     fini(&l);
 }
 
@@ -174,8 +180,97 @@ static void a_changed_body_is_told_as_it_is_relayed(void **state)
     answered(&l, BUS_PAYLOAD_FULL, OK "Content-Length: 4\r\n\r\na;", "b;");
     rig_expect_sent(&d, SIDE_CLIENT, OK CHUNKED "4\r\naa;;\r\n4\r\nbb;;\r\n" END);
     expect(&l, "stream_record data=aa\nstream_record\nresponse_body_chunk bytes=4 offset=0 payload=aa;;\n"
-               "stream_record data=bb\nstream_record\nresponse_body_chunk bytes=4 offset=4 payload=bb;;\nresponse_body_chunk bytes=0 last=1 offset=8\n");
+               "stream_record data=bb\nstream_record\nresponse_body_chunk bytes=4 offset=4 payload=bb;;\n"
+               "response_body_chunk bytes=0 last=1 offset=8\n");
     fini(&l);
+}
+
+/* ---- whatever comes ---- */
+
+/* What a client has of a body. */
+static size_t body_of(const char *got, char *body)
+{
+    const char *at = strstr(got, "\r\n\r\n");
+    bool chunked = strstr(got, "chunked") != NULL;
+    size_t n = 0, size;
+    for (at += 4; *at; at += size + (chunked ? 2 : 0)) {
+        char *end = (char *)(uintptr_t)at;
+        size = chunked ? strtoul(at, &end, 16) : strlen(at);
+        at = chunked ? end + 2 : at;
+        memcpy(body + n, at, size);
+        n += size;
+    }
+    return n;
+}
+
+/* What the chunks say that it has; *last: and that it is all. */
+static size_t told_of(struct lines *l, char *body, bool *last)
+{
+    size_t n = 0;
+    *last = false;
+    for (const char *line = lines_told(l), *end; (end = strchr(line, '\n')); line = end + 1) {
+        const char *bytes = memmem(line, (size_t)(end - line), " bytes=", 7), *payload = memmem(line, (size_t)(end - line), " payload=", 9);
+        if (!bytes)
+            continue;
+        assert_int_equal(strtoul(bytes + 7, NULL, 10), payload ? end - payload - 9 : 0);
+        assert_false(*last);
+        *last = memmem(line, (size_t)(end - line), " last=1", 7) != NULL;
+        for (payload = payload ? payload + 9 : end; payload < end; payload++)
+            body[n++] = *payload;
+    }
+    return n;
+}
+
+static size_t draw_response(unsigned *seed, char *out, size_t size)
+{
+    static const char letters[] = "ab;ab;ab;P;P";
+    char body[64];
+    size_t n = (size_t)rand_r(seed) % 40 + 1, at;
+    for (size_t i = 0; i < n; i++)
+        body[i] = rand_r(seed) % 60 ? letters[(size_t)rand_r(seed) % (sizeof letters - 1)] : 'X';
+    if (rand_r(seed) % 2)
+        return (size_t)snprintf(out, size, OK "Content-Length: %zu\r\n\r\n%.*s", n, (int)n, body);
+    at = (size_t)snprintf(out, size, OK CHUNKED);
+    for (size_t i = 0, part; i < n; i += part) {
+        part = (size_t)rand_r(seed) % (n - i) + 1;
+        at += (size_t)snprintf(out + at, size - at, "%zx\r\n%.*s\r\n", part, (int)part, body + i);
+    }
+    return at + (size_t)snprintf(out + at, size - at, rand_r(seed) % 2 ? END : END_WITH_TRAILERS);
+}
+
+static void resume(unsigned times)
+{
+    while (times-- > 0 && !d.closed && chained_stuck(d.flow, SIDE_ORIGIN)) {
+        driver_resume(&d, false);
+        rig_run(&d);
+    }
+}
+
+static void what_is_told_is_what_the_client_got(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1, i = 0; i < 3000; i++) {
+        struct lines l = {.judged = true, .reads_trailers = rand_r(&seed) % 4 == 0, .doubles = rand_r(&seed) % 4 == 0};
+        char response[1024], got[256], told[256];
+        size_t n = draw_response(&seed, response, sizeof response), sent = rand_r(&seed) % 3 ? n : (size_t)rand_r(&seed) % n;
+        bool last;
+        l.peeks = rand_r(&seed) % 4 ? 0 : SOTH_HOOK_RESPONSE;
+        ask(&l, GET_A, BUS_PAYLOAD_FULL);
+        for (size_t at = 0, part; at < sent && !d.closed; at += part) {
+            part = (size_t)rand_r(&seed) % (sent - at) + 1;
+            rig_say_bytes(&d, SIDE_ORIGIN, response + at, part);
+            resume((unsigned)rand_r(&seed) % 3);
+        }
+        if (!d.closed && sent < n)
+            rig_hang_up(&d, SIDE_ORIGIN, 0);
+        resume(100);
+        const char *text = rig_take(&d, SIDE_CLIENT);
+        size_t has = strstr(text, "200 OK") ? body_of(text, got) : 0;
+        assert_int_equal(told_of(&l, told, &last), has);
+        assert_memory_equal(told, got, has);
+        assert_int_equal(last, !d.closed);
+        fini(&l);
+    }
 }
 
 /* ---- the order at a message's end ---- */
@@ -199,7 +294,8 @@ static void what_the_end_completes_comes_before_the_last_chunk(void **state)
         rig_say(&d, SIDE_ORIGIN, "HTTP/1.0 200 OK\r\n\r\nc");
         expect(&l, judged ? "" : "response_body_chunk bytes=1 offset=0 payload=c\n");
         rig_hang_up(&d, SIDE_ORIGIN, 0);
-        expect(&l, judged ? "stream_record data=c\nresponse_body_chunk bytes=1 offset=0 payload=c\nresponse_body_chunk bytes=0 last=1 offset=1\n"
+        expect(&l, judged ? "stream_record data=c\nresponse_body_chunk bytes=1 offset=0 payload=c\n"
+                            "response_body_chunk bytes=0 last=1 offset=1\n"
                             CLOSED("mitm_http_completed")
                           : "stream_record data=c\nresponse_body_chunk bytes=0 last=1 offset=1\n" CLOSED("mitm_http_completed"));
         fini(&l);
@@ -334,6 +430,7 @@ int main(void)
         cmocka_unit_test(the_end_waits_for_the_verdict),
         cmocka_unit_test(a_body_that_was_peeked_at_waits_with_its_end),
         cmocka_unit_test(a_changed_body_is_told_as_it_is_relayed),
+        cmocka_unit_test(what_is_told_is_what_the_client_got),
         cmocka_unit_test(what_the_end_completes_comes_before_the_last_chunk),
         cmocka_unit_test(the_same_where_nobody_captures),
         cmocka_unit_test(the_same_of_a_request),
