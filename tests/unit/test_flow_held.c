@@ -53,6 +53,8 @@ static void answered(struct lines *l, uint64_t captures, const char *first, cons
 
 static void fini(struct lines *l)
 {
+    if (!d.closed)
+        rig_step(&d, INPUT_ABORT);
     rig_fini(&d);
     lines_fini(l);
 }
