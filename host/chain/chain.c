@@ -111,9 +111,12 @@ static void line_up(struct chain *chain, unsigned direction)
             way->transforms = way->count;
     }
     way_seen(way);
-    way->gate.on = false;
-    for (unsigned i = way->transforms; i < way->count; i++)
-        way->gate.on = way->gate.on || gate_applies(chain, way->line[i]);
+    way->gate.on = way->judged = false;
+    for (unsigned i = 0; i < way->count; i++) {
+        bool judged = gate_applies(chain, way->line[i]);
+        way->judged = way->judged || judged;
+        way->gate.on = way->gate.on || (judged && i >= way->transforms);
+    }
     way->delays = way->gate.on || way->transforms > 0;
 }
 
@@ -172,6 +175,30 @@ bool chain_transforms(const struct chain *chain, unsigned direction)
         if (!way->line[i]->gone)
             return true;
     return false;
+}
+
+bool chain_holds(const struct chain *chain, unsigned direction)
+{
+    return chain->ways[direction].judged;
+}
+
+bool chain_is_empty(const struct chain *chain, unsigned direction)
+{
+    return !chain_transforms(chain, direction) && buffer_size(&chain->ways[direction].gate.held) == 0;
+}
+
+bool chain_reads_trailers(const struct chain *chain, unsigned direction)
+{
+    const struct way *way = &chain->ways[direction];
+    for (unsigned i = 0; i < way->count; i++)
+        if (!way->line[i]->gone && way->line[i]->decoder->module->trailers)
+            return true;
+    return false;
+}
+
+bool chain_ended(const struct chain *chain, unsigned direction)
+{
+    return chain->ways[direction].end;
 }
 
 bool chain_decoded(const struct chain *chain, unsigned direction, uint64_t *bytes)

@@ -56,6 +56,15 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
 /* May the bytes of this direction (SOTH_TO_SERVER, SOTH_TO_CLIENT) come out changed, so that a length announced before is wrong? */
 bool chain_transforms(const struct chain *chain, unsigned direction);
 
+/* Does a policy judge frames of this direction, so that bytes may be relayed later than they come, or never? */
+bool chain_holds(const struct chain *chain, unsigned direction);
+/* Is nothing of what has come kept back, nor made of it later? */
+bool chain_is_empty(const struct chain *chain, unsigned direction);
+/* Is there a decoder that wants this direction's trailers? */
+bool chain_reads_trailers(const struct chain *chain, unsigned direction);
+/* Was this direction's end given? */
+bool chain_ended(const struct chain *chain, unsigned direction);
+
 /* Was a content coding taken away for those who look on? Then *bytes is how many came out of it so far. */
 bool chain_decoded(const struct chain *chain, unsigned direction, uint64_t *bytes);
 

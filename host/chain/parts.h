@@ -82,6 +82,7 @@ struct way {
     uint64_t relayed; /* bytes that came out of the TRANSFORMs */
     bool end;         /* was given */
     bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
+    bool judged;      /* a policy judges frames of somebody in the line */
     bool waiting;
     bool due;         /* somebody has left while nobody was looking: it can go on */
     struct gate gate;

@@ -35,14 +35,23 @@ void exchange_response_finish(struct flow *flow, struct effects *fx);
 /* A policy wants to see the beginning of the body before it judges the head. true: here it is, judge again. */
 bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data, bool complete);
 void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *msg);
+/* All of a message was relayed: its last chunk and its trailers are told, once. */
+void exchange_tell_end(struct flow *flow, enum side side);
+/* Before the trailers are sent: what holds for the body before a decoder changed it is taken out. false: the flow was cut. */
+bool exchange_trailers_go(struct flow *flow, struct effects *fx, enum side side);
+/* Has some of the request's body come? */
+static inline bool exchange_body_begun(const struct exchange *ex)
+{
+    return ex->late_begun || ex->request_offset + ex->request_chunk > 0;
+}
 
 /* exchange_chain.c. `side` is where bytes come from. */
 /* A head, before it goes on. false: a decoder that must not fail has failed; the exchange was answered or the flow cut. */
 bool chained_match(struct flow *flow, struct effects *fx, const struct message *msg, struct soth_span origin_form);
 bool chained_changes(const struct flow *flow, enum side side); /* may the body become another one? */
 void chained_data(struct flow *flow, struct effects *fx, enum side side, struct soth_span data);
-void chained_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *trailers);
-void chained_end(struct flow *flow, struct effects *fx, enum side side); /* *_finish follows, now or when everything is out */
+/* The end, and exchange.trailers before it. The last chunk and the trailers are told, and *_finish follows, now or when everything is out. */
+void chained_end(struct flow *flow, struct effects *fx, enum side side);
 
 /* exchange_judge.c: GO, WAIT, BODY, or REFUSED (answered) */
 enum decision exchange_remap(struct flow *flow, struct effects *fx, const struct message *msg, struct head *head);

@@ -19,23 +19,34 @@ bool exchange_peek(struct flow *flow, struct effects *fx, struct soth_span data,
     return true;
 }
 
-static void forget_old_body(struct message **trailers)
-{
-    struct message *rest = message_copy_changed(*trailers);
-    free(*trailers);
-    *trailers = rest;
-}
-
 void exchange_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *msg)
 {
     struct exchange *ex = &flow->exchange;
-    if (!ex->trailers[side])
-        ex->trailers[side] = message_copy(msg);
-    if (ex->peek.need)
-        return;
+    if (!ex->trailers[side] && !(ex->trailers[side] = message_copy(msg)))
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+}
+
+void exchange_tell_end(struct flow *flow, enum side side)
+{
+    struct exchange *ex = &flow->exchange;
     emit_body_end(flow, side);
-    emit_trailers(flow, side, msg);
-    chained_trailers(flow, fx, side, msg);
-    if (ex->changes[side] && ex->trailers[side])
-        forget_old_body(&ex->trailers[side]);
+    if (!ex->trailers[side] || ex->told_trailers[side])
+        return;
+    ex->told_trailers[side] = true;
+    emit_trailers(flow, side, ex->trailers[side]);
+}
+
+bool exchange_trailers_go(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct exchange *ex = &flow->exchange;
+    struct message *rest;
+    if (!ex->changes[side] || !ex->trailers[side])
+        return true;
+    if (!(rest = message_copy_changed(ex->trailers[side]))) {
+        flow_cut(flow, fx, CLOSE_RELAY_ERROR, "ENOMEM");
+        return false;
+    }
+    free(ex->trailers[side]);
+    ex->trailers[side] = rest;
+    return true;
 }

@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "host/flow/exchange.h"
+#include "host/flow/payload.h"
 #include "host/flow/stream.h"
 
 #define ROOM_BYTES 262144u /* of output in one step; then the peer takes it first */
@@ -54,15 +54,27 @@ static void put(void *arg, const uint8_t *p, size_t n)
         write_on(out->flow, out->fx, out->side, p, n);
 }
 
+/* The same of a body that is told when it is relayed. */
+static void put_late(void *arg, const uint8_t *p, size_t n)
+{
+    struct way_out *out = arg;
+    put(arg, p, n);
+    if (n > 0 && !out->flow->closing)
+        payload_relayed(out->flow, out->side, (struct soth_span){(const char *)p, n});
+}
+
 static struct relay relay_to(struct way_out *out)
 {
     const struct exchange *ex = &out->flow->exchange;
+    bool is_body = !is_upgraded(out->flow);
     bool bodiless = out->side == SIDE_CLIENT ? ex->request_framing == FRAMING_NONE : ex->plan.framing == REWRITE_NONE || ex->head_method;
-    return (struct relay){bodiless && !is_upgraded(out->flow) ? NULL : put, out, ROOM_BYTES};
+    return (struct relay){bodiless && is_body ? NULL : is_body && ex->late[out->side] ? put_late : put, out, ROOM_BYTES};
 }
 
 static void finish(struct flow *flow, struct effects *fx, enum side side)
 {
+    if (!is_upgraded(flow))
+        exchange_tell_end(flow, side);
     if (flow->exchange.jam[side]) /* its last bytes wait for a window */
         flow->exchange.ending[side] = true;
     else if (is_upgraded(flow))
@@ -172,6 +184,17 @@ static bool settle(struct flow *flow, struct effects *fx, enum side side, enum c
 
 /* ---- into the chain ---- */
 
+/* When is the body of the message that has come told, and when do its decoders hear of its end? */
+static void plan_ends(struct exchange *ex, enum side side)
+{
+    if (!ex->chain)
+        return;
+    ex->late[side] = chain_holds(ex->chain, direction(side));
+    if (ex->late[side] && chain_transforms(ex->chain, direction(side)))
+        ex->announced[side] = 0; /* another body is relayed */
+    ex->to_come[side] = ex->late[side] || chain_reads_trailers(ex->chain, direction(side)) ? 0 : ex->announced[side];
+}
+
 bool chained_match(struct flow *flow, struct effects *fx, const struct message *msg, struct soth_span origin_form)
 {
     struct exchange *ex = &flow->exchange;
@@ -188,6 +211,7 @@ bool chained_match(struct flow *flow, struct effects *fx, const struct message *
     flow->hooks.edit = NULL;
     enum chain_result r = chain_match(&ex->chain, flow->env->chains, &flow->hooks, &what);
     flow->hooks.message = NULL;
+    plan_ends(ex, msg->is_request ? SIDE_CLIENT : SIDE_ORIGIN);
     if (r != CHAIN_BROKEN)
         return true;
     broken(flow, fx);
@@ -202,39 +226,58 @@ bool chained_changes(const struct flow *flow, enum side side)
 void chained_data(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
 {
     struct way_out out = {flow, fx, side};
-    if (!flow->exchange.chain) {
+    struct exchange *ex = &flow->exchange;
+    if (!ex->chain) {
         write_on(flow, fx, side, data.p, data.n);
         return;
     }
     struct relay relay = relay_to(&out);
-    settle(flow, fx, side, chain_data(flow->exchange.chain, direction(side), data.p, data.n, false, &relay));
+    bool end = ex->to_come[side] > 0 && ex->to_come[side] <= data.n;
+    ex->to_come[side] -= end || ex->to_come[side] == 0 ? ex->to_come[side] : data.n;
+    settle(flow, fx, side, chain_data(ex->chain, direction(side), data.p, data.n, end, &relay));
 }
 
-void chained_trailers(struct flow *flow, struct effects *fx, enum side side, const struct message *trailers)
+/* Decoders that read trailers get them before they hear of the end. What they tell of them follows the host's event, unless bytes are still held,
+ * whose chunk comes first. false: the chain is broken. */
+static bool show_trailers(struct flow *flow, struct effects *fx, enum side side)
 {
     struct soth_message what;
     struct soth_connect connect;
     struct target authority;
-    if (!flow->exchange.chain)
-        return;
-    decide_describe(flow, trailers, &what, &connect, &authority);
+    struct exchange *ex = &flow->exchange;
+    if (!ex->trailers[side] || is_upgraded(flow) || !chain_reads_trailers(ex->chain, direction(side)))
+        return true;
+    if (chain_is_empty(ex->chain, direction(side)))
+        exchange_tell_end(flow, side);
+    decide_describe(flow, ex->trailers[side], &what, &connect, &authority);
     what.direction = direction(side);
-    if (chain_trailers(flow->exchange.chain, direction(side), &what) == CHAIN_BROKEN)
-        broken(flow, fx);
+    if (chain_trailers(ex->chain, direction(side), &what) != CHAIN_BROKEN)
+        return true;
+    broken(flow, fx);
+    return false;
+}
+
+/* true: the decoders have heard of the end, and nothing waits. */
+static bool end_chain(struct flow *flow, struct effects *fx, enum side side)
+{
+    struct way_out out = {flow, fx, side};
+    struct exchange *ex = &flow->exchange;
+    if (!ex->chain || chain_ended(ex->chain, direction(side)))
+        return true;
+    if (!show_trailers(flow, fx, side))
+        return false;
+    struct relay relay = relay_to(&out);
+    enum chain_result r = chain_data(ex->chain, direction(side), NULL, 0, true, &relay);
+    ex->ending[side] = r == CHAIN_WAIT || r == CHAIN_FULL;
+    return settle(flow, fx, side, r);
 }
 
 void chained_end(struct flow *flow, struct effects *fx, enum side side)
 {
-    struct way_out out = {flow, fx, side};
-    struct exchange *ex = &flow->exchange;
-    if (ex->chain) {
-        struct relay relay = relay_to(&out);
-        enum chain_result r = chain_data(ex->chain, direction(side), NULL, 0, true, &relay);
-        ex->ending[side] = r == CHAIN_WAIT || r == CHAIN_FULL;
-        if (!settle(flow, fx, side, r))
-            return;
-    }
-    finish(flow, fx, side);
+    if (flow->exchange.stuck[side]) /* a body that was peeked at comes at once, with its end */
+        flow->exchange.ending[side] = true;
+    else if (end_chain(flow, fx, side))
+        finish(flow, fx, side);
 }
 
 bool chained_gives_up(struct flow *flow)
@@ -261,7 +304,7 @@ static void free_side(struct flow *flow, struct effects *fx, enum side side)
     struct exchange *ex = &flow->exchange;
     if (ex->ending[side]) {
         ex->ending[side] = false;
-        finish(flow, fx, side);
+        chained_end(flow, fx, side);
         return;
     }
     flow_read(flow, side, !leg_of(flow, side)->ended);

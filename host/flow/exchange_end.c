@@ -63,7 +63,7 @@ void exchange_over(struct flow *flow, struct effects *fx)
 /* Nothing of the request has reached anybody: it may be sent again, once. */
 static bool may_send_again(const struct exchange *ex, const struct strand *strand)
 {
-    if (ex->retried || !(ex->outgoing || (ex->again && !ex->spent)) || ex->response_begun || ex->request_offset + ex->request_chunk > 0)
+    if (ex->retried || !(ex->outgoing || (ex->again && !ex->spent)) || ex->response_begun || exchange_body_begun(ex))
         return false;
     return strand->unprocessed || (strand->cause == H2_BY_LOSS && ex->safe);
 }

@@ -164,6 +164,8 @@ void exchange_request_write(struct flow *flow, struct effects *fx, struct soth_s
 void exchange_request_finish(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
+    if (!exchange_trailers_go(flow, fx, SIDE_CLIENT))
+        return;
     if (!ex->discard && talk_origin_listens(flow))
         talk_request_end(flow, fx, ex->trailers[SIDE_CLIENT]);
     ex->request = PART_DONE;
@@ -185,8 +187,6 @@ static void send_peeked(struct flow *flow, struct effects *fx)
     if (!ex->peek.complete)
         return;
     ex->peek.complete = false;
-    if (ex->trailers[SIDE_CLIENT])
-        exchange_trailers(flow, fx, SIDE_CLIENT, ex->trailers[SIDE_CLIENT]);
     if (!flow->closing)
         request_end(flow, fx);
 }
@@ -197,11 +197,13 @@ static void request_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    emit_body_end(flow, SIDE_CLIENT);
-    if (flow->exchange.discard)
-        exchange_request_finish(flow, fx);
-    else
+    if (!flow->exchange.discard) {
         chained_end(flow, fx, SIDE_CLIENT);
+        return;
+    }
+    if (!flow->exchange.late[SIDE_CLIENT]) /* what was held of it went nowhere */
+        exchange_tell_end(flow, SIDE_CLIENT);
+    exchange_request_finish(flow, fx);
 }
 
 /* ---- on a proxy connection each head is looked at again: it may be a CONNECT this time ---- */

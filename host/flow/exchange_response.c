@@ -52,7 +52,7 @@ static void response_refused(struct flow *flow, struct effects *fx, const struct
  * any other what is left may never come, so the connection ends with the answer. */
 static bool ends_early(const struct exchange *ex, const struct message *msg)
 {
-    bool not_begun = ex->expects && ex->request_offset + ex->request_chunk == 0;
+    bool not_begun = ex->expects && !exchange_body_begun(ex);
     return ex->request != PART_DONE && (msg->status >= 400 || !ex->origin_keeps || not_begun);
 }
 
@@ -210,6 +210,8 @@ void exchange_response_write(struct flow *flow, struct effects *fx, struct soth_
 void exchange_response_finish(struct flow *flow, struct effects *fx)
 {
     struct exchange *ex = &flow->exchange;
+    if (!exchange_trailers_go(flow, fx, SIDE_ORIGIN))
+        return;
     talk_response_end(flow, fx, ex->trailers[SIDE_ORIGIN]);
     ex->response = PART_DONE;
     exchange_over(flow, fx);
@@ -224,7 +226,6 @@ static void response_end(struct flow *flow, struct effects *fx)
         peek(flow, fx, (struct soth_span){"", 0}, true);
         return;
     }
-    emit_body_end(flow, SIDE_ORIGIN);
     chained_end(flow, fx, SIDE_ORIGIN);
 }
 
@@ -240,11 +241,7 @@ static void response_peeked(struct flow *flow, struct effects *fx)
     if (buffer_size(&bytes) > 0)
         body(flow, fx, (struct soth_span){(const char *)buffer_data(&bytes), buffer_size(&bytes)});
     buffer_fini(&bytes);
-    if (!complete || flow->closing)
-        return;
-    if (ex->trailers[SIDE_ORIGIN])
-        exchange_trailers(flow, fx, SIDE_ORIGIN, ex->trailers[SIDE_ORIGIN]);
-    if (!flow->closing)
+    if (complete && !flow->closing)
         response_end(flow, fx);
 }
 

@@ -118,6 +118,10 @@ struct exchange {
     bool full[2];          /* for the other side to take what there is; */
     bool jam[2];           /* what came from this side waits for the other's window; */
     bool ending[2];        /* its end was read meanwhile */
+    bool late[2];          /* a policy may hold this side's bytes back: they are told when they are relayed, not when they come */
+    bool late_begun;       /* some of the request's have come */
+    bool told_trailers[2];
+    uint64_t to_come[2];   /* of this side's body, so that its decoders hear of the end with the last byte; 0 = they hear of it when it comes */
     struct peek peek;      /* the beginning of a body that a policy wants to see before it judges the head */
 };
 

@@ -55,6 +55,23 @@ void payload_capture(struct flow *flow, struct effects *fx, enum side side, stru
         capture(flow, side, data);
 }
 
+void payload_late(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
+{
+    struct exchange *ex = &flow->exchange;
+    if (side == SIDE_CLIENT && ex->discard)
+        return;
+    ex->late_begun = ex->late_begun || side == SIDE_CLIENT;
+    chained_data(flow, fx, side, data);
+}
+
+void payload_relayed(struct flow *flow, enum side side, struct soth_span data)
+{
+    if (bus_captures(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK))
+        capture(flow, side, data);
+    else
+        *(side == SIDE_CLIENT ? &flow->exchange.request_chunk : &flow->exchange.response_chunk) += data.n;
+}
+
 void payload_mask(const struct flow *flow, char *p, size_t n)
 {
     struct mask mask = {.where = 0};

@@ -10,21 +10,31 @@
 
 /* Bytes of a body go on, through the decoders; then they are emitted with their content. */
 void payload_capture(struct flow *flow, struct effects *fx, enum side side, struct soth_span data);
+/* Bytes of a body that may be held back have come. */
+void payload_late(struct flow *flow, struct effects *fx, enum side side, struct soth_span data);
+/* They were relayed: emitted with their content, or counted for emit_body. */
+void payload_relayed(struct flow *flow, enum side side, struct soth_span data);
 
 /* Bytes of a body go on. Where nobody wants their content they are counted for emit_body. */
 static inline void payload_body(struct flow *flow, struct effects *fx, enum side side, struct soth_span data)
 {
     struct exchange *ex = &flow->exchange;
+    if (ex->late[side]) {
+        payload_late(flow, fx, side, data);
+        return;
+    }
     if (bus_captures(flow->env->bus, side == SIDE_CLIENT ? SOTH_EV_REQUEST_BODY_CHUNK : SOTH_EV_RESPONSE_BODY_CHUNK)) {
         payload_capture(flow, fx, side, data);
         return;
     }
+    if (side == SIDE_ORIGIN || !ex->discard)
+        chained_data(flow, fx, side, data);
+    if (flow->closing) /* a decoder did not let them pass */
+        return;
     if (side == SIDE_CLIENT)
         ex->request_chunk += data.n;
     else
         ex->response_chunk += data.n;
-    if (side == SIDE_ORIGIN || !ex->discard)
-        chained_data(flow, fx, side, data);
 }
 
 /* Overwrites the values of redact_keys in a text that is complete. */

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FIELDS_MOST 64u
@@ -198,6 +199,10 @@ static void fields_of(struct message *msg, const char *text, struct soth_field *
         const char *colon = strchr(text, ':'), *end = strchr(text, '\n');
         struct soth_span name = {text, (size_t)(colon - text)};
         ids[msg->field_count] = (uint8_t)message_field_id(name);
+        if (ids[msg->field_count] == FIELD_CONTENT_LENGTH) { /* the codec writes it as it is declared */
+            msg->has_declared_length = true;
+            msg->declared_length = strtoull(colon + 2, NULL, 10);
+        }
         fields[msg->field_count++] = (struct soth_field){name, {colon + 2, (size_t)(end - colon - 2)}};
         text = end + 1;
     }
