@@ -5,9 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "parts.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct claim *claims;
@@ -68,6 +72,30 @@ int claim_is_ours(struct claim *claim)
         claim->lock = take(claim, fd);
     pthread_mutex_unlock(&lock);
     return claim->lock >= 0;
+}
+
+static int has_log(const struct claim *claim)
+{
+    for (const struct claim *c = claims; c; c = c->next)
+        if (c->file && c->device == claim->device && c->inode == claim->inode && strcmp(c->file, claim->file) == 0)
+            return 1;
+    return 0;
+}
+
+int claim_log(struct claim *claim, const char *path)
+{
+    struct stat st;
+    char *dir = parts_folder(path);
+    int r = dir ? stat(dir, &st) : -1;
+    free(dir);
+    if (r < 0)
+        return -1;
+    pthread_mutex_lock(&lock);
+    *claim = (struct claim){.next = claims, .dir = path, .file = parts_file(path), .device = st.st_dev, .inode = st.st_ino, .lock = -1};
+    r = has_log(claim);
+    claims = claim;
+    pthread_mutex_unlock(&lock);
+    return r;
 }
 
 void claim_drop(struct claim *claim)

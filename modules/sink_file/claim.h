@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Whose a folder is: one process's, which may tidy up in it. A lock says so, and goes with the process, however it ends; the instances of one
- * process share it, since at a reload there are two for a moment.
+ * process share it, since at a reload there are two for a moment. And whose a log is, of these.
  */
 #ifndef SINK_FILE_CLAIM_H
 #define SINK_FILE_CLAIM_H
@@ -10,7 +10,8 @@
 
 struct claim {
     struct claim *next;
-    const char *dir; /* NULL: nothing is claimed */
+    const char *dir;  /* of a log its path; NULL: nothing is claimed */
+    const char *file; /* of a log: the end of its path */
     dev_t device;
     ino_t inode;
     int lock; /* -1: another process has it */
@@ -20,6 +21,9 @@ struct claim {
 int claim_folder(struct claim *claim, const char *dir);
 /* Is it ours? Tries again when it was not. */
 int claim_is_ours(struct claim *claim);
+/* The same name in the same folder, however that is spelt, is the same log. 1 when another instance of this process has it, 0, or -1 with errno
+ * set. */
+int claim_log(struct claim *claim, const char *path);
 void claim_drop(struct claim *claim);
 
 #endif

@@ -3,22 +3,30 @@
 #include "log.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "put.h"
 
 #define ROWS_MOST 262144u /* bytes: rows wait until all lines are written */
 #define ROTATE_AGAIN_NS UINT64_C(5000000000) /* when a new segment could not be opened */
 
-static int trouble(struct sink *self)
+static int trouble_with(struct sink *self, const char *name, const char *ending)
 {
     self->host->count(self, self->count_errors, 1);
     if (!self->failing) {
         self->failing = 1;
-        self->host->log(self, SOTH_LOG_ERROR, "cannot write %s: %s; events wait in the queue and are lost when it is full%s",
-                        self->segment.name, strerror(errno), self->audit_required ? "; new flows are answered 503 until it works" : "");
+        self->host->log(self, SOTH_LOG_ERROR, "cannot write %s%s: %s; events wait in the queue and are lost when it is full%s",
+                        name, ending, strerror(errno), self->audit_required ? "; new flows are answered 503 until it works" : "");
         if (self->audit_required)
             self->host->hold_flows(self, 1);
     }
     return -SOTH_EIO;
+}
+
+static int trouble(struct sink *self)
+{
+    return trouble_with(self, self->segment.name, "");
 }
 
 static void recovered(struct sink *self)
@@ -60,6 +68,39 @@ void log_prune(struct sink *self, size_t coming)
         self->host->log(self, SOTH_LOG_WARN, "cannot shorten %s" INDEX_ENDING ": %s; rows of removed segments stay until the next removal",
                         self->path, strerror(errno));
     self->index_long = 1;
+}
+
+static void tell_torn(struct sink *self)
+{
+    int64_t torn = self->segment.torn;
+    if (torn > 0)
+        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log was torn: %lld bytes were moved to %s.torn", (long long)torn,
+                        self->path);
+    else if (torn < 0)
+        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log is torn: its %lld bytes could not be moved to %s.torn",
+                        (long long)-torn, self->path);
+}
+
+int log_prepare(struct sink *self, const char **what)
+{
+    int r = segment_open(&self->segment, self->path, self->index, what);
+    if (r == SOTH_OK)
+        tell_torn(self);
+    return r;
+}
+
+int log_start(struct sink *self)
+{
+    const char *what;
+    if (!segment_is_open(&self->segment)) {
+        int r = segment_begin(&self->segment, &what), error = errno;
+        tell_torn(self);
+        errno = error;
+        if (r < 0)
+            return trouble_with(self, self->path, what);
+    }
+    log_prune(self, 0);
+    return SOTH_OK;
 }
 
 /* The oldest segments make room for what comes. */
@@ -155,4 +196,33 @@ int log_rotate_when_due(struct sink *self, size_t before, size_t line)
     if (size == 0)
         self->begun_ns = self->host->monotonic_ns();
     return size > 0 && is_due(self, size, line) ? rotate(self, before) : SOTH_OK;
+}
+
+static char *copy_row(char *to, const char *row, const char *end, uint64_t from, uint64_t place)
+{
+    const char *bytes = memrchr(row, '\t', (size_t)(end - row)), *offset = (const char *)memrchr(row, '\t', (size_t)(bytes - row)) + 1;
+    const uint64_t at = strtoull(offset, NULL, 10);
+    if (at < from)
+        return to;
+    to = put(to, row, (size_t)(offset - row));
+    to = put_number(to, at - from + place);
+    return put(to, bytes, (size_t)(end - bytes));
+}
+
+void log_move_rows(struct sink *self, uint64_t from, uint64_t to)
+{
+    const char *at = self->rows.p, *end = at + self->rows.n;
+    if (self->rows.n == 0 || self->segment.index.file.begun > 0)
+        return;
+    const size_t room = 2 * self->rows.n + PUT_SLACK; /* a row is longer than the number in it */
+    char *moved = malloc(room), *out = moved;
+    self->rows.n = 0;
+    if (!moved)
+        return;
+    for (const char *row_end; at < end; at = row_end) {
+        row_end = (const char *)memchr(at, '\n', (size_t)(end - at)) + 1;
+        out = copy_row(out, at, row_end, from, to);
+    }
+    free(self->rows.p);
+    self->rows = (struct text){moved, (size_t)(out - moved), room};
 }

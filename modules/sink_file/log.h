@@ -33,7 +33,10 @@ struct sink {
     int count_errors, count_bodies, count_bodies_cut, count_bodies_evicted, count_bodies_left_out;
 };
 
+/* At the start. 0, or as segment_open. */
+int log_prepare(struct sink *self, const char **what);
 /* Each: 0, or negative and said; nothing is lost then, and it is done anew with the next. */
+int log_start(struct sink *self);                 /* before the first line: a segment is open, older ones that are too many are gone */
 int log_write(struct sink *self);                 /* all lines and rows that wait */
 int log_write_blocks(struct sink *self);          /* of the lines what fills blocks, of which there is enough */
 static inline int log_has_block(const struct sink *self)
@@ -46,5 +49,7 @@ int log_rotate_when_due(struct sink *self, size_t before, size_t line);
 int log_sync(struct sink *self);                  /* what was written is on the disk, when fsync is not never */
 int log_sync_when_due(struct sink *self, uint64_t now);
 void log_prune(struct sink *self, size_t coming); /* removes segments that are too many with so many bytes more */
+/* The lines that wait come to other places than they were made for, `to` on and not `from` on. What was written before is somewhere else now. */
+void log_move_rows(struct sink *self, uint64_t from, uint64_t to);
 
 #endif

@@ -3,6 +3,7 @@
 #include "parts.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,21 +48,37 @@ static int is_part(const char *file, const char *base, uint64_t *number)
     return *end == 0 && *number > 0;
 }
 
-struct parts parts_list(const char *path)
+const char *parts_file(const char *path)
 {
-    struct parts l = {NULL, 0};
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    char *dir = slash ? parts_path(path, "") : parts_path(".", "");
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+char *parts_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = parts_path(slash ? path : ".", "");
     if (dir && slash)
         dir[slash == path ? 1 : slash - path] = 0;
+    return dir;
+}
+
+struct parts parts_list(const char *path)
+{
+    struct parts l = {NULL, 0, 0};
+    const char *base = parts_file(path);
+    char *dir = parts_folder(path);
     DIR *d = dir ? opendir(dir) : NULL;
+    l.error = d ? 0 : errno;
     for (struct dirent *entry; d && (entry = readdir(d));) {
         uint64_t number;
         if (!is_part(entry->d_name, base, &number))
             continue;
         uint64_t *bigger = realloc(l.numbers, (l.n + 1) * sizeof *bigger);
-        if (!bigger)
+        if (!bigger) {
+            l.error = ENOMEM;
             break;
+        }
         l.numbers = bigger;
         bigger[l.n++] = number;
     }
@@ -76,6 +93,15 @@ struct parts parts_list(const char *path)
 int parts_has(const struct parts *parts, uint64_t number)
 {
     return parts->n > 0 && bsearch(&number, parts->numbers, parts->n, sizeof number, by_number) != NULL;
+}
+
+void parts_drop(struct parts *parts, uint64_t number)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < parts->n; i++)
+        if (parts->numbers[i] != number)
+            parts->numbers[n++] = parts->numbers[i];
+    parts->n = n;
 }
 
 void parts_fini(struct parts *parts)

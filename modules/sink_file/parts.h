@@ -9,13 +9,17 @@
 struct parts {
     uint64_t *numbers; /* ascending; 0 = <path> itself */
     size_t n;
+    int error; /* errno; 0: these are all */
 };
 
-/* Both malloc'd, NULL without memory. */
+/* Malloc'd, NULL without memory. */
 char *parts_path(const char *path, const char *ending);
 char *parts_name(const char *path, uint64_t number);
+char *parts_folder(const char *path);
+const char *parts_file(const char *path); /* in it; the end of `path` */
 struct parts parts_list(const char *path);
 int parts_has(const struct parts *parts, uint64_t number);
+void parts_drop(struct parts *parts, uint64_t number); /* as if it were not there */
 void parts_fini(struct parts *parts);
 
 #endif

@@ -8,10 +8,12 @@
 
 #include <soth/sdk.h>
 
+#include "claim.h"
 #include "index.h"
 
 struct segment {
     const char *path;
+    struct claim claim;
     char *name;      /* of the file that is open */
     uint64_t number; /* 0 = <path> itself */
     struct whole file;
@@ -19,13 +21,22 @@ struct segment {
     struct index index;
     int64_t torn;    /* bytes that were put aside at open; negative: that had to stay where they are */
     int is_stream;   /* not a file but a terminal, a pipe or the like: one segment, no index */
+    int with_index;
 };
 
-/* Opens a new segment behind all that exist; what is no regular file is opened itself. 0, or -SOTH_EIO with errno set and *what the ending
- * of the file's name that it was ("" or INDEX_ENDING). */
+/* Opens a new segment behind all that exist; what is no regular file is opened itself. While another instance of this process has the path - at a
+ * reload it writes on, and begins segments - it is only found out whether that will work. 0, or -SOTH_EIO with errno set and *what the ending of the
+ * file's name that it was ("" or INDEX_ENDING). */
 int segment_open(struct segment *s, const char *path, int with_index, const char **what);
+/* What segment_open left to be done, when the other one is done; it may be tried again. The same. */
+int segment_begin(struct segment *s, const char **what);
+static inline int segment_is_open(const struct segment *s)
+{
+    return s->file.fd >= 0;
+}
 int segment_next(struct segment *s); /* closes this one, opens the next */
-/* After somebody may have moved the files away. 0, or -SOTH_EIO with errno set: what is open stays open then. */
+/* After somebody may have moved the files away. 0; 1: there is a new file under the segment's name, and the index, unless it was moved away, too, has
+ * no row of the one before; or -SOTH_EIO with errno set: what is open stays open then. */
 int segment_reopen(struct segment *s);
 /* All or nothing for a reader. What failed is offered again with the same bytes in front. 0 or -SOTH_EIO with errno set. */
 int segment_append(struct segment *s, const char *p, size_t n);
@@ -34,8 +45,10 @@ int segment_append(struct segment *s, const char *p, size_t n);
 int segment_append_blocks(struct segment *s, const char *p, size_t until, size_t *n);
 int segment_append_index(struct segment *s, const char *p, size_t n);
 int segment_sync(struct segment *s);
-/* Before close: the instance was never used. The segment that it opened and that is empty goes again. */
-void segment_abandon(const struct segment *s);
+/* All is written: who comes next may mend and remove it. */
+void segment_release(struct segment *s);
+/* The instance was never used. The segment that it opened and that is empty goes again. */
+void segment_abandon(struct segment *s);
 void segment_close(struct segment *s);
 /* Removes the oldest segments, and their rows in the index, but for `keep` ones (0 = all stay) and what is beyond so many bytes (0 = no
  * bound) once `coming` ones have been appended. The open one stays. 0, or -SOTH_EIO with errno set: their rows are still in the index, and go

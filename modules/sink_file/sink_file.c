@@ -39,17 +39,6 @@ static const struct soth_opt options[] = {
     SOTH_OPT_END,
 };
 
-static void tell_torn(struct sink *self)
-{
-    int64_t torn = self->segment.torn;
-    if (torn > 0)
-        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log was torn: %lld bytes were moved to %s.torn", (long long)torn,
-                        self->path);
-    else if (torn < 0)
-        self->host->log(self, SOTH_LOG_WARN, "the last line of the previous log is torn: its %lld bytes could not be moved to %s.torn",
-                        (long long)-torn, self->path);
-}
-
 static int cannot(struct sink *self, const char *key, const char *path, const char *ending)
 {
     return self->host->cfg_err(self, key, "cannot write %s%s: %s", path, ending, strerror(errno));
@@ -72,13 +61,12 @@ static int create(const struct soth_host *host, void *arg)
     self->body_options.sink = self;
     if (*self->body_options.dir && !(self->bodies = bodies_new(&self->body_options)))
         return cannot(self, "bodies_dir", self->body_options.dir, "");
-    if (segment_open(&self->segment, self->path, self->index, &what) < 0) {
+    if (log_prepare(self, &what) < 0) {
         int error = errno;
         bodies_free(self->bodies);
         errno = error;
         return cannot(self, "path", self->path, what);
     }
-    tell_torn(self);
     self->flushed_ns = self->synced_ns = host->monotonic_ns();
     return SOTH_OK;
 }
@@ -216,8 +204,9 @@ static int sink_write(void *arg, const struct soth_batch *batch, uint32_t *done,
     struct sink *self = arg;
     *done = 0;
     *retry_ms = RETRY_MS;
-    if (!self->used) { /* not in create: the instance before this one may have been writing still */
-        log_prune(self, 0);
+    if (!self->used && batch->count > 0) { /* not in create: the instance before this one may have been writing still */
+        if (log_start(self) < 0)
+            return SOTH_RETRY;
         self->used = 1;
     }
     if (self->failing && log_write(self) < 0)
@@ -252,6 +241,10 @@ static int flush(void *arg, uint32_t deadline_ms)
         bodies_end(self->bodies);
         tell_bodies(self);
     }
+    if (!self->used) { /* whoever comes next does not count it among those that are kept */
+        segment_abandon(&self->segment);
+        return SOTH_OK;
+    }
     while (log_write(self) < 0) {
         if (self->host->monotonic_ns() >= until) {
             if (self->buffered)
@@ -260,14 +253,23 @@ static int flush(void *arg, uint32_t deadline_ms)
         }
         usleep(50000);
     }
-    return log_sync(self);
+    int r = log_sync(self);
+    if (r == SOTH_OK)
+        segment_release(&self->segment); /* the instance that comes next need not wait for destroy */
+    return r;
 }
 
 static int reopen(void *arg)
 {
     struct sink *self = arg;
+    if (!segment_is_open(&self->segment))
+        return SOTH_OK;
     int written = log_write(self) == SOTH_OK && log_sync(self) == SOTH_OK; /* to the file that was moved away */
-    if (segment_reopen(&self->segment) < 0) {
+    uint64_t size = self->segment.file.size;
+    int moved = segment_reopen(&self->segment);
+    if (moved > 0)
+        log_move_rows(self, size, self->segment.file.size);
+    if (moved < 0) {
         self->host->count(self, self->count_errors, 1);
         self->host->log(self, SOTH_LOG_ERROR, "cannot open %s anew: %s; what is open goes on", self->segment.name, strerror(errno));
         return -SOTH_EIO;

@@ -137,6 +137,18 @@ int whole_is_same(int a, int b)
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+int whole_is_at(int fd, const char *name)
+{
+    struct stat x, y;
+    return fstat(fd, &x) == 0 && stat(name, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+void whole_release(const struct whole *file)
+{
+    if (file->fd >= 0)
+        (void)!flock(file->fd, LOCK_UN);
+}
+
 int whole_is_written(const char *name)
 {
     int fd = open(name, O_RDONLY | O_CLOEXEC);

@@ -21,7 +21,9 @@ struct whole {
 /* For appending, made when it is not there; with further open flags. 0, or -SOTH_EIO with errno set. */
 int whole_open(struct whole *file, const char *name, int flags);
 int whole_is_same(int a, int b);         /* two descriptors, one file */
-int whole_is_written(const char *name); /* somebody has it open and locked */
+int whole_is_at(int fd, const char *name); /* it was not moved away */
+int whole_is_written(const char *name);    /* somebody has it open and locked */
+void whole_release(const struct whole *file); /* nothing more is written: it is locked no longer */
 /* A failed write leaves no half line: what it wrote is taken back. Where that is not possible - a pipe, a file that only grows, one that
  * somebody else has written to - `begun` remembers it, and the next attempt, with the same bytes in front, goes on behind it. 0, or
  * -SOTH_EIO with errno set. */

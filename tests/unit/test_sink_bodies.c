@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* build: modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/claim.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
+/* build: modules/sink_file/bodies.c modules/sink_file/shelf.c modules/sink_file/claim.c modules/sink_file/parts.c modules/sink_file/sha256.c modules/coding/coding.c modules/coding/stage_zlib.c modules/coding/stage_brotli.c modules/coding/stage_zstd.c */
 /* needs: CODING */
 /* Bodies in files: which ending they get, what a lost piece means, who is removed first, and a disk that takes nothing. */
 #include <dirent.h>

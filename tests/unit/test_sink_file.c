@@ -141,26 +141,6 @@ static void numbers_go_on(void **state)
     assert_true(log_exists(log_segment(9)));
 }
 
-/* Two at once on one path, as during a reload: each has segments of its own. */
-static void two_at_once_share_no_segment(void **state)
-{
-    (void)state;
-    log_use("rotate_bytes: 1000\n");
-    log_send(1);
-    struct fake_instance first = log_sink;
-    log_sink = (struct fake_instance){0};
-    log_use("");
-    log_send(1);
-    struct fake_instance second = log_sink;
-    log_sink = first;
-    log_send(10); /* its next segment is not the other's */
-    log_sink = second;
-    log_send(1);
-    assert_int_equal(log_rows(), 13);
-    assert_true(log_exists(log_segment(4)));
-    fake_close(&first);
-}
-
 static void segments_end_at_their_size(void **state)
 {
     struct stat st;
@@ -296,25 +276,6 @@ static void a_growing_segment_takes_the_room_of_older_ones(void **state)
     assert_int_equal(log_rows(), 14);
 }
 
-/* At a reload the next instance opens the index before this one is done with it, and this one may put a shorter one in its place. */
-static void an_index_that_was_replaced_is_found(void **state)
-{
-    (void)state;
-    log_use("rotate_bytes: 1000\nkeep_segments: 2\n");
-    log_send(1);
-    struct fake_instance first = log_sink;
-    log_sink = (struct fake_instance){0};
-    log_use("");
-    struct fake_instance second = log_sink;
-    log_sink = first;
-    log_send(20);
-    fake_close(&log_sink);
-    unsigned rows = log_rows();
-    log_sink = second;
-    log_send(3);
-    assert_int_equal(log_rows(), rows + 3);
-}
-
 static void the_open_segment_stays(void **state)
 {
     unsigned last;
@@ -335,6 +296,143 @@ static void the_open_segment_stays_whatever_is_newer(void **state)
     log_send(4);
     assert_true(log_exists(log_segment(50)) && !log_exists(log_path));
     assert_int_equal(log_lines(log_segment(1), 4), 1);
+}
+
+/* ---- a reload: two instances at once, the one before writes on until it is flushed ---- */
+
+/* Another one on the path; the one before is the result. */
+static struct fake_instance reload_with(const char *config)
+{
+    struct fake_instance before = log_sink;
+    log_sink = (struct fake_instance){0};
+    log_use(config);
+    return before;
+}
+
+static void send_on(struct fake_instance *instance, uint32_t n)
+{
+    struct fake_instance other = log_sink;
+    log_sink = *instance;
+    log_send(n);
+    *instance = log_sink;
+    log_sink = other;
+}
+
+static void flush(const struct fake_instance *instance)
+{
+    assert_int_equal(instance->module->flush(instance->self, 1000), SOTH_OK);
+}
+
+/* Of all that were sent the last ones are there, in order, each with its row. */
+static void newest_are_kept(uint64_t sent, unsigned segments)
+{
+    unsigned last;
+    const uint64_t n = lines_kept(sent + 1);
+    uint64_t next = sent - n + 1;
+    assert_int_equal(segments_kept(40, &last), segments);
+    for (unsigned i = 0; i < 40; i++)
+        if (log_exists(log_segment(i)))
+            next += log_lines(log_segment(i), next);
+    assert_int_equal(next, sent + 1);
+    assert_int_equal(log_rows(), n);
+}
+
+static void the_next_instance_begins_behind_the_one_before(void **state)
+{
+    unsigned last;
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_segments: 3\n");
+    log_send(1);
+    struct fake_instance before = reload_with("rotate_bytes: 1100\nkeep_segments: 3\n");
+    assert_int_equal(segments_kept(40, &last), 1); /* what is there is not touched */
+    send_on(&before, 30);
+    newest_are_kept(31, 3);
+    flush(&before);
+    log_send(1);
+    newest_are_kept(32, 3); /* also when the one before is not destroyed yet */
+    log_send(20);
+    newest_are_kept(52, 3);
+    fake_close(&before);
+    log_send(2);
+    newest_are_kept(54, 3);
+}
+
+/* The first has not ended when the third is made. */
+static void three_instances_at_once(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 1000\nkeep_segments: 4\n");
+    log_send(1);
+    struct fake_instance first = reload_with("rotate_bytes: 1100\nkeep_segments: 4\n");
+    struct fake_instance second = reload_with("rotate_bytes: 1200\nkeep_segments: 4\n");
+    send_on(&first, 12);
+    flush(&first);
+    send_on(&second, 12);
+    fake_close(&first);
+    send_on(&second, 12);
+    flush(&second);
+    log_send(12);
+    fake_close(&second);
+    newest_are_kept(49, 4);
+}
+
+static void a_path_is_the_same_however_it_is_spelt(void **state)
+{
+    unsigned last;
+    (void)state;
+    log_use("");
+    log_send(1);
+    char folder[256];
+    snprintf(folder, sizeof folder, "%.*s/../log/./events.jsonl", (int)(strrchr(log_path, '/') - log_path), log_path);
+    memcpy(log_path, folder, sizeof log_path);
+    struct fake_instance before = reload_with("");
+    assert_int_equal(segments_kept(4, &last), 1);
+    flush(&before);
+    log_send(1);
+    assert_int_equal(log_lines(log_segment(1), 2), 1);
+    fake_close(&before);
+}
+
+static void what_never_wrote_leaves_nothing(void **state)
+{
+    unsigned last;
+    (void)state;
+    log_use("");
+    log_send(1);
+    struct fake_instance before = reload_with("keep_segments: 1\n"); /* of a reload that is refused afterwards */
+    fake_close(&log_sink);
+    assert_int_equal(segments_kept(4, &last), 1);
+    log_sink = before;
+    before = reload_with("");
+    flush(&before);
+    fake_close(&before);
+    assert_int_equal(log_sink.module->reopen(log_sink.self), SOTH_OK);
+    flush(&log_sink);
+    assert_int_equal(segments_kept(4, &last), 1);
+    assert_int_equal(log_rows(), 1);
+    log_use("keep_segments: 2\n"); /* a start, and a reload before there is an event: an empty segment is none that is kept */
+    assert_int_equal(segments_kept(4, &last), 2);
+    before = reload_with("keep_segments: 2\n");
+    flush(&before);
+    log_send(1);
+    newest_are_kept(2, 2);
+    fake_close(&before);
+    newest_are_kept(2, 2);
+}
+
+/* Two at once that do not wait for each other, as when one is stuck: each has segments of its own all the same. */
+static void two_at_once_share_no_segment(void **state)
+{
+    (void)state;
+    log_use("rotate_bytes: 1000\n");
+    log_send(1);
+    struct fake_instance first = reload_with("");
+    log_send(1);
+    send_on(&first, 10); /* its next segment is not the other's */
+    log_send(1);
+    assert_int_equal(log_rows(), 13);
+    assert_true(log_exists(log_segment(4)));
+    fake_close(&first);
 }
 
 /* ---- when it is written ---- */
@@ -459,7 +557,6 @@ int main(void)
         TEST(more_than_the_buffer),
         TEST(every_start_begins_a_segment),
         TEST(numbers_go_on),
-        TEST(two_at_once_share_no_segment),
         TEST(segments_end_at_their_size),
         TEST(a_line_longer_than_a_segment_has_its_own),
         TEST(segments_end_at_their_age),
@@ -467,9 +564,13 @@ int main(void)
         TEST(a_segment_that_got_nothing_goes),
         TEST(old_segments_go_by_bytes),
         TEST(a_growing_segment_takes_the_room_of_older_ones),
-        TEST(an_index_that_was_replaced_is_found),
         TEST(the_open_segment_stays),
         TEST(the_open_segment_stays_whatever_is_newer),
+        TEST(the_next_instance_begins_behind_the_one_before),
+        TEST(three_instances_at_once),
+        TEST(a_path_is_the_same_however_it_is_spelt),
+        TEST(what_never_wrote_leaves_nothing),
+        TEST(two_at_once_share_no_segment),
         TEST(the_buffer_waits_and_says_how_long),
         TEST(what_comes_at_once_goes_with_it),
         TEST(what_comes_after_silence_does_not_wait),
