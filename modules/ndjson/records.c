@@ -44,6 +44,9 @@ static int grow(struct records *r, struct soth_span *in, size_t n)
     if (n == 0)
         return 0;
     if (r->len + n > r->max_record_bytes) {
+        size_t fits = (size_t)(r->max_record_bytes - r->len);
+        in->p += fits;
+        in->n -= fits;
         r->fault = "max_record_bytes";
         return -1;
     }
@@ -123,9 +126,9 @@ static int lines_next(struct records *r, struct soth_span *in, struct record *ou
         size_t n = over ? (size_t)(over - in->p) : in->n;
         if (r->where == BETWEEN)
             begin(r, BLANK);
-        for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++)
+        for (; n > 0 && r->where == BLANK && is_white(*in->p) && r->trailing < r->max_record_bytes; n--, r->trailing++)
             skip(in, 1);
-        if (r->where == BLANK && r->trailing > r->max_record_bytes) {
+        if (n > 0 && r->where == BLANK && is_white(*in->p)) {
             r->fault = "max_record_bytes";
             return -1;
         }
