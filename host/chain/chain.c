@@ -42,19 +42,34 @@ static enum chain_result take_part(struct chain *chain, size_t i)
     return fault_failed(chain, place, 2, "open", fault_code(r));
 }
 
+/* Does the k-th see the bytes of this direction before the i-th does? Of one stage, requests pass in order and responses the other way round. */
+static bool is_before(const struct decoder *decoders, size_t k, size_t i, unsigned direction)
+{
+    bool alike = decoders[k].module->stage == decoders[i].module->stage;
+    return alike && direction == SOTH_TO_CLIENT ? k > i : k < i;
+}
+
 /* Will the i-th see the message's bytes without their content coding? TRANSFORMs work on what is relayed. */
 static bool is_decoded(const struct chain *chain, size_t i, unsigned direction)
 {
     const struct decoder *decoders = chain ? chain->env->decoders : NULL;
-    if (!chain || decoders[i].module->mode == SOTH_TRANSFORM || decoders[i].module->stage == SOTH_STAGE_CONTENT)
+    if (!chain || decoders[i].module->mode == SOTH_TRANSFORM)
         return false;
-    for (size_t k = 0; k < i; k++) {
-        const struct soth_module *module = decoders[k].module;
+    for (size_t k = 0; k < chain->env->count && decoders[k].module->stage == SOTH_STAGE_CONTENT; k++) {
         const struct place *place = chain->places[k];
-        if (module->stage == SOTH_STAGE_CONTENT && module->mode == SOTH_TAP && place && !place->gone && (place->watches >> direction) & 1)
+        if (is_before(decoders, k, i, direction) && decoders[k].module->mode == SOTH_TAP && place && !place->gone && (place->watches >> direction) & 1)
             return true;
     }
     return false;
+}
+
+/* Who is asked about a head as the n-th: one that takes the content coding away, before those that see what it makes. */
+static size_t nth_asked(const struct chain_env *env, size_t n, unsigned direction)
+{
+    size_t content = 0;
+    while (content < env->count && env->decoders[content].module->stage == SOTH_STAGE_CONTENT)
+        content++;
+    return direction == SOTH_TO_CLIENT && n < content ? content - 1 - n : n;
 }
 
 /* One decoder is asked about one head. */
@@ -91,6 +106,17 @@ void way_seen(struct way *way)
     while (way->seen > 0 && way->line[way->seen - 1]->gone)
         way->seen--;
     way->seen -= way->seen > 0;
+    way->unseen = SOTH_CUR_UNSEEN;
+}
+
+/* How far they look, and so whether they come to a fault that somebody behind them has not come to, depends on how the bytes arrive. One whose limits
+ * or failures end the exchange must come to them all the same. */
+void way_left(struct way *way)
+{
+    way_seen(way);
+    const struct decoder *last = way->count > 0 ? way->line[way->seen]->decoder : NULL;
+    if (last && (last->closed || last->closes_on_overflow))
+        way->unseen = 0;
 }
 
 /* The order in a direction: TRANSFORMs before TAPs, then by stage; within a stage responses see them the other way round. */
@@ -157,7 +183,7 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
     struct soth_message known = *message;
     for (size_t i = 0; i < env->count && result == CHAIN_GO; i++) {
         known.coded = message->coded;
-        result = ask_one(chain, env, flow, i, &known);
+        result = ask_one(chain, env, flow, nth_asked(env, i, message->direction), &known);
     }
     if (!*chain || result != CHAIN_GO)
         return result;

@@ -149,6 +149,6 @@ void fault_detach(struct chain *chain, struct place *place, bool for_good)
         if ((place->watches >> d) & 1)
             lane->todo = lane->todo || held || (chain->ways[d].gate.on && buffer_size(&chain->ways[d].gate.held) > 0);
         chain->ways[d].due = chain->ways[d].due || lane->todo;
-        way_seen(&chain->ways[d]);
+        way_left(&chain->ways[d]);
     }
 }

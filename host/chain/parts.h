@@ -79,6 +79,7 @@ struct way {
     struct place **line;
     unsigned count, transforms;
     unsigned seen;    /* the first of the line whose output nobody looks at: the last one that is still there */
+    uint32_t unseen;  /* what that one is told: SOTH_CUR_UNSEEN; 0: it has to look on to the end */
     uint64_t relayed; /* bytes that came out of the TRANSFORMs */
     bool end;         /* was given */
     bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
@@ -208,7 +209,8 @@ void wait_end(struct chain *chain, struct place *place, struct lane *lane);
 /* chain.c */
 struct chain *chain_make(struct chain **chain, const struct chain_env *env, struct soth_flow *flow);
 void place_leave(struct chain *chain, struct place *place, bool complete);
-void way_seen(struct way *way); /* somebody has come or gone */
+void way_seen(struct way *way); /* somebody has come */
+void way_left(struct way *way); /* somebody has gone */
 void place_count(struct place *place);
 
 #endif

@@ -42,7 +42,8 @@ static enum chain_result pass_on(struct run *run, unsigned i, const struct curso
     return result;
 }
 
-/* The i-th has gone. If it decoded for those behind it and could not go on, the bytes that follow would mean nothing to them. */
+/* The i-th has gone. If it decoded for those behind it and could not go on, the bytes that follow would mean nothing to them, nor would their end:
+ * a coding that was cut has none. */
 static enum chain_result leave_undecoded(struct run *run, unsigned i)
 {
     struct way *way = run->way;
@@ -60,7 +61,7 @@ static inline __attribute__((always_inline)) int call_once(struct run *run, unsi
 {
     struct cursor *c = call->cursor;
     bool blind = i >= run->way->seen;
-    cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0) | (blind ? SOTH_CUR_UNSEEN : 0));
+    cursor_init(c, lane, p, n, (end ? SOTH_CUR_END : 0) | (lane->resumed ? SOTH_CUR_RESUMED : 0) | (blind ? run->way->unseen : 0));
     c->blind = blind;
     c->gated_tap = run->way->gate.on && gate_applies(run->chain, place);
     lane->resumed = false;
@@ -81,8 +82,8 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
     struct lane *lane = &place->lane[run->direction];
     for (;;) {
         bool undecodable = r < 0 && place->decoder->module->stage == SOTH_STAGE_CONTENT;
-        if (!touched(c) && !undecodable)
-            cursor_pass_all(c);
+        if (!touched(c) && r >= 0)
+            cursor_pass_all(c); /* one that fails has come no further than it said */
         lane->in += c->taken;
         lane->out += c->made;
         enum chain_result made = undecodable ? pass_on(run, i, c, false) : CHAIN_GO; /* what it did decode comes before its failure */
@@ -94,8 +95,8 @@ static __attribute__((noinline)) enum chain_result go_on(struct run *run, unsign
         n = c->left;
         lane->ended = end && n == 0 && !lane->again && !place->gone;
         enum chain_result next = undecodable ? made : pass_on(run, i, c, lane->ended);
-        if (next == CHAIN_BROKEN)
-            return next;
+        if (next == CHAIN_BROKEN || (place->gone && next == CHAIN_GO && leave_undecoded(run, i) == CHAIN_BROKEN))
+            return CHAIN_BROKEN;
         bool work = n > 0 || lane->again || end != lane->ended;
         if (result == CHAIN_WAIT || next == CHAIN_WAIT)
             return work ? run_keep(run, place, p, n, CHAIN_WAIT) : CHAIN_WAIT;
@@ -119,7 +120,7 @@ enum chain_result tap_feed(struct run *run, unsigned i, const uint8_t *p, size_t
             break;
         if (place->gone) {
             lane->todo = false;
-            if (n > 0 && leave_undecoded(run, i) == CHAIN_BROKEN)
+            if (leave_undecoded(run, i) == CHAIN_BROKEN)
                 return CHAIN_BROKEN;
         } else {
             int r = call_once(run, i, &call, place, lane, p, n, end);

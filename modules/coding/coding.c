@@ -7,6 +7,7 @@
 
 #define MB (UINT64_C(1) << 20)
 #define BETWEEN 16384u /* bytes that wait between two of a stack */
+#define NEAR 4096u     /* bytes of output: much more than comes out of what a library reads ahead */
 
 struct coding {
     struct coding_limits limits;
@@ -123,7 +124,7 @@ static int stage_fault(struct coding *c, const struct stage *s)
     return failed(c, s->fault, strncmp(s->fault, "max_", 4) == 0);
 }
 
-/* The i-th once, into the buffer before the next one. */
+/* The i-th once, into the buffer before the next one. When it fails, those behind it still read what it has made before that. */
 static int run_between(struct coding *c, uint32_t i, struct soth_span *in)
 {
     struct stage *s = &c->stages[i];
@@ -131,8 +132,8 @@ static int run_between(struct coding *c, uint32_t i, struct soth_span *in)
     if (!c->between[i] && !(c->between[i] = malloc(BETWEEN)))
         return failed(c, "nomem", 0);
     char *out = c->between[i];
-    if (s->ops->run(s, in, &out, &room) < 0)
-        return stage_fault(c, s);
+    if (!s->fault)
+        s->ops->run(s, in, &out, &room);
     c->ready[i] = (struct soth_span){c->between[i], BETWEEN - room};
     if (s->out > MB && s->out / c->limits.max_ratio > c->stages[0].in)
         return failed(c, "max_ratio", 1);
@@ -161,6 +162,15 @@ static uint64_t waiting(const struct coding *c)
     return n;
 }
 
+/* Nothing moves any more: because one of them has failed? The one that comes last has failed first. */
+static int stands(struct coding *c)
+{
+    for (uint32_t i = c->n - 1; i-- > 0;)
+        if (c->stages[i].fault)
+            return stage_fault(c, &c->stages[i]);
+    return SOTH_OK;
+}
+
 /* Until the room is full or nothing moves any more. */
 static int run(struct coding *c, struct soth_span *in, char *out, size_t room, size_t *made)
 {
@@ -173,7 +183,10 @@ static int run(struct coding *c, struct soth_span *in, char *out, size_t room, s
         struct soth_span *from = c->n == 1 ? in : &c->ready[c->n - 2];
         if (last->ops->run(last, from, &out, &left) < 0 && r == SOTH_OK)
             r = stage_fault(c, last);
-        if (r < 0 || left == 0 || waiting(c) + last->in + last->out == before)
+        int moved = waiting(c) + last->in + last->out != before;
+        if (r == SOTH_OK && left > 0 && !moved)
+            r = stands(c);
+        if (r < 0 || left == 0 || !moved)
             break;
     }
     *made = room - left;
@@ -196,25 +209,44 @@ static size_t up_to(uint64_t from, uint64_t to, size_t room)
     return to > from && to - from < room ? (size_t)(to - from) : room;
 }
 
+/* Where the next limit may be found to be reached; UINT64_MAX: it will not be. */
+static uint64_t next_limit(const struct coding *c)
+{
+    uint64_t bytes = c->limits.max_bytes ? c->limits.max_bytes + 1 : UINT64_MAX; /* one more than allowed tells that there is more */
+    uint64_t ratio = c->milestone / c->limits.max_ratio > c->stages[0].in ? c->milestone : UINT64_MAX;
+    return bytes < ratio ? bytes : ratio;
+}
+
+/* Once, up to where the output is looked at; 1: it may go on. The libraries read ahead when their room is full: shortly before a limit they get byte
+ * by byte, so that it is found at the same one whatever came with it. */
+static int step(struct coding *c, struct soth_span *in, char *out, size_t room, size_t *made)
+{
+    const struct stage *last = &c->stages[c->n - 1];
+    uint64_t limit = next_limit(c);
+    int near = limit != UINT64_MAX && last->out + NEAR >= limit;
+    struct soth_span piece = {in->p, near && in->n > 1 ? 1 : in->n};
+    room = up_to(last->out, near ? limit : limit - NEAR, up_to(last->out, c->milestone, room));
+    int r = run(c, &piece, out, room, made);
+    in->n -= (size_t)(piece.p - in->p);
+    in->p = piece.p;
+    return r < 0 ? r : *made == room || (piece.n == 0 && in->n > 0);
+}
+
 int coding_take(struct coding *c, struct soth_span *in, char *out, size_t room, size_t *made)
 {
     const struct stage *last = &c->stages[c->n - 1];
-    int r = c->fault ? -SOTH_EINVALID : SOTH_OK;
+    int r = c->fault ? -SOTH_EINVALID : 1;
     *made = 0;
-    while (r == SOTH_OK && *made < room) {
-        size_t piece = up_to(last->out, c->milestone, room - *made), n;
-        if (c->limits.max_bytes) /* one more than allowed tells that there is more */
-            piece = up_to(last->out, c->limits.max_bytes + 1, piece);
-        r = run(c, in, out + *made, piece, &n);
+    while (r > 0 && *made < room) {
+        size_t n;
+        r = step(c, in, out + *made, room - *made, &n);
         *made += n;
         if (c->limits.max_bytes && last->out > c->limits.max_bytes)
             (*made)--;
-        if (r == SOTH_OK)
-            r = check(c, last->out);
-        if (n < piece)
-            break;
+        if (r >= 0 && check(c, last->out) < 0)
+            r = -SOTH_ELIMIT;
     }
-    return r;
+    return r < 0 ? r : SOTH_OK;
 }
 
 int coding_end(struct coding *c)

@@ -13,6 +13,7 @@ struct stage {
     uint64_t max_window;
     uint8_t over;       /* a complete stream was read: more may follow or not */
     uint8_t state;      /* the file's own */
+    uint8_t full;       /* there was no room for all of the output: more may come without input */
     uint8_t held;
     uint8_t held_byte;
 };

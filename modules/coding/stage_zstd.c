@@ -7,6 +7,7 @@
 
 enum { NO_FRAME, SOME_FRAMES };
 #define BLOCK_HEADER 3u /* a block's header, that the library likes to see together with the block before */
+#define BEGIN 5u        /* a frame's first bytes, after which it is known to be one; stage.held counts them */
 
 static int open_zstd(struct stage *s)
 {
@@ -33,29 +34,50 @@ static const char *fault_of(const struct stage *s, size_t result)
     }
 }
 
-/* One block at a time: what a fault in the next one leaves is the same however the bytes are cut. */
+/* How much of the input the library gets at once: a block at a time, the first bytes of a frame and the last of its last block one by one. Where a
+ * fault is, and what was made in front of it, is the same then however the bytes are cut. */
+static size_t piece(const struct stage *s, size_t want, size_t n)
+{
+    size_t most = want > BLOCK_HEADER && s->held == BEGIN ? want - BLOCK_HEADER : 1;
+    if (s->full) /* first what has not gone out yet */
+        return 0;
+    return n < most ? n : most;
+}
+
+/* Of a frame's first bytes some have come. */
+static void note_begin(struct stage *s, size_t taken)
+{
+    s->held = s->over ? 0 : s->held < BEGIN ? (uint8_t)(s->held + taken) : s->held;
+}
+
+/* Without input it is called only for what it had no room for: another call would begin a frame, and too many calls without any progress are an
+ * error to the library. */
 static int run_zstd(struct stage *s, struct soth_span *in, char **out, size_t *room)
 {
-    size_t want = 1, taken, made;
+    size_t want = 1, made;
     if (!s->lib && (in->n == 0 || open_zstd(s) < 0))
         return in->n == 0 ? 0 : -1;
-    do {
-        size_t n = want > BLOCK_HEADER ? want - BLOCK_HEADER : want;
-        ZSTD_inBuffer from = {in->p, in->n < n ? in->n : n, 0};
+    while (*room > 0 && (in->n > 0 || s->full)) {
+        ZSTD_inBuffer from = {in->p, piece(s, want, in->n), 0};
         ZSTD_outBuffer to = {*out, *room, 0};
-        if (from.size == 0 && s->over)
-            return 0; /* another call would begin a frame */
         size_t r = ZSTD_decompressStream(s->lib, &to, &from);
-        taken = from.pos;
+        if (ZSTD_isError(r)) {
+            s->fault = fault_of(s, r);
+            if (s->held == BEGIN) /* the library says nothing of what it took: it was what completes a header or a block */
+                stage_took(s, in, from.size);
+            return -1;
+        }
         made = to.pos;
-        if (ZSTD_isError(r))
-            return stage_failed(s, fault_of(s, r));
-        stage_took(s, in, taken);
+        stage_took(s, in, from.pos);
         stage_made(s, out, room, made);
         s->over = r == 0;
+        s->full = *room == 0 && !s->over;
         s->state = s->over ? SOME_FRAMES : s->state;
+        note_begin(s, from.pos);
         want = r ? r : 1;
-    } while (*room > 0 && (taken > 0 || made > 0));
+        if (from.pos == 0 && made == 0 && from.size > 0)
+            break;
+    }
     return 0;
 }
 

@@ -133,9 +133,8 @@ static int decode(struct decode *d, struct soth_flow *flow, struct coding *codin
     while ((cur->in.n > 0 || made > 0) && cur->room > 0) {
         struct soth_span in = cur->in;
         int r = coding_take(coding, &in, piece, cur->room < sizeof piece ? cur->room : sizeof piece, &made);
-        size_t taken = cur->in.n - in.n;
         d->host->put(cur, (struct soth_span){piece, made});
-        d->host->drop(cur, r < 0 && in.n == 0 && taken > 0 ? taken - 1 : taken); /* what is at fault stays where it is */
+        d->host->drop(cur, cur->in.n - in.n);
         if (r < 0)
             return failed(d, flow, coding);
     }

@@ -123,8 +123,10 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
         records->kind = s->opened_with;
     while (found > 0 && r == SOTH_CONTINUE) {
         found = records_next(records, &in, &record);
-        if (found < 0)
+        if (found < 0) {
+            n->host->pass(cur, (size_t)(in.p - cur->in.p)); /* up to the fault */
             return failed(n, flow, records);
+        }
         n->host->pass(cur, (size_t)(in.p - cur->in.p));
         r = found ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
     }

@@ -38,30 +38,35 @@ static int keep(struct records *r, const char *p, size_t n)
     return 0;
 }
 
-static int too_long(struct records *r)
+static void skip(struct soth_span *in, size_t n)
 {
+    in->p += n;
+    in->n -= n;
+}
+
+/* The next n bytes belong to the record. */
+static int take(struct records *r, struct soth_span *in, size_t n)
+{
+    if (n == 0)
+        return 0;
+    if (keep(r, in->p, n) < 0)
+        return -1;
+    r->len += n;
+    skip(in, n);
+    return 0;
+}
+
+/* The byte behind the next n is beyond the limit. */
+static int too_long(struct records *r, struct soth_span *in, size_t n)
+{
+    skip(in, n);
     r->fault = "max_record_bytes";
     return -1;
 }
 
-/* The next n bytes belong to the record. `beyond`: so many of all are white space behind it, as far as anybody knows, and do not count. */
-static int grow_beyond(struct records *r, struct soth_span *in, size_t n, uint64_t beyond)
-{
-    if (n == 0)
-        return 0;
-    if (r->len + n - beyond > r->max_record_bytes)
-        return too_long(r);
-    if (keep(r, in->p, n) < 0)
-        return -1;
-    r->len += n;
-    in->p += n;
-    in->n -= n;
-    return 0;
-}
-
 static int grow(struct records *r, struct soth_span *in, size_t n)
 {
-    return grow_beyond(r, in, n, 0);
+    return r->len + n > r->max_record_bytes ? too_long(r, in, (size_t)(r->max_record_bytes - r->len)) : take(r, in, n);
 }
 
 static void begin(struct records *r, enum where where)
@@ -92,12 +97,6 @@ static int tell(struct records *r, struct record *out)
     return 1;
 }
 
-static void skip(struct soth_span *in, size_t n)
-{
-    in->p += n;
-    in->n -= n;
-}
-
 void records_fini(struct records *r)
 {
     free(r->data);
@@ -125,6 +124,26 @@ static void note_trailing(struct records *r, const char *p, size_t n)
     r->trailing = white + (white == n ? r->trailing : 0);
 }
 
+/* How many of the bytes come before the first one beyond the limit, which is among them. */
+static size_t line_fits(const struct records *r, const char *p, uint64_t trailing)
+{
+    for (size_t i = 0;; i++) {
+        trailing = is_white(p[i]) ? trailing + 1 : 0;
+        if (trailing > r->max_record_bytes || (trailing == 0 && r->len + i >= r->max_record_bytes))
+            return i;
+    }
+}
+
+/* White space behind what a line has does not count, as far as anybody knows; as much of it as a record may have is too long as well. */
+static int line_goes_on(struct records *r, struct soth_span *in, size_t n)
+{
+    const uint64_t before = r->trailing;
+    note_trailing(r, in->p, n);
+    if (r->trailing > r->max_record_bytes || r->len + n - r->trailing > r->max_record_bytes)
+        return too_long(r, in, line_fits(r, in->p, before));
+    return take(r, in, n);
+}
+
 static int lines_next(struct records *r, struct soth_span *in, struct record *out)
 {
     while (in->n > 0) {
@@ -132,17 +151,16 @@ static int lines_next(struct records *r, struct soth_span *in, struct record *ou
         size_t n = over ? (size_t)(over - in->p) : in->n;
         if (r->where == BETWEEN)
             begin(r, BLANK);
-        for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++)
+        for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++) {
+            if (r->trailing == r->max_record_bytes)
+                return too_long(r, in, 0);
             skip(in, 1);
-        if (r->trailing > r->max_record_bytes) /* in front of a record */
-            return too_long(r);
-        if (n > 0) {
-            r->where = IN_LINE;
-            note_trailing(r, in->p, n);
         }
-        if (r->trailing > r->max_record_bytes) /* or behind it */
-            return too_long(r);
-        if (grow_beyond(r, in, n, r->trailing) < 0)
+        if (n > 0 && r->where == BLANK) {
+            r->where = IN_LINE;
+            r->trailing = 0;
+        }
+        if (n > 0 && line_goes_on(r, in, n) < 0)
             return -1;
         if (!over)
             return 0;

@@ -32,7 +32,7 @@ struct records {
 };
 
 /* Reads up to the end of a record, or of the input; what was read is taken off `in`. 1: *out has a record, good until the next call; 0: the
- * input is used up; -1: fault. */
+ * input is used up; -1: fault, `in` begins where it was found: of a limit with the first byte beyond it. */
 int records_next(struct records *r, struct soth_span *in, struct record *out);
 /* Has no record begun since the last one? What has come since then is white. */
 int records_is_between(const struct records *r);

@@ -318,6 +318,7 @@ int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out)
         const char *over = line_end(in);
         size_t n = (size_t)(over - in->at);
         if (s->event_bytes + n > s->max_event_bytes) {
+            in->at += s->max_event_bytes > s->event_bytes ? s->max_event_bytes - s->event_bytes : 0;
             s->fault = "max_event_bytes";
             return -1;
         }

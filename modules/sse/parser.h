@@ -55,7 +55,8 @@ static inline struct sse_input sse_input(const char *p, size_t n)
     return (struct sse_input){p, p + n, NULL, NULL};
 }
 
-/* Reads up to the end of an event, or of the input. 1: *out has an event, good until the next call; 0: the input is used up; -1: fault. */
+/* Reads up to the end of an event, or of the input. 1: *out has an event, good until the next call; 0: the input is used up; -1: fault, in->at is
+ * where it was found: of a limit the first byte beyond it. */
 int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out);
 /* The stream is over. 1: an event that nothing had ended, marked partial. */
 int sse_finish(struct sse *s, struct sse_event *out);

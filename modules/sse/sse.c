@@ -101,8 +101,10 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     s->sse.keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? e->host->payload_most(flow, SOTH_EV_SSE_EVENT) : 0;
     while (found > 0) {
         found = sse_next(&s->sse, &in, &event);
-        if (found < 0)
+        if (found < 0) {
+            e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* up to the fault */
             return failed(e, flow, &s->sse);
+        }
         e->host->pass(cur, (size_t)(in.at - cur->in.p));
         int r = found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
         if (r != SOTH_CONTINUE)

@@ -273,6 +273,36 @@ static void a_view_ends_with_its_maker(void **state)
     assert_int_equal(bytes, 4);
 }
 
+static int cut_at_its_end(void *self, struct soth_flow *flow, struct soth_cursor *cur)
+{
+    tap_double(self, flow, cur);
+    return cur->flags & SOTH_CUR_END ? chain_fail(self, flow, "truncated", 0) : SOTH_CONTINUE;
+}
+
+/* A message that ends cleanly around a coding that does not: those behind are told of no end. Whatever comes with its last bytes. */
+static void a_coding_that_was_cut_has_no_end(void **state)
+{
+    (void)state;
+    for (unsigned with_bytes = 0; with_bytes < 2; with_bytes++) {
+        TAP("a", CONTENT, cut_at_its_end);
+        struct actor *b = TAP("b", FRAME, tap_watch);
+        TO_CLIENT(200);
+        if (!with_bytes) {
+            GIVES("ab");
+            ENDS();
+        } else {
+            assert_int_equal(play_bytes(&play, SOTH_TO_CLIENT, "ab", 2, true), CHAIN_GO);
+        }
+        RELAYED("ab");
+        assert_string_equal(play_seen(b), "aabb");
+        assert_int_equal(b->all_flags & SOTH_CUR_END, 0);
+        assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=2 bytes_out=4 failure_code=truncated module=a stage=content_decode\n"
+                            "decoder_stage_failed action=detached bytes_in=4 bytes_out=4 failure_code=undecoded module=b stage=protocol_frame_parse\n");
+        play_fini(&play);
+        play_init(&play);
+    }
+}
+
 static void who_must_not_miss_it_ends_the_exchange(void **state)
 {
     (void)state;
@@ -321,6 +351,43 @@ static void enough_is_for_one_exchange(void **state)
     RELAYED("abcabc");
 }
 
+/* One that closes comes to its limit however early those behind it had enough. When there never was anybody, there is nothing to look for. */
+static void who_closes_looks_on(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct actor *a = TAP("a", CONTENT, tap_double), *b = TAP("b", SANITIZE, enough_after_two);
+        play.decoders[0].closed = i == 0;
+        play.decoders[0].closes_on_overflow = i == 1 || i == 3;
+        b->answer = i == 3 ? SOTH_WATCH_NO : b->answer;
+        TO_CLIENT(200);
+        GIVES("a");
+        assert_int_equal(a->unseen, i == 3);
+        GIVES("b");
+        GIVES("c");
+        ENDS();
+        assert_int_equal(b->calls, i == 3 ? 0 : 2);
+        assert_int_equal(a->unseen, i >= 2);
+        play_fini(&play);
+        play_init(&play);
+    }
+}
+
+/* Of two that can, the one that comes first in its direction does. */
+static void one_of_two_takes_a_coding_away(void **state)
+{
+    (void)state;
+    struct actor *a = TAP("a", CONTENT, tap_watch), *b = TAP("b", CONTENT, tap_watch), *c = TAP("c", FRAME, tap_watch);
+    for (unsigned direction = 0; direction < 2; direction++) {
+        struct soth_message message = {.size = sizeof message, .direction = direction, .status = direction ? 200 : 0, .coded = 1};
+        assert_int_equal(chain_match(&play.chain, &play.env, &play.flow, &message), CHAIN_GO);
+        assert_int_equal(a->coded, direction == SOTH_TO_SERVER);
+        assert_int_equal(b->coded, direction == SOTH_TO_CLIENT);
+        assert_int_equal(c->coded, 0);
+        play_free(&play, true);
+    }
+}
+
 static void a_coding_is_taken_away_once(void **state)
 {
     (void)state;
@@ -363,7 +430,7 @@ static void who_fails_is_detached(void **state)
     TO_CLIENT(200);
     GIVES("one ");
     GIVES("two ");
-    assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=8 bytes_out=8 failure_code=limit module=a stage=protocol_frame_parse\n");
+    assert_string_equal(play_events(&play), "decoder_stage_failed action=detached bytes_in=4 bytes_out=4 failure_code=limit module=a stage=protocol_frame_parse\n");
     assert_string_equal(play_order(&play), "+a +b -a ");
     GIVES("three");
     ENDS();
@@ -408,7 +475,7 @@ static void closed_on_error_closes(void **state)
     assert_null(chain_end(play.chain));
     assert_int_equal(play_text(&play, SOTH_TO_CLIENT, "two"), CHAIN_BROKEN);
     RELAYED("one ");
-    assert_string_equal(play_events(&play), "decoder_stage_failed action=closed bytes_in=7 bytes_out=7 failure_code=invalid module=a stage=protocol_frame_parse\n");
+    assert_string_equal(play_events(&play), "decoder_stage_failed action=closed bytes_in=4 bytes_out=4 failure_code=invalid module=a stage=protocol_frame_parse\n");
     const struct chain_end *why = chain_end(play.chain);
     assert_non_null(why);
     assert_false(why->blocked);
@@ -479,9 +546,12 @@ int main(void)
         TEST(who_makes_without_end_is_detached),
         TEST(waiting_is_not_for_those_who_look_on),
         TEST(a_view_ends_with_its_maker),
+        TEST(a_coding_that_was_cut_has_no_end),
         TEST(who_must_not_miss_it_ends_the_exchange),
         TEST(a_failure_may_ask_for_the_end),
         TEST(enough_is_for_one_exchange),
+        TEST(who_closes_looks_on),
+        TEST(one_of_two_takes_a_coding_away),
         TEST(a_coding_is_taken_away_once),
         TEST(who_fails_is_detached),
         TEST(a_verdict_that_is_none_is_a_failure),

@@ -14,6 +14,7 @@
 #include "modules/coding/coding.h"
 
 static size_t room = 16384; /* of one call */
+static bool places = true;  /* say where a fault is: with little room the libraries read ahead, and limits are found a byte or so later */
 
 static struct coding *make(const struct golden_case *c)
 {
@@ -28,8 +29,8 @@ static struct coding *make(const struct golden_case *c)
     return coding_new(&list, &limits);
 }
 
-/* Takes all; 0 or the failure. */
-static int take(struct coding *coding, const uint8_t *p, size_t n, struct buffer *made)
+/* Takes all; 0 or the failure; *taken: up to where. */
+static int take(struct coding *coding, const uint8_t *p, size_t n, struct buffer *made, size_t *taken)
 {
     char *exact = malloc(n ? n : 1), *out = malloc(room);
     memcpy(exact, p, n);
@@ -40,6 +41,7 @@ static int take(struct coding *coding, const uint8_t *p, size_t n, struct buffer
         r = coding_take(coding, &in, out, room, &got);
         buffer_append(made, out, got);
     }
+    *taken += n - in.n;
     free(exact);
     free(out);
     return r;
@@ -52,9 +54,10 @@ static void say_made(struct buffer *out, const struct buffer *made)
     if (n == 0)
         return;
     if (n > 1000) {
+        uint32_t sum = 0;
         for (size_t i = 0; i < n; i++)
-            assert_int_equal(p[i], 0);
-        http_say(out, "out %zu zeros\n", n);
+            sum = sum * 31 + p[i];
+        http_say(out, sum == 0 ? "out %zu zeros\n" : "out %zu bytes, sum %u\n", n, sum);
         return;
     }
     http_say(out, "out ");
@@ -67,17 +70,20 @@ static void play(const struct golden_case *c, const uint8_t *p, size_t n, const 
 {
     struct coding *coding = make(c);
     struct buffer made = {0};
+    size_t taken = 0;
     int r = 0;
     for (size_t at = 0; at < n && r == 0;) {
         size_t piece = golden_piece(cut, at, n);
-        r = take(coding, p + at, piece, &made);
+        r = take(coding, p + at, piece, &made, &taken);
         at += piece;
     }
     if (r == 0)
         r = coding_end(coding);
     say_made(out, &made);
-    if (r < 0)
+    if (r < 0 && (!places || strchr(golden_text(c, "codings"), ','))) /* what is in front of a stack may have read more */
         http_say(out, "fault %s\n", coding_fault(coding));
+    else if (r < 0)
+        http_say(out, "fault %s at %zu\n", coding_fault(coding), taken);
     assert_int_equal(coding_is_over_limit(coding), strncmp(coding_fault(coding), "max_", 4) == 0);
     buffer_fini(&made);
     coding_free(coding);
@@ -95,6 +101,7 @@ static void by_document_with_little_room(void **state)
     static const size_t rooms[] = {1, 7, 100};
     (void)state;
     golden_open(&golden, "tests/golden/coding/streams.md");
+    places = false;
     for (size_t k = 0; k < 3; k++) {
         room = rooms[k];
         for (size_t i = 0; i < golden.count; i++) {
@@ -102,14 +109,53 @@ static void by_document_with_little_room(void **state)
             golden_bytes(&golden.cases[i], "in", &in);
             play(&golden.cases[i], buffer_data(&in), buffer_size(&in), &(struct golden_cut){0}, &out);
             buffer_append(&out, "", 1);
-            const char *wanted = golden_text(&golden.cases[i], "events");
-            if (strncmp((char *)buffer_data(&out), wanted, strlen(wanted)) != 0)
+            const char *wanted = golden_text(&golden.cases[i], "events"), *at = strstr(wanted, " at ");
+            if (strncmp((char *)buffer_data(&out), wanted, at ? (size_t)(at - wanted) : strlen(wanted)) != 0)
                 fail_msg("%s, room %zu:\n%s", golden.cases[i].title, room, (char *)buffer_data(&out));
             buffer_fini(&in);
             buffer_fini(&out);
         }
     }
     room = 16384;
+    places = true;
+    golden_close(&golden);
+}
+
+static void play_says(const struct golden_case *c, const struct buffer *in, size_t every, size_t first, struct buffer *out)
+{
+    buffer_clear(out);
+    play(c, buffer_data(in), buffer_size(in), &(struct golden_cut){.every = every, .first = first}, out);
+    buffer_append(out, "", 1);
+}
+
+/* Whichever byte of a stream is another one: what is made in front of the fault, what is the fault, and where it is, does not depend on the cut. Of br
+ * it does, and of stacks the place. */
+static void a_fault_is_where_it_is(void **state)
+{
+    struct golden golden;
+    (void)state;
+    golden_open(&golden, "tests/golden/coding/streams.md");
+    for (size_t i = 0; i < golden.count; i++) {
+        const struct golden_case *c = &golden.cases[i];
+        struct buffer in = {0}, whole = {0}, cut = {0};
+        golden_bytes(c, "in", &in);
+        const char *limits = golden_text(c, "limits");
+        size_t n = strstr(golden_text(c, "codings"), "br") || buffer_size(&in) > 200 || (limits && *limits == 'r') ? 0 : buffer_size(&in);
+        for (size_t at = 0; at < n; at++)
+            for (unsigned flip = 1; flip < 256; flip *= 7) {
+                in.p[at] = (uint8_t)(in.p[at] ^ flip);
+                play_says(c, &in, 0, 0, &whole);
+                for (size_t k = n; k > 0; k /= 2) {
+                    play_says(c, &in, k == n, k == n ? 0 : k, &cut);
+                    if (strcmp((char *)buffer_data(&whole), (char *)buffer_data(&cut)) != 0)
+                        fail_msg("%s, byte %zu, bit %u, cut at %zu:\n%s\nwhole:\n%s", c->title, at, flip, k, (char *)buffer_data(&cut), (char *)buffer_data(&whole));
+                }
+                in.p[at] = (uint8_t)(in.p[at] ^ flip);
+            }
+        buffer_fini(&in);
+        buffer_fini(&whole);
+        buffer_fini(&cut);
+    }
     golden_close(&golden);
 }
 
@@ -134,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_document),
         cmocka_unit_test(by_document_with_little_room),
+        cmocka_unit_test(a_fault_is_where_it_is),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
