@@ -3,6 +3,7 @@
 import gzip
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -134,6 +135,40 @@ def test_a_body_that_ends_with_its_connection_has_an_end_for_decoders(proxy, ori
     assert [e.at("record_len") for e in p.log.find("stream_record")] == ["7", "7"]
     failed = [(e.at("module"), e.at("failure_code")) for e in p.log.find("decoder_stage_failed")]
     assert failed == [("content_decode", "truncated"), ("sse", "undecoded")]
+
+
+def in_two(body, at, content_type):
+    def send(wire, _request):
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:at])
+        time.sleep(0.1)
+        wire.send(body[at:])
+    return send
+
+
+def test_half_a_record_in_a_coding_that_was_cut(proxy, origin):
+    """The message is whole, its coding is not: what is left of a record is none. Two instances take the coding away once."""
+    coder = zlib.compressobj(6, zlib.DEFLATED, 31)
+    body = coder.compress(b"[1]\n[2") + coder.flush(zlib.Z_SYNC_FLUSH)
+    server = origin(routes={"/r": in_two(body, 20, "application/x-ndjson")})
+    p = proxy(extra_modules=[{"module": "content_decode"}, {"module": "content_decode", "name": "again"}, {"module": "ndjson"}])
+    with p.client().connect(f"{HOST}:{server.port}") as client:
+        assert client.ask("GET", "/r", HOST).body == body
+    p.closed_as("mitm_http_completed")
+    assert [e.at("record_len") for e in p.log.find("stream_record")] == ["3"]
+    assert [e.at("failure_code") for e in p.log.find("decoder_stage_failed")] == ["truncated", "undecoded"]
+
+
+@pytest.mark.parametrize("at", [5, 14, 20])
+def test_a_limit_closes_whatever_the_timing(proxy, origin, at):
+    body = gzip.compress(b'"' + b"abcdefgh" * 8 + b'"', mtime=0)
+    server = origin(routes={"/j": in_two(body, at, "application/json")})
+    p = proxy(extra_modules=[{"module": "content_decode", "config": {"max_bytes": 40, "on_overflow": "close"}}, {"module": "antihijack"}])
+    with p.client().connect(f"{HOST}:{server.port}") as client:
+        client.send(b"GET /j HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        assert body not in client.rest()
+    p.closed_as("mitm_http_error", "decoder_stage_failed")
+    failed, = p.log.find("decoder_stage_failed")
+    assert (failed.at("failure_code"), failed.at("bytes_in"), failed.at("bytes_out")) == ("max_bytes", "22", "40")
 
 
 # ---- TAP

@@ -43,6 +43,7 @@ static void play(const struct golden_case *c, const uint8_t *p, size_t n, const 
     const char *kind = golden_text(c, "kind"), *limit = golden_text(c, "limit");
     struct records r = {.max_record_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep};
     struct record record;
+    size_t place = 0;
     int found = 0;
     r.kind = *kind == 'l' ? RECORDS_LINES : *kind == 's' ? RECORDS_SEQUENCE : RECORDS_CONCATENATED;
     for (size_t at = 0; at < n && found >= 0;) {
@@ -55,9 +56,10 @@ static void play(const struct golden_case *c, const uint8_t *p, size_t n, const 
         assert_true(found < 0 || in.n == 0);
         free(exact);
         at += piece;
+        place = at - in.n;
     }
     if (found < 0)
-        http_say(out, "fault %s\n", r.fault);
+        http_say(out, "fault %s at %zu\n", r.fault, place);
     else if (records_finish(&r, &record))
         say(out, &record);
     if (r.truncated)

@@ -53,6 +53,8 @@ static void say(struct buffer *out, const struct sse_event *e)
     http_say(out, "\n");
 }
 
+static size_t place; /* up to where the last stream was read */
+
 /* 0: all was taken. */
 static int feed(struct sse *s, const uint8_t *p, size_t n, struct buffer *out)
 {
@@ -63,6 +65,7 @@ static int feed(struct sse *s, const uint8_t *p, size_t n, struct buffer *out)
     int r;
     while ((r = sse_next(s, &in, &event)) > 0)
         say(out, &event);
+    place += (size_t)(in.at - exact);
     free(exact);
     return r;
 }
@@ -73,13 +76,14 @@ static void run(const struct golden_case *c, const uint8_t *p, size_t n, const s
     struct sse s = {.max_event_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep};
     struct sse_event event;
     int r = 0;
+    place = 0;
     for (size_t at = 0; at < n && r == 0;) {
         size_t piece = golden_piece(cut, at, n);
         r = feed(&s, p + at, piece, out);
         at += piece;
     }
     if (r < 0)
-        http_say(out, "fault %s\n", s.fault);
+        http_say(out, "fault %s at %zu\n", s.fault, place);
     else if (sse_finish(&s, &event))
         say(out, &event);
     sse_fini(&s);
