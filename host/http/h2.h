@@ -173,9 +173,9 @@ int h2_trailers(struct h2 *h2, int32_t stream, const struct message *trailers);
 /* RST_STREAM. The stream is forgotten at once. Unsent body bytes are the owner's. */
 int h2_reset(struct h2 *h2, int32_t stream, enum h2_code code);
 /*
- * Server: the message of ours is complete (of a reply: is the codec's to complete), the peer's is not wanted. The stream is forgotten at once; what still comes is dropped, and the peer
- * may finish it within the window that it has, for not every client takes a response whose stream is reset behind it. Who goes beyond
- * that is told to stop (RST_STREAM with no_error, RFC 9113 8.1).
+ * Server: the message of ours is complete (of a reply: is the codec's to complete), the peer's is not wanted. The stream is forgotten at once;
+ * what still comes is dropped, and the peer may finish it within the window that it has, for not every client takes a response whose stream is
+ * reset behind it. Who goes beyond that is told to stop (RST_STREAM with no_error, RFC 9113 8.1).
  */
 int h2_leave(struct h2 *h2, int32_t stream);
 

@@ -54,12 +54,9 @@ void h2_page_drop(struct h2 *h2, int32_t id)
     h2_dwell(h2, false);
 }
 
-bool h2_page_waits(const struct h2 *h2, int32_t id)
+bool h2_page_waits(struct h2 *h2, int32_t id)
 {
-    const struct h2_page *page = h2->pages;
-    while (page && page->id != id)
-        page = page->next;
-    return page != NULL;
+    return *find(h2, id) != NULL;
 }
 
 bool h2_page_leave(struct h2 *h2, int32_t id)
@@ -67,7 +64,7 @@ bool h2_page_leave(struct h2 *h2, int32_t id)
     struct h2_page *page = *find(h2, id);
     if (!page)
         return false;
-    h2->pages_left += !page->left;
+    h2->pages_left++;
     page->left = true;
     return true;
 }

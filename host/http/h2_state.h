@@ -162,7 +162,7 @@ int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *
 /* h2_page.c */
 struct h2_page *h2_page_new(struct h2 *h2, int32_t id, struct soth_span text); /* of the stream that is answered with it. NULL without memory */
 ssize_t h2_page_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length, uint32_t *flags, nghttp2_data_source *source, void *user);
-bool h2_page_waits(const struct h2 *h2, int32_t id); /* is some of it not sent? */
+bool h2_page_waits(struct h2 *h2, int32_t id); /* is some of it not sent? */
 bool h2_page_leave(struct h2 *h2, int32_t id); /* the stream's owner goes: true, some of it is not sent, and is sent without him */
 void h2_page_drop(struct h2 *h2, int32_t id);  /* the stream is over */
 void h2_pages_free(struct h2 *h2);

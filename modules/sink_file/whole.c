@@ -131,16 +131,22 @@ int whole_open(struct whole *file, const char *name, int flags)
     return SOTH_OK;
 }
 
+static int is_file(int fd, const struct stat *file)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+}
+
 int whole_is_same(int a, int b)
 {
-    struct stat x, y;
-    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    struct stat st;
+    return fstat(b, &st) == 0 && is_file(a, &st);
 }
 
 int whole_is_at(int fd, const char *name)
 {
-    struct stat x, y;
-    return fstat(fd, &x) == 0 && stat(name, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    struct stat st;
+    return stat(name, &st) == 0 && is_file(fd, &st);
 }
 
 void whole_release(const struct whole *file)
