@@ -9,20 +9,26 @@ struct chain *chain_make(struct chain **at, const struct chain_env *env, struct 
 {
     if (*at)
         return *at;
-    struct chain *chain = calloc(1, sizeof *chain + 3 * env->count * sizeof *chain->places);
+    struct chain *chain = calloc(1, sizeof *chain + 4 * env->count * sizeof *chain->places);
     if (!chain)
         return NULL;
     chain->env = env;
     chain->flow = flow;
-    chain->ways[0].line = chain->places + env->count;
-    chain->ways[1].line = chain->places + 2 * env->count;
+    chain->ways[0].line = chain->places + 2 * env->count;
+    chain->ways[1].line = chain->places + 3 * env->count;
     return *at = chain;
 }
 
 /* ---- who takes part ---- */
 
-/* Opens the decoder for this exchange. */
-static enum chain_result take_part(struct chain *chain, size_t i)
+/* The place in which the i-th sees a message: a message's own, or one for both. NULL: it does not see it. */
+static struct place **place_of(struct chain *chain, size_t i, unsigned direction)
+{
+    return &chain->places[direction * chain->env->count + i];
+}
+
+/* Opens the decoder for this message, and for that of the other direction if it watches both. */
+static enum chain_result take_part(struct chain *chain, size_t i, unsigned direction, bool both)
 {
     struct decoder *decoder = &chain->env->decoders[i];
     struct place *place = calloc(1, sizeof *place + decoder->module->state_size);
@@ -30,7 +36,9 @@ static enum chain_result take_part(struct chain *chain, size_t i)
         return fault_refused(&chain, chain->env, chain->flow, decoder, "open", fault_code(-SOTH_ENOMEM));
     place->decoder = decoder;
     place->before = chain->last;
-    chain->places[i] = chain->last = place;
+    *place_of(chain, i, direction) = chain->last = place;
+    if (both)
+        *place_of(chain, i, !direction) = place;
     int r = call_open(chain, place);
     if (r == SOTH_OK)
         return CHAIN_GO;
@@ -50,13 +58,13 @@ static bool is_before(const struct decoder *decoders, size_t k, size_t i, unsign
 }
 
 /* Will the i-th see the message's bytes without their content coding? TRANSFORMs work on what is relayed. */
-static bool is_decoded(const struct chain *chain, size_t i, unsigned direction)
+static bool is_decoded(struct chain *chain, size_t i, unsigned direction)
 {
     const struct decoder *decoders = chain ? chain->env->decoders : NULL;
     if (!chain || decoders[i].module->mode == SOTH_TRANSFORM)
         return false;
     for (size_t k = 0; k < chain->env->count && decoders[k].module->stage == SOTH_STAGE_CONTENT; k++) {
-        const struct place *place = chain->places[k];
+        const struct place *place = *place_of(chain, k, direction);
         if (is_before(decoders, k, i, direction) && decoders[k].module->mode == SOTH_TAP && place && !place->gone && (place->watches >> direction) & 1)
             return true;
     }
@@ -76,7 +84,7 @@ static size_t nth_asked(const struct chain_env *env, size_t n, unsigned directio
 static enum chain_result ask_one(struct chain **chain, const struct chain_env *env, struct soth_flow *flow, size_t i, struct soth_message *message)
 {
     struct decoder *decoder = &env->decoders[i];
-    struct place *place = *chain ? (*chain)->places[i] : NULL;
+    struct place *place = *chain ? *place_of(*chain, i, message->direction) : NULL;
     bool out = env->is_out(decoder);
     if ((flow->detached >> (decoder->position & 63)) & 1 || (place && place->gone) || (out && !decoder->closed))
         return CHAIN_GO;
@@ -93,10 +101,11 @@ static enum chain_result ask_one(struct chain **chain, const struct chain_env *e
         return fault_refused(chain, env, flow, decoder, "match", "circuit_open");
     if (!chain_make(chain, env, flow))
         return fault_refused(chain, env, flow, decoder, "open", fault_code(-SOTH_ENOMEM));
-    enum chain_result result = place ? CHAIN_GO : take_part(*chain, i);
-    place = (*chain)->places[i];
+    bool both = r == SOTH_WATCH_BOTH && (message->direction == SOTH_TO_SERVER || message->status == 101);
+    enum chain_result result = place ? CHAIN_GO : take_part(*chain, i, message->direction, both);
+    place = *place_of(*chain, i, message->direction);
     if (place && result == CHAIN_GO)
-        place->watches |= r == SOTH_WATCH_BOTH ? 3 : (uint8_t)(1u << message->direction);
+        place->watches |= both ? 3 : (uint8_t)(1u << message->direction);
     return result;
 }
 
@@ -128,7 +137,7 @@ static void line_up(struct chain *chain, unsigned direction)
     for (uint32_t rank = 0; rank < 6; rank++) {
         uint32_t mode = rank < 3 ? SOTH_TRANSFORM : SOTH_TAP, stage = SOTH_STAGE_CONTENT + rank % 3;
         for (size_t k = 0; k < n; k++) {
-            struct place *place = chain->places[direction == SOTH_TO_SERVER ? k : n - 1 - k];
+            struct place *place = *place_of(chain, direction == SOTH_TO_SERVER ? k : n - 1 - k, direction);
             if (place && !place->gone && (place->watches >> direction) & 1 && place->decoder->module->mode == mode &&
                 place->decoder->module->stage == stage)
                 way->line[way->count++] = place;

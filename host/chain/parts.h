@@ -50,7 +50,7 @@ struct lane {
     const char *fault;   /* found during the call: a failure_code */
 };
 
-/* A decoder in this exchange. */
+/* A decoder in this exchange: with a message, or with both when it watches both. */
 struct place {
     struct decoder *decoder;
     struct place *before; /* opened before it */
@@ -99,7 +99,7 @@ struct chain {
     struct way ways[2];
     bool broken;
     struct chain_end why;
-    struct place *places[]; /* by decoder; then the two lines */
+    struct place *places[]; /* by direction and decoder; then the two lines */
 };
 
 /* One call from outside. */

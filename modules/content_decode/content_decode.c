@@ -21,17 +21,11 @@ struct decode {
     const struct soth_host *host;
 };
 
-/* A message's head, as far as it matters here. */
-struct head {
-    struct coding_list codings;
-    uint32_t is_stream;
-};
-
+/* A message. */
 struct state {
-    struct head opened_with;    /* whichever direction that was */
-    struct head heads[2];       /* of the other one, if it came later */
-    struct coding *coding[2];
-    uint8_t idle[2];
+    struct coding_list codings; /* of its head */
+    uint8_t is_stream, idle;
+    struct coding *coding; /* since its first byte */
 };
 
 #define S struct decode
@@ -69,55 +63,49 @@ static int create(const struct soth_host *host, void *self)
 /* ---- which messages ---- */
 
 /* 1: it has codings, all of them known. */
-static int read_head(const struct decode *d, struct soth_flow *flow, struct head *head)
+static int read_codings(const struct decode *d, struct soth_flow *flow, struct coding_list *codings)
 {
     struct soth_span value;
-    *head = (struct head){.is_stream = 0};
+    *codings = (struct coding_list){.n = 0};
     for (uint32_t i = 0; (value = d->host->hdr_get(flow, "Content-Encoding", i)).p; i++)
-        if (coding_list_add(&head->codings, value) < 0)
+        if (coding_list_add(codings, value) < 0)
             return 0;
-    head->is_stream = (uint32_t)media_is_any(media_type(d->host->hdr_get(flow, "Content-Type", 0)), &d->streams);
-    return head->codings.n > 0;
+    return codings->n > 0;
 }
 
 static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
 {
     const struct decode *d = self;
-    struct state *s = d->host->flow_state(flow);
-    struct head head;
+    struct coding_list codings;
     /* a range of coded bytes has no beginning */
-    if (!message->coded || d->host->hdr_get(flow, "Content-Range", 0).p || !read_head(d, flow, &head))
-        return SOTH_WATCH_NO;
-    if (s)
-        s->heads[message->direction] = head;
-    return SOTH_WATCH_BODY;
+    return message->coded && !d->host->hdr_get(flow, "Content-Range", 0).p && read_codings(d, flow, &codings) ? SOTH_WATCH_BODY : SOTH_WATCH_NO;
 }
 
 static int open_it(void *self, struct soth_flow *flow)
 {
     const struct decode *d = self;
     struct state *s = d->host->flow_state(flow);
-    read_head(d, flow, &s->opened_with);
+    read_codings(d, flow, &s->codings);
+    s->is_stream = (uint8_t)media_is_any(media_type(d->host->hdr_get(flow, "Content-Type", 0)), &d->streams);
     return SOTH_OK;
 }
 
 /* ---- bytes ---- */
 
-static int start(const struct decode *d, struct state *s, unsigned direction)
+static int start(const struct decode *d, struct state *s)
 {
-    const struct head *head = s->heads[direction].codings.n ? &s->heads[direction] : &s->opened_with;
     struct coding_limits limits = d->limits;
-    if (head->is_stream)
+    if (s->is_stream)
         limits.max_bytes = 0;
-    s->coding[direction] = coding_new(&head->codings, &limits);
-    return s->coding[direction] ? SOTH_OK : -SOTH_ENOMEM;
+    s->coding = coding_new(&s->codings, &limits);
+    return s->coding ? SOTH_OK : -SOTH_ENOMEM;
 }
 
-static void stop(struct state *s, unsigned direction)
+static void stop(struct state *s)
 {
-    coding_free(s->coding[direction]);
-    s->coding[direction] = NULL;
-    s->idle[direction] = 1;
+    coding_free(s->coding);
+    s->coding = NULL;
+    s->idle = 1;
 }
 
 static int failed(struct decode *d, struct soth_flow *flow, const struct coding *coding)
@@ -147,22 +135,20 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct decode *d = self;
     struct state *s = d->host->flow_state(flow);
-    unsigned direction = cur->direction;
-    if (!s->idle[direction] && (cur->flags & SOTH_CUR_UNSEEN) && !d->always)
-        stop(s, direction);
-    if (s->idle[direction] || (!s->coding[direction] && cur->in.n == 0))
+    if (!s->idle && (cur->flags & SOTH_CUR_UNSEEN) && !d->always)
+        stop(s);
+    if (s->idle || (!s->coding && cur->in.n == 0))
         return SOTH_CONTINUE;
-    if (!s->coding[direction] && start(d, s, direction) < 0)
+    if (!s->coding && start(d, s) < 0)
         return -SOTH_ENOMEM;
-    return decode(d, flow, s->coding[direction], cur);
+    return decode(d, flow, s->coding, cur);
 }
 
 static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
 {
     struct state *s = ((struct decode *)self)->host->flow_state(flow);
     (void)complete;
-    coding_free(s->coding[0]);
-    coding_free(s->coding[1]);
+    coding_free(s->coding);
 }
 
 SOTH_DECODER_MODULE(content_decode, "0.1.0", "MPL-2.0",

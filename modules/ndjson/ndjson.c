@@ -16,10 +16,10 @@ struct streams {
     int truncated;
 };
 
+/* A message. */
 struct state {
-    struct records records[2];
-    uint8_t opened_with; /* the kind of the message with which it was opened */
-    uint8_t finished[2];
+    struct records records;
+    uint8_t finished;
 };
 
 #define S struct streams
@@ -63,21 +63,15 @@ static uint8_t kind_of(const struct streams *n, struct soth_flow *flow)
 
 static int match(void *self, struct soth_flow *flow, const struct soth_message *message)
 {
-    const struct streams *n = self;
-    struct state *s = n->host->flow_state(flow);
-    uint8_t kind = message->coded || !media_may_have_body(message) ? 0 : kind_of(n, flow);
-    if (!kind)
-        return SOTH_WATCH_NO;
-    if (s)
-        s->records[message->direction].kind = kind;
-    return SOTH_WATCH_BODY;
+    return !message->coded && media_may_have_body(message) && kind_of(self, flow) ? SOTH_WATCH_BODY : SOTH_WATCH_NO;
 }
 
 static int open_it(void *self, struct soth_flow *flow)
 {
     const struct streams *n = self;
     struct state *s = n->host->flow_state(flow);
-    s->opened_with = kind_of(n, flow);
+    s->records.kind = kind_of(n, flow);
+    s->records.max_record_bytes = n->max_record_bytes;
     n->host->protocol(flow, SOTH_PROTO_STREAMABLE_HTTP);
     return SOTH_OK;
 }
@@ -111,16 +105,13 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct streams *n = self;
     struct state *s = n->host->flow_state(flow);
-    struct records *records = &s->records[cur->direction];
+    struct records *records = &s->records;
     const int wanted = n->host->wanted(flow, SOTH_EV_STREAM_RECORD), judged = (wanted & SOTH_WANTED_FRAME) != 0;
     const size_t most = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - most;
     struct soth_span in = {cur->in.p, most};
     struct record record;
     int found = 1, r = SOTH_CONTINUE;
-    records->max_record_bytes = n->max_record_bytes;
     records->keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? n->host->payload_most(flow, SOTH_EV_STREAM_RECORD) : 0;
-    if (!records->kind)
-        records->kind = s->opened_with;
     while (found > 0 && r == SOTH_CONTINUE) {
         found = records_next(records, &in, &record);
         if (found < 0) {
@@ -132,9 +123,9 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     }
     if (r == SOTH_CONTINUE && judged && records_is_between(records)) /* line ends that keep the connection alive */
         n->host->frame(n, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_STREAM_RECORD, .flags = SOTH_FRAME_PASS});
-    if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished[cur->direction])
+    if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished)
         return r;
-    s->finished[cur->direction] = 1;
+    s->finished = 1;
     return records_finish(records, &record) ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
 }
 
@@ -143,11 +134,9 @@ static void close_it(void *self, struct soth_flow *flow, uint32_t complete)
     struct streams *n = self;
     struct state *s = n->host->flow_state(flow);
     (void)complete;
-    for (unsigned d = 0; d < 2; d++) {
-        if (s->records[d].truncated)
-            n->host->count(n, n->truncated, s->records[d].truncated);
-        records_fini(&s->records[d]);
-    }
+    if (s->records.truncated)
+        n->host->count(n, n->truncated, s->records.truncated);
+    records_fini(&s->records);
 }
 
 SOTH_DECODER_MODULE(ndjson, "0.1.0", "MPL-2.0",

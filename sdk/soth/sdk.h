@@ -361,8 +361,9 @@ struct soth_signal {
 #define SOTH_STAGE_FRAME 2    /* protocol_frame_parse */
 #define SOTH_STAGE_SANITIZE 3 /* payload_sanitize */
 
-/* Results of match. Every head is asked about; a decoder that watches both directions gets the response's head too, its answer then changes
- * nothing. After a 101 both directions begin anew, for those that then want them. */
+/* Results of match. Every head is asked about. BODY: the message is opened for itself, with its own state and close, and what fails in it leaves
+ * the other direction's alone. BOTH: the two are one; the response's head is asked about, too, its answer changes nothing. After a 101 both
+ * directions begin anew, for those that then want them. */
 #define SOTH_WATCH_NO 0
 #define SOTH_WATCH_BODY 1 /* this message's body and trailers. A TRANSFORM, of a HEAD's response or a 304: it would change a GET's body */
 #define SOTH_WATCH_BOTH 2 /* of a request its response too, of a 101 what follows it in both directions */
@@ -439,7 +440,7 @@ struct soth_host {
     int (*resume)(struct soth_token token, uint64_t arg);
     int (*resumed)(struct soth_flow *flow, uint64_t *arg); /* 1: this call follows a resume, 0: it does not */
     uint64_t (*flow_id)(const struct soth_flow *flow);
-    void *(*flow_state)(struct soth_flow *flow); /* state_size zeroed bytes of this instance, for this exchange; NULL without memory */
+    void *(*flow_state)(struct soth_flow *flow); /* state_size bytes, zeroed at open: a message's, with BOTH the exchange's; NULL: not open */
     /* Publishes an event of the flow (flow NULL: of the process), copied. Attributes the kind does not have are left out and counted. */
     int (*emit)(void *self, struct soth_flow *flow, uint32_t kind, const struct soth_attr *attrs, size_t n);
     int (*wanted)(const struct soth_flow *flow, uint32_t kind); /* SOTH_WANTED_... ored; 0: nobody. Saves making the attributes */
@@ -507,7 +508,6 @@ struct soth_host {
 #define SOTH_HOOK_FRAME 8u
 #define SOTH_HOOK_SIGNAL 16u
 #define SOTH_HOOK_REWRITE 32u
-
 #define SOTH_SINK_ASYNC_ACK 1u /* flags: `done` means taken (copied); events stay charged to the queue until ack */
 
 /* The first five fields are frozen for ever. Later fields are only appended. */

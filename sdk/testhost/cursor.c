@@ -148,7 +148,10 @@ const char *testhost_injected(const struct testhost *host)
 void th_farewell(struct flow *flow)
 {
     struct testhost *host = flow->host;
-    for (uint32_t d = 0; d < 2 && flow->is_open && host->module.compose; d++) {
+    for (uint32_t d = 0; d < 2 && host->module.compose; d++) {
+        flow->seat = flow->seat_of[d];
+        if (!flow->seat || !flow->seat->is_open)
+            continue;
         struct soth_frame frame = {.size = sizeof frame, .direction = d, .kind = SOTH_EV_FRAME_DECISION};
         unsigned mark = th_guard_mark();
         char *out = th_guard_lend(NULL, FAREWELL_MOST);
@@ -164,9 +167,9 @@ void th_farewell(struct flow *flow)
 int th_timer(void *self, struct soth_flow *view, uint32_t ms)
 {
     struct flow *flow = view->flow;
-    if (!flow->is_open)
+    if (!flow->seat || !flow->seat->is_open)
         return -SOTH_EUNSUPPORTED;
-    flow->timer_ns = ms ? th_api.monotonic_ns() + ms * UINT64_C(1000000) : 0;
+    flow->seat->timer_ns = ms ? th_api.monotonic_ns() + ms * UINT64_C(1000000) : 0;
     (void)self;
     return SOTH_OK;
 }

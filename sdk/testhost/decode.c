@@ -22,29 +22,40 @@ struct soth_flow *th_flow_lend(struct flow *flow)
     return th_guard_lend_aligned(&view, sizeof view);
 }
 
+bool th_sees(const struct flow *flow, unsigned direction)
+{
+    return flow->seat_of[direction] && flow->seat_of[direction]->is_open && flow->watches[direction];
+}
+
 void th_leave(struct flow *flow, const char *why)
 {
+    struct seat *seat = flow->seat;
     unsigned mark = th_guard_mark();
-    if (!flow->is_open)
+    if (!seat->is_open)
         return;
     if (why)
         th_text_say(&flow->events, "%s\n", why);
     if (flow->host->module.close)
         flow->host->module.close(flow->host->self, th_flow_lend(flow), why == NULL);
     th_guard_return(mark);
-    flow->is_open = false;
-    flow->timer_ns = 0;
-    if (flow->state)
-        memset(flow->state, 0xa5, flow->host->module.state_size);
-    free(flow->state);
-    flow->state = NULL;
+    if (seat->state)
+        memset(seat->state, 0xa5, flow->host->module.state_size);
+    free(seat->state);
+    *seat = (struct seat){.is_open = false};
 }
 
 static void failed(struct flow *flow, const char *code)
 {
     char line[64];
-    snprintf(line, sizeof line, "failed %s", flow->reason[0] ? flow->reason : code);
+    snprintf(line, sizeof line, "failed %s", flow->seat->reason[0] ? flow->seat->reason : code);
     th_leave(flow, line);
+}
+
+/* Never again for this flow. */
+static void detach(struct flow *flow)
+{
+    flow->detached = true;
+    th_leave(flow, "detached");
 }
 
 /* The verdict of a hook that may not wait. true: go on. */
@@ -55,29 +66,28 @@ bool th_settled(struct flow *flow, const char *hook, int r)
     if (r == SOTH_PAUSE || r == SOTH_BUSY)
         th_fault(flow->host, "%s wants to wait, it may not", hook);
     else if (r == SOTH_DETACH)
-        th_leave(flow, "detached");
+        detach(flow);
     else
         failed(flow, th_error_name(r));
-    return flow->is_open;
+    return flow->seat->is_open;
 }
 
 static void open_it(struct flow *flow)
 {
     struct soth_module *m = &flow->host->module;
+    struct seat *seat = flow->seat;
     unsigned mark = th_guard_mark();
-    if (flow->is_open || flow->is_over)
-        return;
-    if (m->state_size && !(flow->state = calloc(1, m->state_size)))
+    if (m->state_size && !(seat->state = calloc(1, m->state_size)))
         abort();
-    flow->is_open = true;
+    seat->is_open = true;
     int r = m->open ? m->open(flow->host->self, th_flow_lend(flow)) : SOTH_OK;
     th_guard_return(mark);
     if (r == SOTH_OK)
         return;
-    flow->is_open = false; /* close is not called */
+    flow->detached = flow->detached || r == SOTH_DETACH;
     th_text_say(&flow->events, "failed %s\n", th_error_name(r));
-    free(flow->state);
-    flow->state = NULL;
+    free(seat->state);
+    *seat = (struct seat){.is_open = false}; /* close is not called */
 }
 
 void th_match(struct flow *flow, struct head *head, struct head *request, uint32_t direction)
@@ -85,7 +95,10 @@ void th_match(struct flow *flow, struct head *head, struct head *request, uint32
     struct testhost *host = flow->host;
     struct testhost_question nobody = {0};
     unsigned mark = th_guard_mark();
-    bool was_open = flow->is_open;
+    struct seat *seat = flow->seat_of[direction];
+    if (flow->detached || (seat && !seat->is_open))
+        return;
+    flow->seat = seat;
     flow->head = head;
     struct soth_message *message = th_head_lend(head, request, direction, &nobody);
     uint32_t status = message->status;
@@ -94,14 +107,17 @@ void th_match(struct flow *flow, struct head *head, struct head *request, uint32
     if (r < 0 || r > SOTH_WATCH_BOTH)
         th_fault(host, "match returned %d", r);
     bool wants = r == SOTH_WATCH_BODY || r == SOTH_WATCH_BOTH;
-    if (wants && (!flow->is_over || was_open))
+    bool both = r == SOTH_WATCH_BOTH && (direction == SOTH_TO_SERVER || status == 101);
+    if (wants && !seat) {
+        flow->seat = flow->seat_of[direction] = &flow->seats[direction];
+        if (both)
+            flow->seat_of[!direction] = flow->seat;
         open_it(flow);
+    }
     flow->head = NULL;
-    if (!wants || (flow->is_over && !was_open))
-        return;
-    flow->watches[direction] = true;
-    if (r == SOTH_WATCH_BOTH && (direction == SOTH_TO_SERVER || status == 101))
-        flow->watches[0] = flow->watches[1] = true;
+    flow->seat = NULL;
+    flow->watches[direction] = flow->watches[direction] || wants;
+    flow->watches[!direction] = flow->watches[!direction] || both;
 }
 
 /* ---- bytes ---- */
@@ -126,7 +142,10 @@ static int verdict(struct flow *flow, struct cursor *c, int r)
     }
     if (r == SOTH_DETACH || r == SOTH_DONE) {
         th_token_unused(flow);
-        th_leave(flow, r == SOTH_DONE ? "done" : "detached");
+        if (r == SOTH_DONE)
+            th_leave(flow, "done");
+        else
+            detach(flow);
         return -1;
     }
     if (r == SOTH_CONTINUE) {
@@ -256,7 +275,8 @@ void th_give(struct flow *flow, unsigned direction, const char *p, size_t n, boo
     bool more = n > 0 || end, resumed = false;
     th_text_add(&lane->kept, p, n);
     lane->end = end;
-    while (more && flow->is_open && flow->watches[direction]) {
+    flow->seat = flow->seat_of[direction];
+    while (more && th_sees(flow, direction)) {
         struct cursor c;
         uint32_t flags = (end ? SOTH_CUR_END : 0) | (lane->stalled ? SOTH_CUR_STALLED : 0) | (resumed ? SOTH_CUR_RESUMED : 0);
         int v = verdict(flow, &c, call(flow, direction, room, flags, &c));
@@ -267,6 +287,6 @@ void th_give(struct flow *flow, unsigned direction, const char *p, size_t n, boo
         resumed = v == 0;
         more = v == 0 ? wait(flow, lane, c.taken > 0 || c.made > 0) : again(flow, lane, &c, &room, first);
     }
-    if (!flow->is_open || !flow->watches[direction])
+    if (!th_sees(flow, direction))
         pass(flow, direction);
 }

@@ -8,10 +8,11 @@ static void trailers(const struct testhost_case *c, struct flow *flow, unsigned 
     struct testhost_question nobody = {0};
     struct head head, none;
     unsigned mark = th_guard_mark();
-    if (!c->trailers[direction] || !flow->is_open || !flow->watches[direction] || !host->module.trailers)
+    if (!c->trailers[direction] || !th_sees(flow, direction) || !host->module.trailers)
         return;
     th_head_read(&head, c->trailers[direction]);
     th_head_read(&none, NULL);
+    flow->seat = flow->seat_of[direction];
     int r = host->module.trailers(host->self, th_flow_lend(flow), th_head_lend(&head, &none, direction, &nobody));
     th_guard_return(mark);
     th_head_free(&head);
@@ -53,17 +54,24 @@ static void meet_response(const struct testhost_case *c, struct flow *flow, stru
     th_match(flow, &p->response, &p->request, SOTH_TO_CLIENT);
 }
 
-static void later(struct flow *flow, uint64_t ms)
+static void timer(struct flow *flow, struct seat *seat)
 {
     unsigned mark = th_guard_mark();
-    th_later(ms);
-    flow->later_ms += ms;
-    if (!flow->is_open || !flow->timer_ns || flow->timer_ns > th_api.monotonic_ns())
+    if (!seat->is_open || !seat->timer_ns || seat->timer_ns > th_api.monotonic_ns())
         return;
-    flow->timer_ns = 0;
+    seat->timer_ns = 0;
+    flow->seat = seat;
     int r = flow->host->module.on_timer ? flow->host->module.on_timer(flow->host->self, th_flow_lend(flow)) : SOTH_CONTINUE;
     th_guard_return(mark);
     th_settled(flow, "on_timer", r);
+}
+
+static void later(struct flow *flow, uint64_t ms)
+{
+    th_later(ms);
+    flow->later_ms += ms;
+    timer(flow, &flow->seats[0]);
+    timer(flow, &flow->seats[1]);
 }
 
 static size_t piece(const struct testhost_case *c, const struct plan *plan, const struct progress *p)
@@ -135,8 +143,10 @@ void th_exchange_end(const struct testhost_case *c, struct flow *flow, struct pr
     }
     if (flow->blocked)
         th_farewell(flow);
-    th_leave(flow, complete ? NULL : "cut");
-    flow->is_over = true;
+    for (unsigned d = 2; d-- > 0;) { /* the last opened first */
+        flow->seat = &flow->seats[d];
+        th_leave(flow, complete ? NULL : "cut");
+    }
     th_head_free(&p->request);
     th_head_free(&p->response);
 }

@@ -241,7 +241,7 @@ static uint64_t on_flow_id(const struct soth_flow *view)
 
 static void *on_flow_state(struct soth_flow *view)
 {
-    return view->flow->state;
+    return view->flow->seat ? view->flow->seat->state : NULL;
 }
 
 static int on_wanted(const struct soth_flow *view, uint32_t kind)
@@ -249,7 +249,7 @@ static int on_wanted(const struct soth_flow *view, uint32_t kind)
     const struct flow *flow = view->flow;
     if (!flow || kind >= SOTH_EV_COUNT)
         return 0;
-    int judged = flow->is_open && flow->plan && flow->plan->frames != FRAMES_FREE && flow->host->module.stage == SOTH_STAGE_FRAME;
+    int judged = flow->seat && flow->seat->is_open && flow->plan && flow->plan->frames != FRAMES_FREE && flow->host->module.stage == SOTH_STAGE_FRAME;
     int told = view->flow->host->kinds >> kind & 1 ? SOTH_WANTED_EVENT | (view->flow->host->payload_most ? SOTH_WANTED_PAYLOAD : 0) : 0;
     return told | (judged ? SOTH_WANTED_FRAME : 0);
 }
@@ -269,12 +269,14 @@ void testhost_wanted(struct testhost *host, uint64_t kinds, uint64_t payload_mos
 static int on_fail(void *self, struct soth_flow *view, const char *code, uint32_t flags)
 {
     struct testhost *host = th_host_of(self);
-    struct flow *flow = view->flow;
-    if (!flow->is_open)
+    struct seat *seat = view->flow->seat;
+    if (!seat || !seat->is_open) {
         th_fault(host, "fail is called outside of data and trailers");
+        return SOTH_FAIL;
+    }
     if (!code || !*code || strlen(code) > 23)
         th_fault(host, "fail: the code must have 1 to 23 bytes");
-    snprintf(flow->reason, sizeof flow->reason, "%.23s%s", code ? code : "", flags & SOTH_FAIL_CLOSE ? " close" : "");
+    snprintf(seat->reason, sizeof seat->reason, "%.23s%s", code ? code : "", flags & SOTH_FAIL_CLOSE ? " close" : "");
     return SOTH_FAIL;
 }
 

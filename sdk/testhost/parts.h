@@ -124,10 +124,19 @@ struct lane {
     bool end, done, stalled;
 };
 
+/* A decoder that was opened: for one message, or for both when it watches both. */
+struct seat {
+    void *state;
+    uint64_t timer_ns;
+    bool is_open;
+    char reason[32]; /* what it said to fail */
+};
+
 struct flow {
     struct testhost *host;
-    uint64_t id, timer_ns, later_ms; /* later_ms: that have passed */
-    void *state;
+    uint64_t id, later_ms; /* later_ms: that have passed */
+    struct seat seats[2];
+    struct seat *seat_of[2], *seat; /* by direction, NULL: it has none; of the hook that runs */
     struct text events, frames, out[2];
     struct lane lane[2];
     /* of the hook that runs */
@@ -142,8 +151,7 @@ struct flow {
     const struct plan *plan;
     unsigned frame_count;
     bool frame_waits, blocked;
-    bool watches[2], is_open, is_over;
-    char reason[32]; /* what it said to fail */
+    bool watches[2], detached;
 };
 
 /* What the module sees, lent for one call. */
@@ -219,6 +227,7 @@ int th_set_target(struct soth_flow *flow, struct soth_span host, uint32_t port, 
 /* decode.c: the decoder in it */
 void th_match(struct flow *flow, struct head *head, struct head *request, uint32_t direction);
 void th_give(struct flow *flow, unsigned direction, const char *p, size_t n, bool end);
+bool th_sees(const struct flow *flow, unsigned direction); /* it has a seat there, has not left, and watches */
 bool th_settled(struct flow *flow, const char *hook, int r); /* the verdict of a hook that may not wait; false: it has left */
 void th_leave(struct flow *flow, const char *why); /* close; why NULL: complete */
 

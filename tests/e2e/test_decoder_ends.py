@@ -171,6 +171,39 @@ def test_a_limit_closes_whatever_the_timing(proxy, origin, at):
     assert (failed.at("failure_code"), failed.at("bytes_in"), failed.at("bytes_out")) == ("max_bytes", "22", "40")
 
 
+@pytest.mark.parametrize("early", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("up,code,failures", [(b"no gzip at all, whatever the head says", "wrong_coding", 2),
+                                              (gzip.compress(b"[" + b"1," * 99 + b"1]\n", mtime=0), "max_record_bytes", 1)], ids=["coding", "record"])
+def test_a_request_that_cannot_be_read_blinds_nobody_to_its_response(proxy, origin, up, code, failures, early):
+    """The response is decoded and read, and a policy judges it, whether its head comes before or after the request's fault."""
+    down = gzip.compress(b"[1]\n[2]\n", mtime=0)
+    head = [("Content-Type", "application/x-ndjson"), ("Content-Encoding", "gzip")]
+
+    def answer(wire):
+        wire.head()
+        response = reply(body=down, fields=head)
+        n = len(response) - 10 if early else 0
+        wire.send(response[:n])
+        wire.exactly(len(up))
+        wire.send(response[n:])
+
+    server = origin(answer)
+    p = proxy(extra_modules=[{"module": "content_decode"}, {"module": "ndjson", "config": {"max_record_bytes": "64"}}])
+    with p.client().connect(f"{HOST}:{server.port}") as client:
+        client.send(b"POST /r HTTP/1.1\r\nHost: origin.test\r\nContent-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\n"
+                    b"Content-Length: %d\r\n\r\n" % len(up))
+        if early:
+            client.head()
+        client.send(up)
+        if not early:
+            client.head()
+        assert client.exactly(len(down)) == down
+    p.wait_closed()
+    assert [(e.at("direction"), e.at("record_len")) for e in p.log.find("stream_record")] == [("server_to_client", "3")] * 2
+    failed = p.log.find("decoder_stage_failed")
+    assert failed[0].at("failure_code") == code and len(failed) == failures
+
+
 # ---- TAP
 
 def test_one_that_gives_up_lets_everything_pass(decoding, origin):

@@ -87,16 +87,83 @@ static void both_of_a_response_is_its_body(void **state)
     assert_string_equal(play_seen(a), "down");
 }
 
-static void it_may_open_once_and_watch_twice(void **state)
+/* A request and its response that are watched for themselves are opened apart. */
+static void each_message_is_opened_for_itself(void **state)
 {
     (void)state;
-    struct actor *a = WATCHER("a");
+    struct actor *a = WATCHER("a"), *b = WATCHER("b");
+    b->answer = SOTH_WATCH_BOTH;
     REQUEST();
     UP("up ");
     UP_ENDS();
     RESPONSE(200);
     DOWN("down");
+    DOWN_ENDS();
+    play_free(&play, true);
+    assert_string_equal(play_order(&play), "+a +b +a -a -b -a ");
     assert_string_equal(play_seen(a), "up down");
+    assert_int_equal(a->complete, 2);
+    assert_string_equal(play_seen(b), "up down");
+}
+
+/* What fails in one of them is still there for the other, whichever comes first; one that watches both has gone from both. */
+static void a_failure_is_of_its_message(void **state)
+{
+    (void)state;
+    for (unsigned late = 0; late < 2; late++) {
+        struct actor *a = WATCHER("a"), *b = WATCHER("b");
+        b->answer = SOTH_WATCH_BOTH;
+        a->fail_at = b->fail_at = 1;
+        a->data_result = b->data_result = -SOTH_EINVALID;
+        REQUEST();
+        if (late)
+            RESPONSE(200);
+        UP("up");
+        a->fail_at = b->fail_at = 0;
+        if (!late)
+            RESPONSE(200);
+        UP(" unseen");
+        DOWN("down");
+        DOWN_ENDS();
+        assert_string_equal(play_seen(a), "updown");
+        assert_string_equal(play_seen(b), "up");
+        assert_int_equal(a->closed, 1);
+        play_free(&play, false);
+        assert_int_equal(a->closed, 2);
+        assert_int_equal(b->closed, 1);
+        play_fini(&play);
+        play_init(&play);
+    }
+}
+
+/* A decoder behind one that decodes: blind for the request, not for the response. */
+static void what_was_not_decoded_is_of_its_message(void **state)
+{
+    (void)state;
+    struct actor *a = play_add(&play, "a", SOTH_TAP, SOTH_STAGE_CONTENT, tap_double), *b = WATCHER("b");
+    a->fail_at = 1;
+    a->data_result = -SOTH_EINVALID;
+    REQUEST();
+    UP("up");
+    assert_non_null(strstr(play_events(&play), "failure_code=undecoded module=b"));
+    a->fail_at = 0;
+    RESPONSE(200);
+    DOWN("ab");
+    assert_string_equal(play_seen(b), "aabb");
+}
+
+/* Never again means never again for the flow. */
+static void who_detaches_is_not_asked_about_the_response(void **state)
+{
+    (void)state;
+    struct actor *a = WATCHER("a");
+    a->fail_at = 1;
+    a->data_result = SOTH_DETACH;
+    REQUEST();
+    UP("up");
+    RESPONSE(200);
+    DOWN("down");
+    assert_string_equal(play_seen(a), "up");
     assert_int_equal(a->opened, 1);
 }
 
@@ -120,7 +187,7 @@ static void after_a_101_it_begins_anew(void **state)
     UP_ENDS();
     DOWN_ENDS();
     play_free(&play, true);
-    assert_string_equal(play_order(&play), "+a +c +b -b -c -a ");
+    assert_string_equal(play_order(&play), "+a +c +b +c -c -b -c -a ");
     assert_int_equal(a->closed, 1);
     assert_int_equal(atomic_load(&play.decoders[1].counts.bytes_in), 6);
 }
@@ -152,8 +219,8 @@ static void one_without_match_watches_every_body(void **state)
     DOWN("down");
     assert_string_equal(play_seen(a), "up down");
     play_free(&play, true);
-    assert_int_equal(a->closed, 1);
-    a->opened = 1; /* for the books */
+    assert_int_equal(a->closed, 2);
+    a->opened = 2; /* for the books */
 }
 
 /* ---- failing before there are bytes ---- */
@@ -407,33 +474,35 @@ static void close_may_emit(void **state)
     chain_free(NULL, true);
 }
 
-/* State is of the exchange, zeroed, and of each decoder. */
+/* State is of each decoder, zeroed, and of the message, or of the exchange for one that watches both. */
 static int counts_in_its_state(void *self, struct soth_flow *flow, struct soth_cursor *cur)
 {
     struct actor *a = self;
     unsigned *calls = flow->state;
     (void)cur;
     assert_int_equal((uintptr_t)calls % 16, 0);
-    assert_int_equal(*calls, a->calls);
     (*calls)++;
     a->calls++;
+    a->number = a->number * 10 + *calls;
     return SOTH_CONTINUE;
 }
 
-static void state_is_of_the_exchange(void **state)
+static void state_is_of_what_is_watched(void **state)
 {
     (void)state;
     struct actor *a = play_add(&play, "a", SOTH_TAP, SOTH_STAGE_FRAME, counts_in_its_state);
-    play_add(&play, "b", SOTH_TAP, SOTH_STAGE_FRAME, counts_in_its_state);
+    struct actor *b = play_add(&play, "b", SOTH_TAP, SOTH_STAGE_FRAME, counts_in_its_state);
+    b->answer = SOTH_WATCH_BOTH;
     for (unsigned i = 0; i < 2; i++) {
         REQUEST();
         UP("x");
         UP("x");
         RESPONSE(200);
         DOWN("x");
-        assert_int_equal(a->calls, 3);
+        assert_int_equal(a->number, 121);
+        assert_int_equal(b->number, 123);
         play_free(&play, true);
-        play.actors[0].calls = play.actors[1].calls = 0;
+        a->number = b->number = 0;
     }
     assert_null(play.flow.state);
     assert_null(play.flow.chain);
@@ -447,7 +516,10 @@ int main(void)
         TEST(of_a_request_its_body),
         TEST(of_a_request_both),
         TEST(both_of_a_response_is_its_body),
-        TEST(it_may_open_once_and_watch_twice),
+        TEST(each_message_is_opened_for_itself),
+        TEST(a_failure_is_of_its_message),
+        TEST(what_was_not_decoded_is_of_its_message),
+        TEST(who_detaches_is_not_asked_about_the_response),
         TEST(after_a_101_it_begins_anew),
         TEST(counts_are_whole_after_a_101),
         TEST(one_without_match_watches_every_body),
@@ -464,7 +536,7 @@ int main(void)
         TEST(a_timer_that_fails_may_close),
         TEST(a_timer_may_let_go),
         TEST(close_may_emit),
-        TEST(state_is_of_the_exchange),
+        TEST(state_is_of_what_is_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
