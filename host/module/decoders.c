@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Decoder instances for the chains, and what becomes of those that fail: told once, and after too many failures in a row left alone. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,8 @@
 #include "host/module/mailbox.h"
 #include "host/module/registry.h"
 
-/* on_overflow: close, an option that every decoder has that knows limits. */
-static bool closes_on_overflow(const struct instance *instance)
+/* on_overflow, an option that every decoder has that knows limits: whether it is `close`. -1: it has none. */
+static int closes_on_overflow(const struct instance *instance)
 {
     for (const struct soth_opt *o = instance->module.options; o && o->key; o++) {
         if (strcmp(o->key, "on_overflow") != 0 || o->type != SOTH_OPT_T_ENUM)
@@ -23,7 +24,7 @@ static bool closes_on_overflow(const struct instance *instance)
             choice++;
         return choice && strncmp(choice, "close", strcspn(choice, "|")) == 0 && strcspn(choice, "|") == 5;
     }
-    return false;
+    return -1;
 }
 
 int decoders_make(struct registry *registry)
@@ -46,9 +47,24 @@ int decoders_make(struct registry *registry)
         decoder->site = instance->site;
         decoder->position = (unsigned)i;
         decoder->closed = instance->closed_on_error;
-        decoder->closes_on_overflow = closes_on_overflow(instance);
+        decoder->closes_on_overflow = closes_on_overflow(instance) > 0;
     }
     return SOTH_OK;
+}
+
+void decoders_warn(const struct registry *registry)
+{
+    char names[256];
+    size_t n = 0;
+    for (size_t i = 0; i < registry->decoder_count; i++) {
+        const struct decoder *decoder = &registry->decoders[i];
+        bool passes = !decoder->closed && closes_on_overflow(instance_of(decoder->self)) == 0;
+        if (decoder->module->stage == SOTH_STAGE_FRAME && passes && n < sizeof names)
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", decoder->name);
+    }
+    if (n > 0 && (registry->hooks & SOTH_HOOK_FRAME))
+        log_at(SOTH_LOG_WARN, "a policy judges frames: what is beyond the limits of %s passes without its verdict; on_overflow: close in their config "
+               "ends the exchange instead", names);
 }
 
 static void failed(struct decoder *decoder, const char *hook, const char *code)

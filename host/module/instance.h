@@ -62,6 +62,7 @@ struct registry {
 
 /* decoders.c: what chains see of the decoders among v. 0 or -SOTH_ENOMEM. */
 int decoders_make(struct registry *registry);
+void decoders_warn(const struct registry *registry); /* of policies that do not get to see everything */
 bool registry_lists(const struct registry *registry, const struct instance *instance); /* registry NULL: false */
 /* After the bus has changed. */
 void registry_sinks_changed(struct registry *registry, struct registry *previous);

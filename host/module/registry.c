@@ -247,6 +247,7 @@ static int create_all(struct registry *registry, FILE *errors)
             return r;
         registry->hooks |= instance->hooks;
     }
+    decoders_warn(registry);
     return SOTH_OK;
 }
 

@@ -305,6 +305,7 @@ def test_events_that_cannot_be_judged(proxy, origin, tmp_path, on_overflow):
     p.wait_closed(21)
     failures = {(e.at("failure_code"), e.at("action")) for e in p.log.find("decoder_stage_failed")}
     assert failures == {("window", "detached" if on_overflow == "detach" else "closed")}
+    assert ("limits of sse passes without its verdict" in p.stderr()) == (on_overflow == "detach")
     assert p.log.find("frame_decision")[-1].at("action") == "block"
     assert p.log.find("module_fault") == []
 
