@@ -383,8 +383,15 @@ void place_leave(struct chain *chain, struct place *place, bool complete)
     call_close(chain, place, complete);
     place->timer_ns = 0;
     place->gone = true;
-    if (!place->failed && place->calls > 0)
-        chain->env->went_well(place->decoder);
+}
+
+/* Of a decoder that failed in one message of the exchange, nothing went well. */
+static bool went_well(const struct chain *chain, const struct place *place)
+{
+    for (const struct place *other = chain->last; other; other = other->before)
+        if (other->decoder == place->decoder && other->failed)
+            return false;
+    return place->calls > 0;
 }
 
 void chain_free(struct chain *chain, bool complete)
@@ -393,6 +400,9 @@ void chain_free(struct chain *chain, bool complete)
         return;
     for (struct place *place = chain->last; place; place = place->before)
         place_leave(chain, place, complete && !chain->broken);
+    for (struct place *place = chain->last; place; place = place->before)
+        if (went_well(chain, place))
+            chain->env->went_well(place->decoder);
     while (chain->last) {
         struct place *place = chain->last;
         chain->last = place->before;

@@ -131,6 +131,7 @@ static void a_failure_is_of_its_message(void **state)
         play_free(&play, false);
         assert_int_equal(a->closed, 2);
         assert_int_equal(b->closed, 1);
+        assert_int_equal(play.wells, 0); /* also not in the message that it read */
         play_fini(&play);
         play_init(&play);
     }
