@@ -197,9 +197,11 @@ enum chain_result chain_match(struct chain **chain, const struct chain_env *env,
     if (!*chain || result != CHAIN_GO)
         return result;
     /* a direction whose bytes may have begun stays as it is */
-    for (unsigned d = 0; d < 2; d++)
+    for (unsigned d = 0; d < 2; d++) {
+        (*chain)->ways[d].raw = message->status == 101;
         if (d == message->direction || message->direction == SOTH_TO_SERVER || message->status == 101)
             line_up(*chain, d);
+    }
     return result;
 }
 

@@ -86,12 +86,17 @@ enum chain_result gate_settle(struct run *run, enum chain_result result)
     struct gate *gate = &run->way->gate;
     uint64_t upto;
     struct place *slow = slowest(run, result == CHAIN_GO, &upto);
-    if (result == CHAIN_GO && gate->end)
-        upto = run->way->relayed;
+    if (result == CHAIN_GO && gate->end && !run->way->raw)
+        upto = run->way->relayed; /* whoever judges has judged what was left of the message */
     if (slow || result == CHAIN_GO)
         release(run, upto);
     if (result == CHAIN_BROKEN) {
         gate->now_size = 0;
+        return result;
+    }
+    if (result == CHAIN_GO && gate->end) { /* half a frame has no verdict, and will have none */
+        gate->now_size = 0;
+        buffer_fini(&gate->held);
         return result;
     }
     if (result == CHAIN_GO && buffer_size(&gate->held) + gate->now_size > CHAIN_WINDOW) {

@@ -82,6 +82,7 @@ struct way {
     uint32_t unseen;  /* what that one is told: SOTH_CUR_UNSEEN; 0: it has to look on to the end */
     uint64_t relayed; /* bytes that came out of the TRANSFORMs */
     bool end;         /* was given */
+    bool raw;         /* after a 101: no message that would be short of what is not relayed */
     bool delays;      /* bytes may have to wait: there is a TRANSFORM or the gate is on */
     bool judged;      /* a policy judges frames of somebody in the line */
     bool waiting;

@@ -53,6 +53,12 @@ static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_p
     return 0;
 }
 
+/* zlib's data_type: 128 is between blocks, the lower six bits count those that are left of a byte. */
+static bool is_between_blocks(const z_stream *z)
+{
+    return (z->data_type & 128) != 0 && (z->data_type & 63) == 0;
+}
+
 int inflater_take(struct inflater **at, bool fresh, const uint8_t *p, size_t n, bool end, inflater_put *put, void *arg)
 {
     static const uint8_t tail[] = {0, 0, 0xff, 0xff};
@@ -67,6 +73,8 @@ int inflater_take(struct inflater **at, bool fresh, const uint8_t *p, size_t n, 
     }
     if (end && r == 0)
         r = run(*at, tail, sizeof tail, put, arg);
+    if (end && r == 0 && !is_between_blocks(&(*at)->z))
+        r = -SOTH_EINVALID; /* what made it whole is no block of its own, but was taken for a part of one */
     if (end && r == 0 && fresh && inflateReset(&(*at)->z) != Z_OK)
         r = -SOTH_EINVALID;
     return r;

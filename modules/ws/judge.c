@@ -57,7 +57,7 @@ int judge_frame(struct ws *ws, struct soth_flow *flow, struct conversation *c, u
     struct soth_attr attrs[REPORT_ATTRS];
     struct soth_frame frame = {.kind = SOTH_EV_WS_FRAME, .attrs = attrs, .attr_count = (uint32_t)report_frame_attrs(attrs, direction, what),
                                .payload = what->payload};
-    c->due[direction] = what->message != NULL;
+    c->due[direction] = what->message || what->cut;
     int r = offer(ws, flow, c, direction, &frame, !c->due[direction] && !c->talk.side[direction].message.open);
     return r == SOTH_CONTINUE && c->due[direction] ? offer_message(ws, flow, c, direction) : r;
 }

@@ -122,7 +122,7 @@ static inline uint64_t message_values(union soth_value out[MESSAGE_VALUES], unsi
     out[5].number = m->bytes;
     out[MESSAGE_VIOLATION].text = &texts[0];
     out[MESSAGE_DATA].text = &texts[1];
-    return ALL ^ UNLESS(m->compressed && m->readable, MESSAGE_INFLATED) ^ UNLESS(m->violation, MESSAGE_VIOLATION) ^ UNLESS(texts[1].n, MESSAGE_DATA);
+    return ALL ^ UNLESS(m->compressed && m->readable, MESSAGE_INFLATED) ^ UNLESS(m->violation, MESSAGE_VIOLATION) ^ UNLESS(m->readable && texts[1].n, MESSAGE_DATA);
 }
 
 size_t report_frame_attrs(struct soth_attr out[REPORT_ATTRS], unsigned direction, const struct talk_frame *frame)

@@ -55,10 +55,21 @@ static const char *head_fault(const struct talk *talk, unsigned direction, const
 
 /* ---- a message ---- */
 
+/* Nobody knows where in its deflate stream it would have gone on. */
+static void lose(struct talk *talk, unsigned direction)
+{
+    struct talk_side *side = &talk->side[direction];
+    inflater_free(side->inflater);
+    side->inflater = NULL;
+    side->lost = !talk->extension.fresh[direction];
+}
+
 static void message_begin(struct talk *talk, unsigned direction)
 {
     struct talk_side *side = &talk->side[direction];
     struct message *m = &side->message;
+    if (m->open && m->compressed)
+        lose(talk, direction);
     bytes_free(&m->data);
     memset(m, 0, offsetof(struct message, data));
     m->opcode = side->head.opcode;
@@ -68,10 +79,10 @@ static void message_begin(struct talk *talk, unsigned direction)
     m->compressed = (side->head.rsv & RSV1) && talk->extension.deflate;
     m->readable = m->compressed ? talk->wants.inflate && !side->lost : m->text || m->most > 0;
     if (side->head.rsv && !m->compressed)
-        m->readable = false; /* whatever those bits say about it */
+        m->readable = m->text = false; /* whatever those bits say about it */
     if (m->compressed && !m->readable && !talk->extension.fresh[direction])
         side->lost = true; /* what follows refers to this one */
-    m->reads = m->readable;
+    m->reads = m->readable || (m->payloads && !m->compressed);
 }
 
 /* Is there anything to be learnt from its next bytes? */
@@ -131,9 +142,7 @@ static __attribute__((noinline)) int message_take(struct talk *talk, unsigned di
     m->violation = "invalid_deflate";
     m->readable = m->reads = false;
     bytes_free(&m->data);
-    inflater_free(side->inflater);
-    side->inflater = NULL;
-    side->lost = !fresh;
+    lose(talk, direction);
     return 0;
 }
 
@@ -169,6 +178,7 @@ static int frame_begin(struct talk *talk, unsigned direction)
         side->message.open = true;
     }
     side->part = !side->closed && side->head.opcode <= OP_BINARY && side->message.open;
+    side->keeps = side->part ? side->message.payloads : talk->wants.frames;
     if (!side->part)
         return 0;
     side->message.frames++;
@@ -182,7 +192,7 @@ static int payload_piece(struct talk *talk, unsigned direction, const uint8_t *p
     uint64_t offset = side->head.length - side->left;
     if (opcode_is_control(side->head.opcode) && offset < FRAMING_CONTROL_MOST)
         memcpy(side->control + offset, p, n < FRAMING_CONTROL_MOST - offset ? n : FRAMING_CONTROL_MOST - (size_t)offset);
-    if (side->part && side->message.payloads && !bytes_add(&side->payload, p, n))
+    if (side->keeps && !bytes_add(&side->payload, p, n))
         return -SOTH_ENOMEM;
     return side->part ? message_take(talk, direction, p, n, false) : 0;
 }
@@ -199,8 +209,8 @@ static bool is_ascii(const struct talk_side *side, const uint8_t *p, size_t n)
 static bool is_wanted(const struct talk_side *side, const uint8_t *p, size_t n)
 {
     if (!side->part)
-        return opcode_is_control(side->head.opcode);
-    return side->message.payloads || (side->message.reads && !is_ascii(side, p, n));
+        return side->keeps || opcode_is_control(side->head.opcode);
+    return side->keeps || (side->message.reads && !is_ascii(side, p, n));
 }
 
 /* Kept out of talk_take for its scratch on the stack. */
@@ -228,6 +238,9 @@ static __attribute__((noinline)) void close_end(struct talk_side *side, struct t
     frame->closing = closing_read(side->control, n);
     if (!frame->violation)
         frame->violation = frame->closing.fault;
+    if (side->message.open)
+        frame->cut = &side->message;
+    side->message.open = false;
     side->closed = true;
 }
 
@@ -242,13 +255,11 @@ static int frame_end(struct talk *talk, unsigned direction, struct talk_frame *f
     frame->head = &side->head; /* one by one, and not all zeroed first: that takes longer than the rest */
     frame->number = ++talk->frames;
     frame->violation = side->violation;
-    frame->message = NULL;
+    frame->message = frame->cut = NULL;
     frame->closing = (struct closing){.code = 0};
     frame->begins = part && opcode != OP_CONTINUATION;
-    frame->stray = !part && opcode <= OP_BINARY;
+    frame->stray = !part && !opcode_is_control(opcode);
     frame->payload = bytes_span(&side->payload);
-    if (opcode_is_control(opcode) && talk->wants.frames && side->head.length > 0)
-        frame->payload = (struct soth_span){(const char *)side->control, side->head.length < FRAMING_CONTROL_MOST ? side->head.length : FRAMING_CONTROL_MOST};
     int r = part && side->head.fin ? message_end(talk, direction, frame) : 0;
     if (opcode == OP_CLOSE && !side->closed)
         close_end(side, frame);
@@ -263,10 +274,12 @@ ssize_t talk_take(struct talk *talk, unsigned direction, const uint8_t *p, size_
     struct talk_side *side = &talk->side[direction];
     size_t used = 0;
     int r = 0;
+    talk->head_used = 0;
     if (!side->inside) {
         used = framing_take(&side->framing, p, n, &side->head, whole);
         if (!*whole)
             return (ssize_t)used;
+        talk->head_used = used;
         r = frame_begin(talk, direction);
     }
     *whole = false;
@@ -305,7 +318,7 @@ bool talk_says(const struct talk *talk, unsigned direction)
     if (!side->inside && side->framing.have == 0)
         return false;
     uint8_t opcode = side->inside ? side->head.opcode : side->framing.bytes[0] & 15;
-    return !opcode_is_control(opcode) && (opcode != OP_CONTINUATION || side->message.open);
+    return is_data(opcode) || (opcode == OP_CONTINUATION && side->message.open);
 }
 
 void talk_fini(struct talk *talk)

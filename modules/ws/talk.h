@@ -18,7 +18,7 @@
 struct talk_wants {
     bool text;    /* UTF-8 is checked, of texts */
     bool inflate; /* a compressed one is inflated: its length, text and data are known */
-    bool frames;  /* the payload of each of its frames is kept, and of control frames */
+    bool frames;  /* the payload of each frame is kept, and what is not readable of a message as it is sent */
     uint64_t data; /* so many bytes of its content are kept, from its beginning; UINT64_MAX: all of them */
 };
 
@@ -44,6 +44,7 @@ struct talk_side {
     uint64_t left;             /* of the payload */
     const char *violation;
     bool part;                 /* the frame belongs to the message: data after Close and continuations of nothing do not */
+    bool keeps;                /* its payload is kept */
     struct message message;
     struct inflater *inflater;
     struct bytes payload;
@@ -57,6 +58,7 @@ struct talk {
     struct talk_wants wants; /* from the next message on */
     uint64_t frames, messages;
     const char *violation;   /* the first */
+    size_t head_used;        /* of the bytes that talk_take was given last: those of a header that is complete now */
     struct talk_side side[2];
 };
 
@@ -66,8 +68,9 @@ struct talk_frame {
     uint64_t number;               /* from 1, of both directions together */
     const char *violation;
     struct soth_span payload;      /* absent unless it is wanted */
-    bool begins, stray;            /* the first one of a message; belongs to none though it looks like it */
+    bool begins, stray;            /* the first one of a message; belongs to none, and is no control frame */
     const struct message *message; /* it completes this one; NULL: none */
+    const struct message *cut;     /* a Close that leaves this one unfinished */
     struct closing closing;        /* Close */
 };
 

@@ -195,17 +195,21 @@ static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, s
     bool whole;
     for (size_t n = cur->in.n; n > 0;) {
         ssize_t used = talk_take(&c->talk, cur->direction, p, n, &frame, &whole);
-        if (used < 0)
+        if (used < 0) {
+            ws->host->pass(cur, cur->in.n - n + c->talk.head_used);
             return cannot_go_on(ws, flow, c, (int)used);
+        }
         p += used;
         n -= (size_t)used;
         if (!whole) {
             hear(ws, flow, c, cur->direction);
             continue;
         }
-        if (is_flood(ws, c, cur->direction, &frame))
-            return leave(ws, flow, c, "frame_flood");
         take(ws, flow, c, cur->direction, &frame);
+        if (is_flood(ws, c, cur->direction, &frame)) {
+            ws->host->pass(cur, cur->in.n - n);
+            return leave(ws, flow, c, "frame_flood");
+        }
         talk_release(&c->talk, cur->direction);
         if (!side->closed && !side->message.open)
             between = cur->in.n - n;
@@ -221,6 +225,13 @@ static bool fits(const struct conversation *c, unsigned direction)
     return c->held[direction] + talk_pending(&c->talk, direction) <= JUDGE_WINDOW;
 }
 
+/* A compressed message that nobody here can read. */
+static bool cannot_be_judged(const struct ws *ws, const struct talk_frame *frame)
+{
+    const struct message *m = frame->message ? frame->message : frame->cut;
+    return ws->inflate && m && m->compressed && !m->readable;
+}
+
 static int hold(struct ws *ws, struct soth_flow *flow, struct conversation *c, struct soth_cursor *cur)
 {
     unsigned direction = cur->direction;
@@ -230,19 +241,25 @@ static int hold(struct ws *ws, struct soth_flow *flow, struct conversation *c, s
     while (r == SOTH_CONTINUE && cur->in.n > 0 && cur->room > 0) {
         size_t n = cur->in.n < cur->room ? cur->in.n : cur->room;
         ssize_t used = talk_take(&c->talk, direction, (const uint8_t *)cur->in.p, n, &frame, &whole);
-        if (used < 0)
+        if (used < 0) {
+            ws->host->pass(cur, c->talk.head_used);
             return cannot_go_on(ws, flow, c, (int)used);
-        ws->host->pass(cur, (size_t)used);
+        }
         c->held[direction] += (uint64_t)used;
-        if (!fits(c, direction))
+        if (!fits(c, direction)) {
+            ws->host->pass(cur, c->talk.head_used ? c->talk.head_used : (size_t)used);
             return leave(ws, flow, c, "window");
+        }
+        ws->host->pass(cur, (size_t)used);
         if (!whole) {
             hear(ws, flow, c, direction);
             continue;
         }
+        take(ws, flow, c, direction, &frame);
         if (is_flood(ws, c, direction, &frame))
             return leave(ws, flow, c, "frame_flood");
-        take(ws, flow, c, direction, &frame);
+        if (cannot_be_judged(ws, &frame))
+            return leave(ws, flow, c, "invalid_deflate");
         r = judge_frame(ws, flow, c, direction, &frame);
     }
     return r;

@@ -151,7 +151,7 @@ def test_floods(watching, origin):
         assert (failed.at("failure_code"), failed.at("action")) == ("frame_flood", "detached" if on_overflow == "detach" else "closed")
         assert (len(got) == 300) == (on_overflow == "detach")
         p.wait_closed()
-        assert len(told(p, "ws_frame")) == 100 and told(p, "ws_closed")[0].at("violation") == "frame_flood"
+        assert len(told(p, "ws_frame")) == 101 and told(p, "ws_closed")[0].at("violation") == "frame_flood"
 
 
 # ---- policies that judge frames
