@@ -11,6 +11,7 @@
 
 struct inflater {
     z_stream z;
+    bool between; /* blocks */
 };
 
 static struct inflater *made(void)
@@ -21,6 +22,12 @@ static struct inflater *made(void)
         return NULL;
     }
     return inflater;
+}
+
+/* zlib's data_type: 128 is between blocks, the lower six bits count those that are left of a byte. */
+static bool is_between(const z_stream *z)
+{
+    return (z->data_type & (128 | 63)) == 128;
 }
 
 /*
@@ -45,18 +52,14 @@ static int run(struct inflater *inflater, const uint8_t *p, size_t n, inflater_p
             return -SOTH_ENOMEM;
         if (r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END)
             return -SOTH_EINVALID;
+        if (r != Z_BUF_ERROR)
+            inflater->between = r == Z_STREAM_END || is_between(z);
         if (r == Z_STREAM_END && inflateResetKeep(z) != Z_OK)
             return -SOTH_EINVALID;
         if (r == Z_BUF_ERROR && z->avail_out == PIECE)
             break;
     } while (z->avail_in > 0 || z->avail_out == 0);
     return 0;
-}
-
-/* zlib's data_type: 128 is between blocks, the lower six bits count those that are left of a byte. */
-static bool is_between_blocks(const z_stream *z)
-{
-    return (z->data_type & 128) != 0 && (z->data_type & 63) == 0;
 }
 
 int inflater_take(struct inflater **at, bool fresh, const uint8_t *p, size_t n, bool end, inflater_put *put, void *arg)
@@ -73,7 +76,7 @@ int inflater_take(struct inflater **at, bool fresh, const uint8_t *p, size_t n, 
     }
     if (end && r == 0)
         r = run(*at, tail, sizeof tail, put, arg);
-    if (end && r == 0 && !is_between_blocks(&(*at)->z))
+    if (end && r == 0 && !(*at)->between)
         r = -SOTH_EINVALID; /* what made it whole is no block of its own, but was taken for a part of one */
     if (end && r == 0 && fresh && inflateReset(&(*at)->z) != Z_OK)
         r = -SOTH_EINVALID;
