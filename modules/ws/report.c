@@ -113,7 +113,7 @@ static inline uint64_t message_values(union soth_value out[MESSAGE_VALUES], unsi
                                       struct soth_span texts[2])
 {
     texts[0] = soth_span(m->violation);
-    texts[1] = bytes_span(&m->data);
+    texts[1] = message_data(m);
     out[0].text = &ways[direction];
     out[1].number = m->frames;
     out[MESSAGE_INFLATED].number = m->inflated;

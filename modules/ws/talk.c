@@ -70,8 +70,11 @@ static void message_begin(struct talk *talk, unsigned direction)
     struct message *m = &side->message;
     if (m->open && m->compressed)
         lose(talk, direction);
-    bytes_free(&m->data);
+    size_t before = m->open && m->payloads && talk->wants.frames ? m->data.n : 0;
+    if (before == 0)
+        bytes_free(&m->data);
     memset(m, 0, offsetof(struct message, data));
+    m->before = before;
     m->opcode = side->head.opcode;
     m->text = talk->wants.text && m->opcode == OP_TEXT;
     m->payloads = talk->wants.frames;
@@ -141,6 +144,7 @@ static __attribute__((noinline)) int message_take(struct talk *talk, unsigned di
         return r;
     m->violation = "invalid_deflate";
     m->readable = m->reads = false;
+    m->before = 0;
     bytes_free(&m->data);
     lose(talk, direction);
     return 0;

@@ -33,6 +33,7 @@ struct message {
     uint64_t number;    /* from 1, when it is complete */
     struct utf8 utf8;
     const char *violation;
+    size_t before;      /* of data: what there was of one that was broken off, which is judged with this one */
     struct bytes data;  /* last: the beginning of a message leaves it as it is */
 };
 
@@ -76,6 +77,13 @@ struct talk_frame {
 
 #define TALK_TOO_BIG (-1000) /* the message exceeds max_message */
 #define TALK_LOST (-1001)    /* a length that cannot be */
+
+/* What a message has of its own. */
+static inline struct soth_span message_data(const struct message *m)
+{
+    struct soth_span data = bytes_span(&m->data);
+    return m->before == 0 ? data : (struct soth_span){data.p + m->before, data.n - m->before};
+}
 
 /* Takes bytes up to the end of one frame at most; returns how many, *whole when *frame is complete. Negative: TALK_..., or -SOTH_ENOMEM; then it
  * must not be called again. What *frame points to is there until talk_release or the direction's next call. */

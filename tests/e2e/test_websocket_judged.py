@@ -108,7 +108,8 @@ def test_what_is_not_whole_at_the_end_does_not_pass(peers, side, sent):
     lambda s: frame(s, 9, b"x" * 150 + b"BLOCK"),
     lambda s: frame(s, 1, b"BLO", fin=False, rsv=2) + frame(s, 0, b"CK"),
     lambda s: frame(s, 1, b"BLO", fin=False) + frame(s, 0, b"CK", fin=False) + close(s),
-], ids=["reserved", "stray", "ping", "rsv", "closed"])
+    lambda s: frame(s, 1, b"BLO", fin=False) + frame(s, 1, b"CK"),
+], ids=["reserved", "stray", "ping", "rsv", "closed", "broken off"])
 def test_whatever_it_is_it_is_judged(peers, side, sent):
     p, both = peers()
     here, there = both.of(side)
