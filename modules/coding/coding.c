@@ -7,7 +7,8 @@
 
 #define MB (UINT64_C(1) << 20)
 #define BETWEEN 16384u /* bytes that wait between two of a stack */
-#define NEAR 4096u     /* bytes of output: much more than comes out of what a library reads ahead */
+#define SLICE 4096u    /* most of a slice, see below */
+#define MUCH 2048u     /* bytes out of one: more than deflate can make */
 
 struct coding {
     struct coding_limits limits;
@@ -15,7 +16,7 @@ struct coding {
     uint32_t n;
     char *between[CODINGS_MOST];     /* what the i-th has made, for the next one */
     struct soth_span ready[CODINGS_MOST];
-    uint64_t milestone;              /* of output, where the ratio is looked at next */
+    uint64_t end;                    /* of the slice that is being fed, in bytes from the beginning */
     const char *fault;
     uint8_t over_limit;
 };
@@ -81,7 +82,6 @@ struct coding *coding_new(const struct coding_list *list, const struct coding_li
         return NULL;
     c->limits = *limits;
     c->n = list->n;
-    c->milestone = MB;
     for (uint32_t i = 0; i < c->n; i++) {
         c->stages[i].max_window = limits->max_window;
         for (size_t k = 0; k < sizeof known / sizeof *known; k++)
@@ -112,6 +112,13 @@ int coding_is_over_limit(const struct coding *c)
 
 /* ---- bytes ---- */
 
+/*
+ * How far the libraries read before they give something depends on how much they get at once. So the input is fed in slices that lie at places of the
+ * stream, wherever it was cut: the next one begins when the stages have made all that they can of those before. Output is compared with the end of the
+ * slice, not with what was read of it: whether it comes to a limit within a slice is then the stream's own. The nearer a limit is, the smaller they
+ * are: unless a byte makes more than MUCH, it is reached in a slice of one byte, and the place is exact.
+ */
+
 static int failed(struct coding *c, const char *fault, int limit)
 {
     c->fault = fault;
@@ -124,19 +131,35 @@ static int stage_fault(struct coding *c, const struct stage *s)
     return failed(c, s->fault, strncmp(s->fault, "max_", 4) == 0);
 }
 
+/* Of its output, where it is looked at next. */
+static uint64_t milestone(const struct stage *s)
+{
+    return (s->out / MB + 1) * MB;
+}
+
+static int is_bomb(const struct coding *c, const struct stage *s)
+{
+    return s->out % MB == 0 && s->out / c->limits.max_ratio > c->end;
+}
+
+static size_t up_to(uint64_t from, uint64_t to, size_t room)
+{
+    return to - from < room ? (size_t)(to - from) : room;
+}
+
 /* The i-th once, into the buffer before the next one. When it fails, those behind it still read what it has made before that. */
 static int run_between(struct coding *c, uint32_t i, struct soth_span *in)
 {
     struct stage *s = &c->stages[i];
-    size_t room = BETWEEN;
+    size_t most = up_to(s->out, milestone(s), BETWEEN), room = most;
     if (!c->between[i] && !(c->between[i] = malloc(BETWEEN)))
         return failed(c, "nomem", 0);
     char *out = c->between[i];
     if (!s->fault)
         s->ops->run(s, in, &out, &room);
-    c->ready[i] = (struct soth_span){c->between[i], BETWEEN - room};
-    if (s->out > MB && s->out / c->limits.max_ratio > c->stages[0].in)
-        return failed(c, "max_ratio", 1);
+    c->ready[i] = (struct soth_span){c->between[i], most - room};
+    if (is_bomb(c, s))
+        s->fault = "max_ratio";
     return SOTH_OK;
 }
 
@@ -193,43 +216,52 @@ static int run(struct coding *c, struct soth_span *in, char *out, size_t room, s
     return r;
 }
 
-/* The output has come to where it is looked at. */
-static int check(struct coding *c, uint64_t out)
+/* What the last one has made so far may be too much. What it found behind that does not count. */
+static int check(struct coding *c)
 {
-    if (c->limits.max_bytes && out > c->limits.max_bytes)
+    const struct stage *last = &c->stages[c->n - 1];
+    if (c->limits.max_bytes && last->out > c->limits.max_bytes)
         return failed(c, "max_bytes", 1);
-    if (out < c->milestone)
-        return SOTH_OK;
-    c->milestone += MB;
-    return out / c->limits.max_ratio > c->stages[0].in ? failed(c, "max_ratio", 1) : SOTH_OK;
+    return is_bomb(c, last) ? failed(c, "max_ratio", 1) : SOTH_OK;
 }
 
-static size_t up_to(uint64_t from, uint64_t to, size_t room)
+/* Bytes of output until a limit may be reached. */
+static uint64_t distance(const struct coding *c)
 {
-    return to > from && to - from < room ? (size_t)(to - from) : room;
+    const struct stage *last = &c->stages[c->n - 1];
+    uint64_t allowed = c->end > UINT64_MAX / c->limits.max_ratio ? UINT64_MAX : c->end * c->limits.max_ratio;
+    uint64_t least = c->limits.max_bytes ? c->limits.max_bytes + 1 - last->out : UINT64_MAX;
+    for (const struct stage *s = c->stages; s <= last; s++) {
+        uint64_t to = milestone(s) > allowed ? milestone(s) : allowed;
+        least = to - s->out < least ? to - s->out : least;
+    }
+    return least;
 }
 
-/* Where the next limit may be found to be reached; UINT64_MAX: it will not be. */
-static uint64_t next_limit(const struct coding *c)
+/* Everything has come out of what was fed: the next slice. It depends on nothing but the stream so far. */
+static void next_slice(struct coding *c)
 {
-    uint64_t bytes = c->limits.max_bytes ? c->limits.max_bytes + 1 : UINT64_MAX; /* one more than allowed tells that there is more */
-    uint64_t ratio = c->milestone / c->limits.max_ratio > c->stages[0].in ? c->milestone : UINT64_MAX;
-    return bytes < ratio ? bytes : ratio;
+    uint64_t n = distance(c) / MUCH;
+    c->end += n < 1 ? 1 : n < SLICE ? n : SLICE;
 }
 
-/* Once, up to where the output is looked at; 1: it may go on. The libraries read ahead when their room is full: shortly before a limit they get byte
- * by byte, so that it is found at the same one whatever came with it. */
+/* Once, up to where the output is looked at or the slice is out; 1: it may go on. */
 static int step(struct coding *c, struct soth_span *in, char *out, size_t room, size_t *made)
 {
     const struct stage *last = &c->stages[c->n - 1];
-    uint64_t limit = next_limit(c);
-    int near = limit != UINT64_MAX && last->out + NEAR >= limit;
-    struct soth_span piece = {in->p, near && in->n > 1 ? 1 : in->n};
-    room = up_to(last->out, near ? limit : limit - NEAR, up_to(last->out, c->milestone, room));
+    struct soth_span piece = {in->p, up_to(c->stages[0].in, c->end, in->n)};
+    room = up_to(last->out, milestone(last), room);
+    if (c->limits.max_bytes) /* one more than allowed tells that there is more */
+        room = up_to(last->out, c->limits.max_bytes + 1, room);
     int r = run(c, &piece, out, room, made);
     in->n -= (size_t)(piece.p - in->p);
     in->p = piece.p;
-    return r < 0 ? r : *made == room || (piece.n == 0 && in->n > 0);
+    if (r < 0 || *made == room)
+        return r < 0 ? r : 1;
+    if (in->n == 0 || c->stages[0].in < c->end)
+        return SOTH_OK;
+    next_slice(c);
+    return 1;
 }
 
 int coding_take(struct coding *c, struct soth_span *in, char *out, size_t room, size_t *made)
@@ -243,7 +275,7 @@ int coding_take(struct coding *c, struct soth_span *in, char *out, size_t room, 
         *made += n;
         if (c->limits.max_bytes && last->out > c->limits.max_bytes)
             (*made)--;
-        if (r >= 0 && check(c, last->out) < 0)
+        if (check(c) < 0)
             r = -SOTH_ELIMIT;
     }
     return r < 0 ? r : SOTH_OK;

@@ -20,7 +20,7 @@ struct coding_list {
 int coding_list_add(struct coding_list *list, struct soth_span value);
 
 struct coding_limits {
-    uint64_t max_ratio;  /* bytes out per byte in, looked at from the first MB of output on */
+    uint64_t max_ratio;  /* bytes out per byte in, looked at from the first MB of output on; see docs/streams.md */
     uint64_t max_bytes;  /* of output; 0 = any */
     uint64_t max_window; /* memory that a coding may ask for to look back */
 };

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include "golden.h"
 #include "http_play.h"
@@ -159,6 +161,155 @@ static void a_fault_is_where_it_is(void **state)
     golden_close(&golden);
 }
 
+/* ---- limits, however the bytes are cut ---- */
+
+#define ZEROS 1500000u
+#define RANDOM_MOST 14000u
+
+/* python: c = brotli.Compressor(quality=5, lgwin=18); c.process(b"\0" * 1500000) + c.flush() */
+static const char br_zeros[] = "\xa3\xff\xff\x03\x40\x02\x20\x1e\x0b\x24\xf7\xfe\x40\xff\xff\x07\x80\x04\x40\x1c\x16\x80\xee\xfd\x81\xbe\xc6\x0d\x00\x09"
+                               "\x80\x38\x2c\x00\x8d\x6d\x03";
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 16;
+}
+
+/* Blocks that are stored (RFC 7932 9.2), after br_zeros or as a stream of their own. */
+static void br_stored(const uint8_t *p, size_t n, int begun, struct buffer *out)
+{
+    for (size_t at = 0; at < n;) {
+        size_t m = n - at < 65536 ? n - at : 65536;
+        uint32_t head = ((uint32_t)(m - 1) << 3 | 1u << 19) << (begun ? 0 : 1);
+        uint8_t bytes[3] = {(uint8_t)head, (uint8_t)(head >> 8), (uint8_t)(head >> 16)};
+        begun = 1;
+        buffer_append(out, bytes, 3);
+        buffer_append(out, p + at, m);
+        at += m;
+    }
+    buffer_append(out, begun ? "\x03" : "\x06", 1);
+}
+
+static void encode_br(const struct buffer *in, struct buffer *out)
+{
+    const uint8_t *p = buffer_data(in);
+    size_t n = buffer_size(in), skip = n >= ZEROS && p[0] == 0 && p[ZEROS - 1] == 0 ? ZEROS : 0;
+    if (skip)
+        buffer_append(out, br_zeros, sizeof br_zeros - 1);
+    br_stored(p + skip, n - skip, skip > 0, out);
+}
+
+static void encode_zlib(const struct buffer *in, int bits, struct buffer *out)
+{
+    z_stream z = {.next_in = (Bytef *)(uintptr_t)buffer_data(in), .avail_in = (uInt)buffer_size(in)};
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, bits, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    uLong most = deflateBound(&z, z.avail_in);
+    uint8_t *p = malloc(most);
+    z.next_out = p;
+    z.avail_out = (uInt)most;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    buffer_append(out, p, z.total_out);
+    deflateEnd(&z);
+    free(p);
+}
+
+static void encode_zstd(const struct buffer *in, struct buffer *out)
+{
+    size_t most = ZSTD_compressBound(buffer_size(in));
+    uint8_t *p = malloc(most);
+    buffer_append(out, p, ZSTD_compress(p, most, buffer_data(in), buffer_size(in), 3));
+    free(p);
+}
+
+static void encode(uint8_t id, const struct buffer *in, struct buffer *out)
+{
+    if (id == CODING_BR)
+        encode_br(in, out);
+    else if (id == CODING_ZSTD)
+        encode_zstd(in, out);
+    else
+        encode_zlib(in, id == CODING_GZIP ? 15 + 16 : 15, out);
+}
+
+struct outcome {
+    char fault[32];
+    size_t made, taken;
+    uint32_t sum;
+};
+
+/* `every`: bytes of a piece; 0: any. */
+static struct outcome decode(const struct coding_list *list, const struct coding_limits *limits, const struct buffer *in, size_t every, uint32_t seed)
+{
+    struct coding *coding = coding_new(list, limits);
+    struct buffer made = {0};
+    struct outcome o = {.made = 0};
+    int r = 0;
+    for (size_t at = 0, n = buffer_size(in); at < n && r == 0;) {
+        size_t m = every ? every : 1 + next_random(&seed) % 3000;
+        m = m < n - at ? m : n - at;
+        r = take(coding, buffer_data(in) + at, m, &made, &o.taken);
+        at += m;
+    }
+    if (r == 0)
+        coding_end(coding);
+    strcpy(o.fault, coding_fault(coding));
+    o.made = buffer_size(&made);
+    o.sum = (uint32_t)crc32(0, buffer_data(&made), (uInt)o.made);
+    buffer_fini(&made);
+    coding_free(coding);
+    return o;
+}
+
+static void same_at_every_cut(const struct coding_list *list, const struct coding_limits *limits, const struct buffer *in)
+{
+    struct outcome whole = decode(list, limits, in, buffer_size(in), 0);
+    static const size_t cuts[] = {1, 700, 0, 0};
+    int place = list->n == 1 && list->ids[0] != CODING_BR;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct outcome o = decode(list, limits, in, cuts[i], i);
+        if (strcmp(o.fault, whole.fault) != 0 || o.made != whole.made || o.sum != whole.sum || (place && o.taken != whole.taken))
+            fail_msg("%u codings, %u %u, ratio %u, %zu bytes, cut %u: %s at %zu, out %zu; whole: %s at %zu, out %zu", list->n, list->ids[0],
+                     list->ids[1], (unsigned)limits->max_ratio, buffer_size(in), i, o.fault, o.taken, o.made, whole.fault, whole.taken, whole.made);
+    }
+}
+
+static void check_limits(const struct coding_list *list, const struct buffer *in)
+{
+    static const uint64_t ratios[] = {30, 100, 1000};
+    for (size_t i = 0; i < 3; i++)
+        for (uint64_t bytes = 0; bytes <= 1200000; bytes += 1200000)
+            same_at_every_cut(list, &(struct coding_limits){.max_ratio = ratios[i], .max_bytes = bytes, .max_window = 8u << 20}, in);
+}
+
+/* Whether a limit is reached, and what came out before, is the stream's own; the place, too, but for br and stacks. */
+static void a_limit_is_where_it_is(void **state)
+{
+    static const size_t random[] = {0, 9000, RANDOM_MOST};
+    struct buffer plain = {0}, noise = {0};
+    uint32_t seed = 5;
+    (void)state;
+    for (size_t i = 0; i < ZEROS; i++)
+        buffer_append(&plain, "", 1);
+    for (size_t i = 0; i < RANDOM_MOST; i++)
+        buffer_append(&noise, &(uint8_t){(uint8_t)next_random(&seed)}, 1);
+    for (uint32_t k = 0; k < 3 * 4 * 5; k++) {
+        struct coding_list list = {{(uint8_t)(1 + k % 4), (uint8_t)(k / 4 % 5)}, k / 4 % 5 ? 2 : 1};
+        struct buffer body = {0}, one = {0}, two = {0};
+        buffer_append(&body, buffer_data(&plain), buffer_size(&plain));
+        buffer_append(&body, buffer_data(&noise), random[k / 20]);
+        encode(list.ids[0], &body, &one);
+        if (list.n == 2)
+            encode(list.ids[1], &one, &two);
+        check_limits(&list, list.n == 2 ? &two : &one);
+        buffer_fini(&body);
+        buffer_fini(&one);
+        buffer_fini(&two);
+    }
+    buffer_fini(&plain);
+    buffer_fini(&noise);
+}
+
 static void names(void **state)
 {
     struct coding_list list = {.n = 0};
@@ -181,6 +332,7 @@ int main(void)
         cmocka_unit_test(by_document),
         cmocka_unit_test(by_document_with_little_room),
         cmocka_unit_test(a_fault_is_where_it_is),
+        cmocka_unit_test(a_limit_is_where_it_is),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
