@@ -80,13 +80,22 @@ static int failed(struct events *e, struct soth_flow *flow, const struct sse *ss
     return over ? e->host->fail(e, flow, sse->fault, e->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0) : -SOTH_ENOMEM;
 }
 
+/* Comments that keep the connection alive, fields of no event, the LF of a CRLF: nobody judges them. */
+static int go_on(struct events *e, struct soth_flow *flow)
+{
+    struct soth_frame nothing = {.size = sizeof nothing, .direction = SOTH_TO_CLIENT, .kind = SOTH_EV_SSE_EVENT, .flags = SOTH_FRAME_PASS};
+    return e->host->frame(e, flow, &nothing);
+}
+
 static int finish(struct events *e, struct soth_flow *flow, struct state *s, int wanted, int judged)
 {
     struct sse_event event;
     if (s->finished)
         return SOTH_CONTINUE;
     s->finished = 1;
-    return sse_finish(&s->sse, &event) ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+    if (sse_finish(&s->sse, &event))
+        return publish(e, flow, &event, wanted, judged);
+    return judged ? go_on(e, flow) : SOTH_CONTINUE; /* lines without data make no event, ended or not */
 }
 
 static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
@@ -98,20 +107,17 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     struct sse_input in = sse_input(cur->in.p, n);
     struct sse_event event;
     int found = 1;
+    s->sse.gaps = judged != 0;
     s->sse.keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? e->host->payload_most(flow, SOTH_EV_SSE_EVENT) : 0;
     while (found > 0) {
         found = sse_next(&s->sse, &in, &event);
-        if (found < 0) {
-            e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* up to the fault */
+        e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* also up to a fault */
+        if (found < 0)
             return failed(e, flow, &s->sse);
-        }
-        e->host->pass(cur, (size_t)(in.at - cur->in.p));
-        int r = found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+        int r = found == SSE_BETWEEN ? go_on(e, flow) : found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
         if (r != SOTH_CONTINUE)
             return r;
     }
-    if (judged && sse_is_between(&s->sse)) /* comments that keep the connection alive, the LF of a CRLF */
-        e->host->frame(e, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_SSE_EVENT, .flags = SOTH_FRAME_PASS});
     return (cur->flags & SOTH_CUR_END) && more == 0 ? finish(e, flow, s, wanted, judged) : SOTH_CONTINUE;
 }
 
