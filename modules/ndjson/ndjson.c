@@ -6,6 +6,8 @@
 #include "../match/media.h"
 #include "records.h"
 
+#define FRAME_MOST 65536u /* of what `frame` takes */
+
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct streams {
@@ -19,6 +21,7 @@ struct streams {
 /* A message. */
 struct state {
     struct records records;
+    uint64_t judged; /* up to here nothing waits for a policy */
     uint8_t finished;
 };
 
@@ -118,6 +121,7 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     const int wanted = n->host->wanted(flow, SOTH_EV_STREAM_RECORD), judged = (wanted & SOTH_WANTED_FRAME) != 0;
     const size_t most = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - most;
     struct soth_span in = {cur->in.p, most};
+    const struct record none = {0};
     struct record record;
     int found = 1, r = SOTH_CONTINUE;
     records->gaps = judged != 0;
@@ -125,8 +129,11 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     while (found > 0 && r == SOTH_CONTINUE) {
         found = records_next(records, &in, &record);
         n->host->pass(cur, (size_t)(in.p - cur->in.p)); /* also up to a fault */
+        if (judged && cur->offset - s->judged > FRAME_MOST) /* whether the record has ended in the same read means nothing: it is not told */
+            return publish(n, flow, cur->direction, RECORDS_CUT, &none, wanted); /* says how data fails */
         if (found < 0)
             return failed(n, flow, records);
+        s->judged = found ? cur->offset : s->judged;
         r = found_it(n, flow, cur->direction, found, &record, wanted);
     }
     if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished)

@@ -6,6 +6,8 @@
 #include "../match/media.h"
 #include "parser.h"
 
+#define FRAME_MOST 65536u /* of what `frame` takes */
+
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct events {
@@ -16,6 +18,7 @@ struct events {
 
 struct state {
     struct sse sse;
+    uint64_t judged; /* up to here nothing waits for a policy */
     uint8_t finished;
 };
 
@@ -47,6 +50,19 @@ static int open_it(void *self, struct soth_flow *flow)
     s->sse.max_event_bytes = e->max_event_bytes;
     e->host->protocol(flow, SOTH_PROTO_SSE);
     return SOTH_OK;
+}
+
+/* More than a policy can judge has come since the last verdict: whether the event has ended in the same read means nothing, so it is not told. */
+static int is_too_long(const struct state *s, const struct soth_cursor *cur)
+{
+    return cur->offset - s->judged > FRAME_MOST;
+}
+
+static int too_long(struct events *e, struct soth_flow *flow, struct state *s)
+{
+    struct soth_frame frame = {.size = sizeof frame, .direction = SOTH_TO_CLIENT, .kind = SOTH_EV_SSE_EVENT};
+    s->finished = 1; /* the stream goes on: no part of it is its last one */
+    return e->host->frame(e, flow, &frame); /* says how data fails */
 }
 
 /* Returns what the policies say, when they are to judge it. */
@@ -112,8 +128,11 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     while (found > 0) {
         found = sse_next(&s->sse, &in, &event);
         e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* also up to a fault */
+        if (judged && is_too_long(s, cur))
+            return too_long(e, flow, s);
         if (found < 0)
             return failed(e, flow, &s->sse);
+        s->judged = found ? cur->offset : s->judged;
         int r = found == SSE_BETWEEN ? go_on(e, flow) : found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
         if (r != SOTH_CONTINUE)
             return r;

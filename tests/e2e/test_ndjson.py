@@ -115,12 +115,27 @@ def test_a_stream_that_is_cut_leaves_no_half_record(proxy, origin):
     assert len(records(p, 1)) == 1
 
 
+@pytest.mark.parametrize("piece", [1000, 30000, 80000])
+def test_a_record_that_cannot_be_judged_is_told_the_same_however_it_comes(proxy, origin, tmp_path, piece):
+    body = b'{"a":1}\n\n{"b":"' + b"x" * 70000 + b'"}\n{"c":1}\n'
+    route = Paced([body[at:at + piece] for at in range(0, len(body), piece)], "", "application/x-ndjson")
+    route.go(100)
+    server = origin(routes={"/r": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[{"module": "ndjson"}, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/r", "origin.test").body == body
+    p.wait_closed()
+    assert [(e.at("failure_code"), e.at("bytes_in")) for e in p.log.find("decoder_stage_failed")] == [("window", "65545")]
+    assert len(records(p, 1)) == 1
+
+
 SEQUENCE, CONCATENATED, LINES = "application/json-seq", "application/concatenated-json", "application/x-ndjson"
 
 
 @pytest.mark.parametrize("content_type,passes,blocked", [
     (LINES, b"\n" * 80000, b'"BLOCK"\n'), (LINES, (b" " * 30 + b"\n") * 3000, b'"BLOCK"\n'), (LINES, b" \r\n ", b'"BLOCK"'),
-    (SEQUENCE, b'\x1e{"cut\n' * 12000, b'\x1e"BLOCK"\n'), (SEQUENCE, b"\x1e\n" * 40000, b'\x1e{"a":"BLOCK'), (SEQUENCE, b"\x1e[1]\n", b'\x1e["BLOCK"\x1e'),
+    (SEQUENCE, b'\x1e{"cut\n' * 12000, b'\x1e"BLOCK"\n'), (SEQUENCE, b"\x1e\n" * 40000, b'\x1e{"a":"BLOCK'),
+    (SEQUENCE, b"\x1e[1]\n", b'\x1e["BLOCK"\x1e'),
     (CONCATENATED, b" \n" * 40000, b'["BLOCK"]'), (CONCATENATED, b"[1]\n", b'{"a":"BLOCK"')],
     ids=["lines-empty", "lines-white", "lines-last", "seq-cut", "seq-rest", "seq-cut-blocked", "texts-white", "texts-rest"])
 def test_not_a_byte_of_a_blocked_record_is_relayed(proxy, origin, tmp_path, content_type, passes, blocked):

@@ -359,6 +359,24 @@ def test_events_that_cannot_be_judged(proxy, origin, tmp_path, on_overflow):
     assert p.log.find("module_fault") == []
 
 
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("piece", [1000, 30000, 65536, 80000])
+def test_an_event_that_cannot_be_judged_is_told_the_same_however_it_comes(proxy, origin, tmp_path, coding, piece):
+    """The place is the first byte beyond the limit; neither the event nor a part of it is told: the stream goes on."""
+    body = b"data: ok\n\n" + b"id: 7\ndata: " + b"x" * 70000 + b"\n\ndata: y\n\n"
+    route = Paced([body[at:at + piece] for at in range(0, len(body), piece)], coding)
+    route.go(100)
+    server = origin(routes={"/e": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[DECODE, SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        got = client.response("GET").body
+        assert (zlib.decompress(got, 31) if coding else got) == body
+    p.wait_closed()
+    assert [(e.at("failure_code"), e.at("bytes_in"), e.at("bytes_out")) for e in p.log.find("decoder_stage_failed")] == [("window", "65546", "65546")]
+    assert [e.at("sequence_no") for e in p.log.find("sse_event")] == ["1"]
+
+
 @pytest.mark.slow
 def test_a_bomb_of_ten_gigabytes(streaming, origin):
     """The client gets its bytes, memory does not move, the event says why nobody looks on any more."""
