@@ -118,10 +118,21 @@ int chain_fail(void *self, struct soth_flow *flow, const char *code, uint32_t fl
     return SOTH_FAIL;
 }
 
+/* Who looks on was given what is beyond the limit, too, as far as the last read went; it is told where the limit was. */
+static void step_back(struct lane *lane)
+{
+    const uint64_t most = lane->judged + CHAIN_WINDOW, beyond = lane->in > most ? lane->in - most : 0;
+    lane->in -= beyond;
+    if (!lane->changed)
+        lane->out -= beyond;
+}
+
 enum chain_result fault_overflow(struct chain *chain, struct place *place, unsigned direction, const char *code)
 {
     snprintf(place->reason, sizeof place->reason, "%s", code);
     place->closes = place->decoder->closes_on_overflow;
+    if (place->decoder->module->mode == SOTH_TAP)
+        step_back(&place->lane[direction]);
     return fault_failed(chain, place, direction, "data", code);
 }
 

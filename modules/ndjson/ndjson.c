@@ -6,6 +6,8 @@
 #include "../match/media.h"
 #include "records.h"
 
+#define FRAME_MOST 65536u /* of what `frame` takes */
+
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct streams {
@@ -19,6 +21,7 @@ struct streams {
 /* A message. */
 struct state {
     struct records records;
+    uint64_t judged; /* up to here nothing waits for a policy */
     uint8_t finished;
 };
 
@@ -76,8 +79,8 @@ static int open_it(void *self, struct soth_flow *flow)
     return SOTH_OK;
 }
 
-/* Returns what the policies say, when they are to judge it. */
-static int publish(struct streams *n, struct soth_flow *flow, unsigned direction, const struct record *record, int wanted, int judged)
+/* One that has not ended is no event, but policies judge it all the same. Returns what they say. */
+static int publish(struct streams *n, struct soth_flow *flow, unsigned direction, int found, const struct record *record, int wanted)
 {
     const struct soth_attr attrs[] = {
         {"data", record->data, 0, SOTH_ATTR_BYTES | SOTH_ATTR_PAYLOAD, 0},
@@ -86,13 +89,22 @@ static int publish(struct streams *n, struct soth_flow *flow, unsigned direction
         {"sequence_no", SOTH_U64(record->sequence_no)},
     };
     const size_t count = sizeof attrs / sizeof *attrs;
-    n->host->emit(n, flow, SOTH_EV_STREAM_RECORD, attrs, wanted ? count : 0);
-    if (!judged)
+    if (found != RECORDS_CUT)
+        n->host->emit(n, flow, SOTH_EV_STREAM_RECORD, attrs, wanted ? count : 0);
+    if (!(wanted & SOTH_WANTED_FRAME))
         return SOTH_CONTINUE;
     struct soth_frame frame = {.size = sizeof frame, .direction = direction, .kind = SOTH_EV_STREAM_RECORD, .payload = record->data};
     frame.attrs = attrs;
     frame.attr_count = count;
     return n->host->frame(n, flow, &frame);
+}
+
+static int found_it(struct streams *n, struct soth_flow *flow, unsigned direction, int found, const struct record *record, int wanted)
+{
+    struct soth_frame nothing = {.size = sizeof nothing, .direction = direction, .kind = SOTH_EV_STREAM_RECORD, .flags = SOTH_FRAME_PASS};
+    if (found == RECORDS_BETWEEN) /* line ends that keep the connection alive: nobody judges them */
+        return n->host->frame(n, flow, &nothing);
+    return found ? publish(n, flow, direction, found, record, wanted) : SOTH_CONTINUE;
 }
 
 static int failed(struct streams *n, struct soth_flow *flow, const struct records *records)
@@ -109,24 +121,26 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     const int wanted = n->host->wanted(flow, SOTH_EV_STREAM_RECORD), judged = (wanted & SOTH_WANTED_FRAME) != 0;
     const size_t most = cur->in.n < cur->room ? cur->in.n : cur->room, more = cur->in.n - most;
     struct soth_span in = {cur->in.p, most};
+    const struct record none = {0};
     struct record record;
     int found = 1, r = SOTH_CONTINUE;
+    records->gaps = judged != 0;
     records->keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? n->host->payload_most(flow, SOTH_EV_STREAM_RECORD) : 0;
     while (found > 0 && r == SOTH_CONTINUE) {
         found = records_next(records, &in, &record);
-        if (found < 0) {
-            n->host->pass(cur, (size_t)(in.p - cur->in.p)); /* up to the fault */
+        n->host->pass(cur, (size_t)(in.p - cur->in.p)); /* also up to a fault */
+        if (judged && cur->offset - s->judged > FRAME_MOST) /* whether the record has ended in the same read means nothing: it is not told */
+            return publish(n, flow, cur->direction, RECORDS_CUT, &none, wanted); /* says how data fails */
+        if (found < 0)
             return failed(n, flow, records);
-        }
-        n->host->pass(cur, (size_t)(in.p - cur->in.p));
-        r = found ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
+        s->judged = found ? cur->offset : s->judged;
+        r = found_it(n, flow, cur->direction, found, &record, wanted);
     }
-    if (r == SOTH_CONTINUE && judged && records_is_between(records)) /* line ends that keep the connection alive */
-        n->host->frame(n, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_STREAM_RECORD, .flags = SOTH_FRAME_PASS});
     if (r != SOTH_CONTINUE || !(cur->flags & SOTH_CUR_END) || more > 0 || s->finished)
         return r;
     s->finished = 1;
-    return records_finish(records, &record) ? publish(n, flow, cur->direction, &record, wanted, judged) : SOTH_CONTINUE;
+    found = records_finish(records, &record);
+    return found_it(n, flow, cur->direction, found == 0 && judged ? RECORDS_BETWEEN : found, &record, wanted);
 }
 
 static void close_it(void *self, struct soth_flow *flow, uint32_t complete)

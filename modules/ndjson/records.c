@@ -7,7 +7,7 @@
 #define KEPT_MOST 16384u
 #define SEPARATOR '\x1e'
 
-enum where { BETWEEN, BLANK, IN_LINE, IN_BRACKETS, IN_STRING, IN_WORD };
+enum where { BETWEEN, MARKED, BLANK, IN_LINE, IN_BRACKETS, IN_STRING, IN_WORD }; /* MARKED: behind the separator of a sequence's next one */
 
 static int is_white(char c)
 {
@@ -97,6 +97,14 @@ static int tell(struct records *r, struct record *out)
     return 1;
 }
 
+/* What has come of one that is none. */
+static int cut(struct records *r, struct record *out)
+{
+    tell(r, out);
+    r->sequence_no--;
+    return RECORDS_CUT;
+}
+
 void records_fini(struct records *r)
 {
     free(r->data);
@@ -144,29 +152,45 @@ static int line_goes_on(struct records *r, struct soth_span *in, size_t n)
     return take(r, in, n);
 }
 
+/* In front of what a line has: up to there, or to the line's end, which is n bytes away. */
+static int blank_goes_on(struct records *r, struct soth_span *in, size_t n)
+{
+    size_t white = 0;
+    while (white < n && is_white(in->p[white])) {
+        if (r->trailing == r->max_record_bytes)
+            return too_long(r, in, white);
+        white++;
+        r->trailing++;
+    }
+    skip(in, white);
+    if (white > 0 && r->gaps)
+        return RECORDS_BETWEEN;
+    if (white == n)
+        return 0;
+    r->where = IN_LINE;
+    r->trailing = 0;
+    return 0;
+}
+
 static int lines_next(struct records *r, struct soth_span *in, struct record *out)
 {
     while (in->n > 0) {
         const char *over = memchr(in->p, '\n', in->n);
-        size_t n = over ? (size_t)(over - in->p) : in->n;
+        const char *end = over ? over : in->p + in->n;
         if (r->where == BETWEEN)
             begin(r, BLANK);
-        for (; n > 0 && r->where == BLANK && is_white(*in->p); n--, r->trailing++) {
-            if (r->trailing == r->max_record_bytes)
-                return too_long(r, in, 0);
-            skip(in, 1);
-        }
-        if (n > 0 && r->where == BLANK) {
-            r->where = IN_LINE;
-            r->trailing = 0;
-        }
-        if (n > 0 && line_goes_on(r, in, n) < 0)
-            return -1;
+        int found = r->where == BLANK ? blank_goes_on(r, in, (size_t)(end - in->p)) : 0;
+        if (found == 0 && r->where == IN_LINE)
+            found = line_goes_on(r, in, (size_t)(end - in->p));
+        if (found != 0)
+            return found;
         if (!over)
             return 0;
         skip(in, 1);
         if (line_ends(r, out))
             return 1;
+        if (r->gaps)
+            return RECORDS_BETWEEN;
     }
     return 0;
 }
@@ -234,12 +258,24 @@ static int word_goes_on(struct records *r, struct soth_span *in)
     return grow(r, in, i) < 0 ? -1 : over;
 }
 
+/* A separator belongs to the record that it begins; all else in front of a text to none. */
 static int text_begins(struct records *r, struct soth_span *in)
 {
-    while (in->n > 0 && (is_white(*in->p) || *in->p == SEPARATOR))
+    const char *from = in->p;
+    while (in->n > 0 && (is_white(*in->p) || (*in->p == SEPARATOR && r->kind != RECORDS_SEQUENCE)))
         skip(in, 1);
-    if (in->n == 0)
+    int gap = r->gaps && r->where == BETWEEN && in->p > from;
+    if (gap || in->n == 0)
+        return gap ? RECORDS_BETWEEN : 0;
+    if (*in->p == SEPARATOR && r->where == MARKED) { /* nothing is between the two */
+        r->where = BETWEEN;
+        return r->gaps ? RECORDS_BETWEEN : 0;
+    }
+    if (*in->p == SEPARATOR && r->kind == RECORDS_SEQUENCE) {
+        r->where = MARKED;
+        skip(in, 1);
         return 0;
+    }
     begin(r, is_open(*in->p) ? IN_BRACKETS : *in->p == '"' ? IN_STRING : IN_WORD);
     return r->where == IN_STRING ? grow(r, in, 1) : 0;
 }
@@ -260,9 +296,10 @@ static int text_goes_on(struct records *r, struct soth_span *in)
 static int texts_next(struct records *r, struct soth_span *in, struct record *out)
 {
     while (in->n > 0) {
-        if (r->where == BETWEEN) {
-            if (text_begins(r, in) < 0)
-                return -1;
+        if (r->where == BETWEEN || r->where == MARKED) {
+            int found = text_begins(r, in);
+            if (found != 0)
+                return found;
             continue;
         }
         int ended = text_goes_on(r, in);
@@ -272,6 +309,8 @@ static int texts_next(struct records *r, struct soth_span *in, struct record *ou
             return tell(r, out);
         if (in->n > 0 && *in->p == SEPARATOR && r->kind == RECORDS_SEQUENCE) { /* the next one begins before this one has ended */
             r->truncated++;
+            if (r->gaps)
+                return cut(r, out);
             forget(r);
         }
     }
@@ -287,16 +326,13 @@ int records_next(struct records *r, struct soth_span *in, struct record *out)
     return r->kind == RECORDS_LINES ? lines_next(r, in, out) : texts_next(r, in, out);
 }
 
-int records_is_between(const struct records *r)
-{
-    return r->told || r->where == BETWEEN || r->where == BLANK;
-}
-
 int records_finish(struct records *r, struct record *out)
 {
     if (r->told)
         forget(r);
     if (r->kind == RECORDS_LINES)
         return line_ends(r, out);
-    return r->kind == RECORDS_CONCATENATED && r->where == IN_WORD ? tell(r, out) : 0; /* a sequence's would need white space behind it */
+    if (r->kind == RECORDS_CONCATENATED && r->where == IN_WORD) /* a sequence's would need white space behind it */
+        return tell(r, out);
+    return r->gaps && r->len > 0 ? cut(r, out) : 0;
 }

@@ -20,6 +20,7 @@ struct records {
     uint64_t max_record_bytes;
     uint8_t kind;
     uint64_t keep_most; /* bytes of a record; set before a next, holds for records that begin from then on */
+    uint8_t gaps;       /* say RECORDS_BETWEEN and RECORDS_CUT */
 
     uint8_t where, escaped, told;
     uint64_t keeping;  /* keep_most of this record */
@@ -31,12 +32,14 @@ struct records {
     const char *fault; /* "max_record_bytes", "nomem" */
 };
 
+#define RECORDS_BETWEEN 2
+#define RECORDS_CUT 3
+
 /* Reads up to the end of a record, or of the input; what was read is taken off `in`. 1: *out has a record, good until the next call; 0: the
- * input is used up; -1: fault, `in` begins where it was found: of a limit with the first byte beyond it. */
+ * input is used up; -1: fault, `in` begins where it was found: of a limit with the first byte beyond it. With `gaps` also RECORDS_BETWEEN: what was
+ * read since the last record belongs to none, and RECORDS_CUT: *out has what came of one that is none, since it has not ended. */
 int records_next(struct records *r, struct soth_span *in, struct record *out);
-/* Has no record begun since the last one? What has come since then is white. */
-int records_is_between(const struct records *r);
-/* The stream is over. 1: what was left is a record. */
+/* The stream is over. 1: what was left is a record; with `gaps` also RECORDS_CUT. */
 int records_finish(struct records *r, struct record *out);
 void records_fini(struct records *r);
 

@@ -307,12 +307,18 @@ static inline int take_line(struct sse *s, struct sse_input *in, const char *ove
 int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out)
 {
     event_clean(s);
-    if (s->bom < BOM_OVER && byte_order_mark(s, in) < 0)
-        return -1;
+    if (s->bom < BOM_OVER) {
+        if (byte_order_mark(s, in) < 0)
+            return -1;
+        if (s->gaps && s->bom == BOM_OVER && s->event_bytes == 0)
+            return SSE_BETWEEN;
+    }
     while (in->at < in->end) {
         if (s->skip_lf) {
             s->skip_lf = 0;
             in->at += *in->at == '\n';
+            if (s->gaps && s->event_bytes == 0)
+                return SSE_BETWEEN;
             continue;
         }
         const char *over = line_end(in);
@@ -333,8 +339,11 @@ int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out)
             event_of(s, out, 0);
         if (r != 0)
             return r;
-        if (s->event_bytes == 0)
-            event_clean(s); /* an empty line without data: the event's name is forgotten, too */
+        if (s->event_bytes > 0)
+            continue;
+        event_clean(s); /* an empty line without data: the event's name is forgotten, too */
+        if (s->gaps)
+            return SSE_BETWEEN;
     }
     return 0;
 }

@@ -29,6 +29,7 @@ struct sse_event {
 struct sse {
     uint64_t max_event_bytes;
     uint64_t keep_most; /* bytes of an event's data; set before a take, holds for events that begin from then on */
+    uint8_t gaps;       /* say SSE_BETWEEN */
 
     uint8_t bom;       /* bytes of a byte order mark seen at the beginning, BOM_OVER behind it */
     uint8_t skip_lf;   /* the line end was a CR */
@@ -55,17 +56,14 @@ static inline struct sse_input sse_input(const char *p, size_t n)
     return (struct sse_input){p, p + n, NULL, NULL};
 }
 
+#define SSE_BETWEEN 2
+
 /* Reads up to the end of an event, or of the input. 1: *out has an event, good until the next call; 0: the input is used up; -1: fault, in->at is
- * where it was found: of a limit the first byte beyond it. */
+ * where it was found: of a limit the first byte beyond it. With `gaps` also SSE_BETWEEN: what was read since the last event belongs to none - an
+ * empty line behind lines without data, the rest of a line end, a byte order mark. */
 int sse_next(struct sse *s, struct sse_input *in, struct sse_event *out);
 /* The stream is over. 1: an event that nothing had ended, marked partial. */
 int sse_finish(struct sse *s, struct sse_event *out);
-/* Has no event begun behind the last empty line? What has come since then is the rest of a line end. */
-static inline int sse_is_between(const struct sse *s)
-{
-    return s->event_bytes == 0;
-}
-
 void sse_fini(struct sse *s);
 
 #endif

@@ -6,6 +6,8 @@
 #include "../match/media.h"
 #include "parser.h"
 
+#define FRAME_MOST 65536u /* of what `frame` takes */
+
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct events {
@@ -16,6 +18,7 @@ struct events {
 
 struct state {
     struct sse sse;
+    uint64_t judged; /* up to here nothing waits for a policy */
     uint8_t finished;
 };
 
@@ -49,6 +52,19 @@ static int open_it(void *self, struct soth_flow *flow)
     return SOTH_OK;
 }
 
+/* More than a policy can judge has come since the last verdict: whether the event has ended in the same read means nothing, so it is not told. */
+static int is_too_long(const struct state *s, const struct soth_cursor *cur)
+{
+    return cur->offset - s->judged > FRAME_MOST;
+}
+
+static int too_long(struct events *e, struct soth_flow *flow, struct state *s)
+{
+    struct soth_frame frame = {.size = sizeof frame, .direction = SOTH_TO_CLIENT, .kind = SOTH_EV_SSE_EVENT};
+    s->finished = 1; /* the stream goes on: no part of it is its last one */
+    return e->host->frame(e, flow, &frame); /* says how data fails */
+}
+
 /* Returns what the policies say, when they are to judge it. */
 static int publish(struct events *e, struct soth_flow *flow, const struct sse_event *event, int wanted, int judged)
 {
@@ -80,13 +96,22 @@ static int failed(struct events *e, struct soth_flow *flow, const struct sse *ss
     return over ? e->host->fail(e, flow, sse->fault, e->on_overflow == OVERFLOW_CLOSE ? SOTH_FAIL_CLOSE : 0) : -SOTH_ENOMEM;
 }
 
+/* Comments that keep the connection alive, fields of no event, the LF of a CRLF: nobody judges them. */
+static int go_on(struct events *e, struct soth_flow *flow)
+{
+    struct soth_frame nothing = {.size = sizeof nothing, .direction = SOTH_TO_CLIENT, .kind = SOTH_EV_SSE_EVENT, .flags = SOTH_FRAME_PASS};
+    return e->host->frame(e, flow, &nothing);
+}
+
 static int finish(struct events *e, struct soth_flow *flow, struct state *s, int wanted, int judged)
 {
     struct sse_event event;
     if (s->finished)
         return SOTH_CONTINUE;
     s->finished = 1;
-    return sse_finish(&s->sse, &event) ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+    if (sse_finish(&s->sse, &event))
+        return publish(e, flow, &event, wanted, judged);
+    return judged ? go_on(e, flow) : SOTH_CONTINUE; /* lines without data make no event, ended or not */
 }
 
 static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
@@ -98,20 +123,20 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     struct sse_input in = sse_input(cur->in.p, n);
     struct sse_event event;
     int found = 1;
+    s->sse.gaps = judged != 0;
     s->sse.keep_most = judged ? UINT64_MAX : wanted & SOTH_WANTED_PAYLOAD ? e->host->payload_most(flow, SOTH_EV_SSE_EVENT) : 0;
     while (found > 0) {
         found = sse_next(&s->sse, &in, &event);
-        if (found < 0) {
-            e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* up to the fault */
+        e->host->pass(cur, (size_t)(in.at - cur->in.p)); /* also up to a fault */
+        if (judged && is_too_long(s, cur))
+            return too_long(e, flow, s);
+        if (found < 0)
             return failed(e, flow, &s->sse);
-        }
-        e->host->pass(cur, (size_t)(in.at - cur->in.p));
-        int r = found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
+        s->judged = found ? cur->offset : s->judged;
+        int r = found == SSE_BETWEEN ? go_on(e, flow) : found ? publish(e, flow, &event, wanted, judged) : SOTH_CONTINUE;
         if (r != SOTH_CONTINUE)
             return r;
     }
-    if (judged && sse_is_between(&s->sse)) /* comments that keep the connection alive, the LF of a CRLF */
-        e->host->frame(e, flow, &(struct soth_frame){.size = sizeof(struct soth_frame), .kind = SOTH_EV_SSE_EVENT, .flags = SOTH_FRAME_PASS});
     return (cur->flags & SOTH_CUR_END) && more == 0 ? finish(e, flow, s, wanted, judged) : SOTH_CONTINUE;
 }
 

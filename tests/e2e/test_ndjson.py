@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from harness.modules import build_module
 from harness.origin import reply
 from harness.streams import Coder, Paced, coded
 from harness.timing import until
@@ -112,6 +113,66 @@ def test_a_stream_that_is_cut_leaves_no_half_record(proxy, origin):
             client.response("GET")
     p.wait_closed()
     assert len(records(p, 1)) == 1
+
+
+@pytest.mark.parametrize("piece", [1000, 30000, 80000])
+def test_a_record_that_cannot_be_judged_is_told_the_same_however_it_comes(proxy, origin, tmp_path, piece):
+    body = b'{"a":1}\n\n{"b":"' + b"x" * 70000 + b'"}\n{"c":1}\n'
+    route = Paced([body[at:at + piece] for at in range(0, len(body), piece)], "", "application/x-ndjson")
+    route.go(100)
+    server = origin(routes={"/r": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[{"module": "ndjson"}, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/r", "origin.test").body == body
+    p.wait_closed()
+    assert [(e.at("failure_code"), e.at("bytes_in")) for e in p.log.find("decoder_stage_failed")] == [("window", "65545")]
+    assert len(records(p, 1)) == 1
+
+
+SEQUENCE, CONCATENATED, LINES = "application/json-seq", "application/concatenated-json", "application/x-ndjson"
+
+
+@pytest.mark.parametrize("content_type,passes,blocked", [
+    (LINES, b"\n" * 80000, b'"BLOCK"\n'), (LINES, (b" " * 30 + b"\n") * 3000, b'"BLOCK"\n'), (LINES, b" \r\n ", b'"BLOCK"'),
+    (SEQUENCE, b'\x1e{"cut\n' * 12000, b'\x1e"BLOCK"\n'), (SEQUENCE, b"\x1e\n" * 40000, b'\x1e{"a":"BLOCK'),
+    (SEQUENCE, b"\x1e[1]\n", b'\x1e["BLOCK"\x1e'),
+    (CONCATENATED, b" \n" * 40000, b'["BLOCK"]'), (CONCATENATED, b"[1]\n", b'{"a":"BLOCK"')],
+    ids=["lines-empty", "lines-white", "lines-last", "seq-cut", "seq-rest", "seq-cut-blocked", "texts-white", "texts-rest"])
+def test_not_a_byte_of_a_blocked_record_is_relayed(proxy, origin, tmp_path, content_type, passes, blocked):
+    """Neither how much comes before it nor that it is none, since the next one or the end has cut it, lets it through."""
+    server = origin(routes={"/r": lambda wire, request: wire.send(reply(body=passes + blocked, fields=[("Content-Type", content_type)]))})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[{"module": "ndjson"}, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /r HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        assert passes.startswith(client.rest())
+    assert p.wait_closed()[0].at("reason_code") == "blocked"
+    assert p.log.find("decoder_stage_failed") == []
+
+
+def relayed(client, n):
+    """The chunks that come, until they have n bytes."""
+    got = b""
+    while len(got) < n:
+        got += client.exactly(int(client.until(b"\r\n"), 16) + 2)[:-2]
+    return got
+
+
+@pytest.mark.parametrize("content_type,pieces", [(LINES, [(b'\n\n \r\n{"a":', b"\n\n \r\n"), (b"1}\n\n ", b'{"a":1}\n\n ')]),
+                                                 (SEQUENCE, [(b"[1]\n\x1e", b"[1]\n"), (b"\n\x1e{", b"\x1e\n"), (b"}\n\x1e", b"\x1e{}\n")])],
+                         ids=["lines", "sequence"])
+def test_what_is_between_records_waits_for_nobody(proxy, origin, tmp_path, content_type, pieces):
+    route = Paced([piece for piece, _ in pieces], "", content_type)
+    server = origin(routes={"/r": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[{"module": "ndjson"}, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /r HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        for _, expected in pieces:
+            route.go()
+            assert relayed(client, len(expected)) == expected
+        route.go()
+    p.wait_closed()
 
 
 def test_records_and_events_of_one_exchange_each_have_their_protocol(proxy):

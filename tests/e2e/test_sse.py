@@ -262,6 +262,14 @@ def test_a_policy_holds_events_back(proxy, origin, tmp_path, coding):
     assert len(p.log.find("sse_event")) == 3
 
 
+def relayed(client, n):
+    """The chunks that come, until they have n bytes."""
+    got = b""
+    while len(got) < n:
+        got += client.exactly(int(client.until(b"\r\n"), 16) + 2)[:-2]
+    return got
+
+
 @pytest.mark.parametrize("coding", ["", "gzip"])
 def test_a_policy_does_not_hold_back_what_is_no_event(proxy, origin, tmp_path, coding):
     """Comments that keep the connection alive, and all of an event's last line end: clients wait for it."""
@@ -283,6 +291,47 @@ def test_a_policy_does_not_hold_back_what_is_no_event(proxy, origin, tmp_path, c
         route.go()
     p.wait_closed()
     assert len(p.log.find("sse_event")) == 2
+
+
+@pytest.mark.parametrize("between", [b": keep-alive\n\n", b"id: 1\n\n", b"\n"], ids=["comment", "fields", "empty"])
+def test_however_much_comes_between_events_the_next_is_judged(proxy, origin, tmp_path, between):
+    """More than may be held back in one burst is no event that cannot be judged: nothing of it waits."""
+    body = between * (80000 // len(between)) + b"data: BLOCK\n\n"
+    server = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Type", "text/event-stream")]))})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        assert b"BLOCK" not in client.rest()
+    assert p.wait_closed()[0].at("reason_code") == "blocked"
+    assert p.log.find("decoder_stage_failed") == []
+
+
+def test_what_comes_before_half_an_event_waits_for_nobody(proxy, origin, tmp_path):
+    route = Paced([b": ping\n\nid: 4\n\ndata: ha", b"lf\n\n: more\n\n\r\n: not yet\n"], "")
+    server = origin(routes={"/e": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        for expected in (b": ping\n\nid: 4\n\n", b"data: half\n\n: more\n\n\r\n", b": not yet\n"):
+            route.go()
+            assert relayed(client, len(expected)) == expected
+    p.wait_closed()
+
+
+@pytest.mark.parametrize("rest", [b"data: BLOCK", b"data: a\ndata: BLOCK\n", b"data: BLOCK\nid: 4", b"event: x\ndata: BLOCK\r"],
+                         ids=["line", "lines", "field", "cr"])
+def test_an_event_that_the_end_cuts_is_judged(proxy, origin, tmp_path, rest):
+    body = b"data: fine\n\n: c\n\n" + rest
+    server = origin(routes={"/e": lambda wire, request: wire.send(reply(body=body, fields=[("Content-Type", "text/event-stream")]))})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        client.head()
+        assert client.rest() in (b"", b"data: fine\n\n: c\n\n")
+    assert p.wait_closed()[0].at("reason_code") == "blocked"
+    assert p.log.find("sse_event")[-1].at("partial") == "true"
 
 
 @pytest.mark.parametrize("on_overflow", ["detach", "close"])
@@ -308,6 +357,24 @@ def test_events_that_cannot_be_judged(proxy, origin, tmp_path, on_overflow):
     assert ("limits of sse passes without its verdict" in p.stderr()) == (on_overflow == "detach")
     assert p.log.find("frame_decision")[-1].at("action") == "block"
     assert p.log.find("module_fault") == []
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("piece", [1000, 30000, 65536, 80000])
+def test_an_event_that_cannot_be_judged_is_told_the_same_however_it_comes(proxy, origin, tmp_path, coding, piece):
+    """The place is the first byte beyond the limit; neither the event nor a part of it is told: the stream goes on."""
+    body = b"data: ok\n\n" + b"id: 7\ndata: " + b"x" * 70000 + b"\n\ndata: y\n\n"
+    route = Paced([body[at:at + piece] for at in range(0, len(body), piece)], coding)
+    route.go(100)
+    server = origin(routes={"/e": route})
+    p = proxy(modules_dir=build_module(tmp_path, "frames.c"), extra_modules=[DECODE, SSE, {"module": "frames"}])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        client.send(b"GET /e HTTP/1.1\r\nHost: origin.test\r\n\r\n")
+        got = client.response("GET").body
+        assert (zlib.decompress(got, 31) if coding else got) == body
+    p.wait_closed()
+    assert [(e.at("failure_code"), e.at("bytes_in"), e.at("bytes_out")) for e in p.log.find("decoder_stage_failed")] == [("window", "65546", "65546")]
+    assert [e.at("sequence_no") for e in p.log.find("sse_event")] == ["1"]
 
 
 @pytest.mark.slow

@@ -230,7 +230,7 @@ static void a_frame_has_bounds(void **state)
             RELAYED("");
             r = play_text(&gate, SOTH_TO_CLIENT, "y\n");
             assert_int_equal(r, closed ? CHAIN_BROKEN : CHAIN_GO);
-            assert_non_null(strstr(play_events(&gate), closed ? "action=closed" : "action=detached"));
+            assert_non_null(strstr(play_events(&gate), closed ? "action=closed bytes_in=65536" : "action=detached bytes_in=65536"));
             assert_int_equal(strlen(play_out(&gate, SOTH_TO_CLIENT)), closed ? 0 : 65538);
             assert_int_equal(a->failures, 0);
             if (!closed)

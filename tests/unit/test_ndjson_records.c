@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* build: modules/ndjson/records.c */
-/* Streams of records by document (tests/golden/ndjson/records.md). */
+/* Streams of records by document (tests/golden/ndjson). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,10 +14,9 @@
 
 static uint64_t seen = UINT64_MAX; /* bytes of a record that a sink sees */
 
-static void say(struct buffer *out, const struct record *r)
+static void say_data(struct buffer *out, const struct record *r)
 {
     size_t most = r->data.n < seen ? r->data.n : (size_t)seen;
-    http_say(out, "%llu %llu", (unsigned long long)r->sequence_no, (unsigned long long)r->len);
     if (r->data.p && seen > 0) {
         assert_true(r->data.n <= r->len);
         http_say(out, " ");
@@ -36,16 +35,27 @@ static void say(struct buffer *out, const struct record *r)
     http_say(out, "\n");
 }
 
+static void say(struct buffer *out, const struct record *r)
+{
+    http_say(out, "%llu %llu", (unsigned long long)r->sequence_no, (unsigned long long)r->len);
+    say_data(out, r);
+}
+
 static uint64_t keep = UINT64_MAX;
+
+static uint8_t kind_of(const struct golden_case *c)
+{
+    const char *kind = golden_text(c, "kind");
+    return *kind == 'l' ? RECORDS_LINES : *kind == 's' ? RECORDS_SEQUENCE : RECORDS_CONCATENATED;
+}
 
 static void play(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
 {
-    const char *kind = golden_text(c, "kind"), *limit = golden_text(c, "limit");
-    struct records r = {.max_record_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep};
+    const char *limit = golden_text(c, "limit");
+    struct records r = {.max_record_bytes = limit ? strtoull(limit, NULL, 10) : 1000000, .keep_most = keep, .kind = kind_of(c)};
     struct record record;
     size_t place = 0;
     int found = 0;
-    r.kind = *kind == 'l' ? RECORDS_LINES : *kind == 's' ? RECORDS_SEQUENCE : RECORDS_CONCATENATED;
     for (size_t at = 0; at < n && found >= 0;) {
         size_t piece = golden_piece(cut, at, n);
         char *exact = malloc(piece);
@@ -71,6 +81,47 @@ static void by_document(void **state)
 {
     (void)state;
     golden_check_all("tests/golden/ndjson/records.md", play);
+}
+
+static void say_held(struct buffer *out, int found, size_t held, const struct record *record)
+{
+    if (found == 1)
+        http_say(out, "%llu %zu", (unsigned long long)record->sequence_no, held);
+    else if (found == RECORDS_CUT)
+        http_say(out, "cut %zu", held);
+    if (found == 1 || found == RECORDS_CUT)
+        say_data(out, record);
+}
+
+/* From where on bytes wait for a policy's verdict. */
+static void play_gaps(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
+{
+    struct records r = {.max_record_bytes = 1000000, .keep_most = UINT64_MAX, .kind = kind_of(c), .gaps = 1};
+    struct record record;
+    size_t held = 0;
+    int found;
+    for (size_t at = 0; at < n;) {
+        size_t piece = golden_piece(cut, at, n);
+        char *exact = malloc(piece);
+        memcpy(exact, p + at, piece);
+        struct soth_span in = {exact, piece};
+        for (; (found = records_next(&r, &in, &record)) > 0; held = at + piece - in.n)
+            say_held(out, found, held, &record);
+        free(exact);
+        at += piece;
+    }
+    found = records_finish(&r, &record);
+    say_held(out, found, held, &record);
+    http_say(out, "rest %zu\n", found ? n : held);
+    if (r.truncated)
+        http_say(out, "truncated %llu\n", (unsigned long long)r.truncated);
+    records_fini(&r);
+}
+
+static void what_is_between_records(void **state)
+{
+    (void)state;
+    golden_check_all("tests/golden/ndjson/between.md", play_gaps);
 }
 
 /* Lengths are the same when nobody wants the bytes. */
@@ -146,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_document),
+        cmocka_unit_test(what_is_between_records),
         cmocka_unit_test(without_data),
         cmocka_unit_test(samples_are_beginnings),
         cmocka_unit_test(a_sample_needs_no_more_memory),

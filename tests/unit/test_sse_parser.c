@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* build: modules/sse/parser.c */
-/* Event streams by document (tests/golden/sse/events.md), and what is kept between events. */
+/* Event streams by document (tests/golden/sse), and what is kept between events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,6 +173,34 @@ static void a_sample_needs_no_more_memory(void **state)
     buffer_fini(&out);
 }
 
+/* From where on bytes wait for a policy's verdict. */
+static void play_gaps(const struct golden_case *c, const uint8_t *p, size_t n, const struct golden_cut *cut, struct buffer *out)
+{
+    struct sse s = {.max_event_bytes = 1000000, .gaps = 1};
+    struct sse_event event;
+    size_t held = 0;
+    (void)c;
+    for (size_t at = 0; at < n;) {
+        size_t piece = golden_piece(cut, at, n);
+        char *exact = malloc(piece);
+        memcpy(exact, p + at, piece);
+        struct sse_input in = sse_input(exact, piece);
+        for (int r; (r = sse_next(&s, &in, &event)) > 0; held = at + (size_t)(in.at - exact))
+            if (r != SSE_BETWEEN)
+                http_say(out, "%llu %zu\n", (unsigned long long)event.sequence_no, held);
+        free(exact);
+        at += piece;
+    }
+    http_say(out, "rest %zu\n", held);
+    sse_fini(&s);
+}
+
+static void what_is_between_events(void **state)
+{
+    (void)state;
+    golden_check_all("tests/golden/sse/between.md", play_gaps);
+}
+
 /* What is wanted when an event begins holds for all of it. */
 static void a_sample_holds_for_its_event(void **state)
 {
@@ -242,6 +270,7 @@ int main(void)
         cmocka_unit_test(without_data),
         cmocka_unit_test(samples_are_beginnings),
         cmocka_unit_test(a_sample_needs_no_more_memory),
+        cmocka_unit_test(what_is_between_events),
         cmocka_unit_test(a_sample_holds_for_its_event),
         cmocka_unit_test(memory_stays_flat),
         cmocka_unit_test(a_large_event_is_given_back),
