@@ -79,10 +79,17 @@ void payload_mask(const struct flow *flow, char *p, size_t n)
         mask_values(&mask, &flow->env->settings->redact_keys, p, n);
 }
 
-static void mask_buffer(const struct flow *flow, struct buffer *text)
+/* Each value for itself: what one field begins hides nothing of the next one, and names and line ends stay. */
+static bool fields_as_seen(const struct flow *flow, const struct message *msg, bool queries, struct buffer *out)
 {
-    if (buffer_size(text) > 0 && !text->failed)
-        payload_mask(flow, (char *)buffer_data(text), buffer_size(text));
+    bool any = false;
+    for (uint32_t i = 0; i < msg->field_count; i++) {
+        size_t value = buffer_size(out) + msg->fields[i].name.n + 2;
+        any |= redact_fields(out, &(struct message){.fields = &msg->fields[i], .field_count = 1}, &flow->env->settings->redact_headers, queries);
+        if (!out->failed)
+            payload_mask(flow, (char *)buffer_data(out) + value, buffer_size(out) - 1 - value);
+    }
+    return any;
 }
 
 static struct soth_span span_of(const struct buffer *b)
@@ -103,19 +110,17 @@ static const char *query_of(struct soth_span target)
 void payload_head(const struct flow *flow, unsigned kind, const struct message *msg, struct soth_span target, struct payload_head *text,
                   struct soth_attr attrs[PAYLOAD_HEAD_ATTRS])
 {
-    const struct soth_strings *more = &flow->env->settings->redact_headers;
     if (!bus_captures(flow->env->bus, kind))
         return;
     bool full = bus_payload(flow->env->bus, kind) == BUS_PAYLOAD_FULL;
     const char *query = full ? query_of(target) : NULL;
-    bool queries = redact_fields(&text->fields, msg, more, false);
+    bool queries = fields_as_seen(flow, msg, false, &text->fields);
     if (full && queries)
-        redact_fields(&text->all_fields, msg, more, true);
+        fields_as_seen(flow, msg, true, &text->all_fields);
     if (query)
         redact_userinfo(&text->query, (struct soth_span){query + 1, target.n - (size_t)(query + 1 - target.p)});
-    mask_buffer(flow, &text->fields);
-    mask_buffer(flow, &text->all_fields);
-    mask_buffer(flow, &text->query);
+    if (buffer_size(&text->query) > 0 && !text->query.failed)
+        payload_mask(flow, (char *)buffer_data(&text->query), buffer_size(&text->query));
     attrs[0] = head_attr("headers", &text->fields, SOTH_ATTR_PAYLOAD);
     attrs[1] = head_attr("headers", &text->all_fields, SOTH_ATTR_FULL);
     attrs[2] = head_attr("query", &text->query, SOTH_ATTR_FULL);

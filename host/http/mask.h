@@ -15,11 +15,13 @@
 
 struct mask {
     uint8_t where;      /* 0: at the beginning */
-    uint8_t n;          /* of the word */
-    bool escaped;
-    bool too_long;      /* the word is longer than any key */
+    uint8_t at;         /* of the next byte in `last` */
+    uint8_t text;       /* bytes since the last quote */
+    uint8_t escape;     /* bytes of an escape that are to come */
+    bool in_text;       /* the last quote has opened something */
+    bool behind_key;    /* and it stands behind a key: is there a colon? */
     uint32_t depth;     /* of brackets within a value */
-    char word[MASK_KEY_MOST];
+    char last[MASK_KEY_MOST + 1]; /* what stands before, and one byte before a key: a ring */
 };
 
 /* The next n bytes; `p` is overwritten. Keys are compared without case. */

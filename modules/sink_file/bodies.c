@@ -326,16 +326,22 @@ static uint64_t number(const struct soth_event *e, const char *name, uint64_t ot
     return a ? a->number : otherwise;
 }
 
-/* From the fields of a captured head: "Name: value" lines. */
+/* What a line of a captured head says of this field ("Name: "); absent: it is another's. */
+static struct soth_span value_of(struct soth_span line, const char *name)
+{
+    size_t n = strlen(name);
+    return line.n >= n && strncasecmp(line.p, name, n) == 0 ? (struct soth_span){line.p + n, line.n - n} : (struct soth_span){NULL, 0};
+}
+
+/* From the fields of a captured head. Of an unknown coding and of a range, which has no beginning, nothing is decoded: as it is relayed. */
 static void read_codings(struct body *body, struct soth_span fields)
 {
-    static const char name[] = "content-encoding: ";
-    const size_t n = sizeof name - 1;
     while (fields.n > 0) {
         const char *over = memchr(fields.p, '\n', fields.n);
         size_t line = over ? (size_t)(over - fields.p) : fields.n;
-        if (line > n && strncasecmp(fields.p, name, n) == 0 && coding_list_add(&body->codings, (struct soth_span){fields.p + n, line - n}) < 0) {
-            body->codings.n = 0; /* unknown: as it is relayed */
+        struct soth_span coding = value_of((struct soth_span){fields.p, line}, "Content-Encoding: ");
+        if (value_of((struct soth_span){fields.p, line}, "Content-Range: ").p || (coding.n > 0 && coding_list_add(&body->codings, coding) < 0)) {
+            body->codings.n = 0;
             return;
         }
         fields.p += over ? line + 1 : line;

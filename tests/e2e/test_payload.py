@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Content of messages in events: none, a sample or all of it, each sink as it asked; secrets leave with nobody."""
 import base64
+import gzip
 
 import pytest
 
@@ -155,3 +156,52 @@ def test_values_of_named_keys_are_hidden(proxy, origin, tmp_path):
     assert stored["1-response.body"] == json_body.replace(SECRET.encode() + b'"]', hidden.encode() + b'"]').replace(
         SECRET.encode(), hidden.encode()).replace(b'["' + hidden.encode() + b'"]', b"[" + b"*" * (len(SECRET) + 2) + b"]")
     assert stored["2-response.body"] == pieces[0].replace(SECRET.encode(), hidden.encode())
+
+
+def test_named_keys_in_other_text_are_hidden(proxy, origin, tmp_path):
+    """In a URL within JSON, an attribute of HTML, a fragment, behind a quote that nothing closes; in records, queries and fields as in bodies."""
+    bodies = {"json": '{"url":"https://h/cb?password=%s&x=1","msg":"one\\npassword=%s is it"}',
+              "html": '<a href="/login?password=%s">x</a> <i>password=%s',
+              "form": 'size=5"&password=%s&a="b&password=%s',
+              "text": "https://h/cb#password=%s&x=1 (password=%s"}
+    told = {name: (text % (SECRET, SECRET)).encode() for name, text in bodies.items()}
+    records = told["json"] + b"\n"
+    server = origin(routes={"/" + name: lambda wire, _, body=body: wire.send(reply(body=body)) for name, body in told.items()}
+                    | {"/records": lambda wire, _: wire.send(reply(body=records, fields=[("Content-Type", "application/x-ndjson"),
+                                                                                         ("Location", f"https://h/cb#password={SECRET}&x=1")]))})
+    full = {"module": "sink_file", "name": "full", "payload": "full", "config": {"path": str(tmp_path / "full.jsonl"), "flush_every": 1}}
+    p = proxy(extra_modules=[full, {"module": "ndjson"}], redact_keys=["password"])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        for name, body in told.items():
+            assert client.ask("GET", f'/{name}?a="b&password={SECRET}', "origin.test").body == body
+        client.ask("GET", "/records", "origin.test")
+    p.wait_closed()
+    log = EventLog(tmp_path / "full.jsonl")
+    until(lambda: log.find("stream_closed"), 10, "the flow's end")
+    hidden = "*" * len(SECRET)
+    assert SECRET not in (tmp_path / "full.jsonl").read_text()
+    seen = b"".join(value(e, "payload") or b"" for e in log.find("response_body_chunk"))
+    assert seen.startswith(b"".join((text % (hidden, hidden)).encode() for text in bodies.values()))
+    assert [value(e, "query") for e in log.find("request_headers")][:4] == [f'a="b&password={hidden}'.encode()] * 4
+    assert value(log.find("stream_record")[0], "data") == (bodies["json"] % (hidden, hidden)).encode()
+    assert f"Location: https://h/cb#password={hidden}&x=1\n" in log.find("response_headers")[4].at("headers")
+
+
+def test_one_field_hides_nothing_of_the_next(proxy, origin, tmp_path):
+    """A value that looks like the beginning of a secret ends with its field: the others, their names and what they say of the body stay."""
+    body = b"some text " * 50
+    coded = gzip.compress(body, mtime=0)
+    odd = [("X-A", '{"password":"evil'), ("X-B", '"password":{"'), ("X-C", "password=a b"), ("X-D", ""), ("X-Shown", "yes")]
+    server = origin(routes={"/x": lambda wire, _: wire.send(reply(body=coded, fields=[*odd, ("Content-Encoding", "gzip")]))})
+    full = {"module": "sink_file", "name": "full", "payload": "full",
+            "config": {"path": str(tmp_path / "full.jsonl"), "flush_every": 1, "bodies_dir": str(tmp_path / "bodies"), "bodies": "decoded"}}
+    p = proxy(extra_modules=[full], redact_keys=["password"])
+    with p.client().connect(f"origin.test:{server.port}") as client:
+        assert client.ask("GET", "/x", "origin.test", odd).body == coded
+    p.wait_closed()
+    log = EventLog(tmp_path / "full.jsonl")
+    until(lambda: log.find("stream_closed"), 10, "the flow's end")
+    seen = 'X-A: {"password":"****\nX-B: "password":{*\nX-C: password=* b\nX-D: \nX-Shown: yes\n'
+    assert seen in log.find("request_headers")[0].at("headers")
+    assert seen + "Content-Encoding: gzip\n" in log.find("response_headers")[0].at("headers")
+    until(lambda: [f.read_bytes() for f in (tmp_path / "bodies").glob("*.body")] == [body], 10, "the body, decoded")

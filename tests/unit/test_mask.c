@@ -67,7 +67,8 @@ static void cut_anywhere(const char *text, size_t n)
 static void a_cut_text_is_hidden_as_the_whole_is(void **state)
 {
     static const char *const words[] = {"\"password\"", "password=", "\"tok", "en\":", " : ", "\"", "\\", "\\\"", "secret", "{", "}", "[", "]", ",", "&", "\n",
-                                        "\"Token\":\"", "12", "\xc3\xa4", "api_key", "\\u0022", "?", "\"api_key\": {\"a\": \""};
+                                        "\"Token\":\"", "12", "\xc3\xa4", "api_key", "\\u0022", "?", "#", "\\n", "\\u", "=",
+                                        "\"api_key\": {\"a\": \""};
     (void)state;
     static const char one[] = "{\"password\": \"a\\\"b\", \"n\": 1, \"api_key\" : [1, \"]\"], \"Token\":17}";
     cut_anywhere(one, sizeof one - 1);

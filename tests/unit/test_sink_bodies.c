@@ -298,6 +298,28 @@ static size_t gzipped(const char *text, size_t n, char out[512])
     return z.total_out;
 }
 
+/* A range of coded bytes has no beginning: it is kept as it was relayed, wherever the field stands. */
+static void a_range_is_not_decoded(void **state)
+{
+    static const char *const fields[] = {"Content-Encoding: gzip\nContent-Range: bytes 20-24/100\n",
+                                         "content-range: bytes 20-24/100\ncontent-encoding: gzip\n",
+                                         "Content-Encoding: gzip\nContent-Range: \nContent-Encoding: br\n"};
+    struct soth_host host = fake_api;
+    (void)state;
+    host.redact = no_redaction;
+    bodies = bodies_new(&(struct bodies_options){.dir = dir, .max_bytes = 1u << 20, .decoded = 1, .sample = UINT64_MAX, .host = &host});
+    assert_non_null(bodies);
+    for (uint64_t flow = 1; flow <= sizeof fields / sizeof *fields; flow++) {
+        char ending[32];
+        snprintf(ending, sizeof ending, "-%u-1-response.body", (unsigned)flow);
+        bodies_event(bodies, FAKE_EVENT(SOTH_EV_RESPONSE_HEADERS, flow, NUMBER("content_length", 5) NUMBER("exchange_no", 1)
+                                        BYTES("headers", fields[flow - 1], strlen(fields[flow - 1]))));
+        piece(flow, 1, 0, "range");
+        assert_string_equal(content(ending), "range");
+    }
+    assert_int_equal(bodies_counts(bodies)->cut, 0);
+}
+
 /* N of sample:N counts what is in the file: of something decoded, decoded bytes. */
 static void a_sample_of_what_is_decoded(void **state)
 {
@@ -505,7 +527,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(endings), TEST(who_knows_the_length_does_not_wait), TEST(the_last_piece_ends_a_body), TEST(a_lost_tail_is_missed),
         TEST(between_exchanges_nothing_is_cut), TEST(a_lost_piece_is_no_whole_body),
-        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_sample_of_what_is_decoded),
+        TEST(the_oldest_go_first), TEST(many_have_gone), TEST(nothing_decoded_yet), TEST(a_range_is_not_decoded), TEST(a_sample_of_what_is_decoded),
         TEST(a_disk_that_is_full), TEST(a_folder_is_not_shared),
         TEST(a_folder_is_one_process_s), TEST(a_guest_touches_nothing), TEST(a_folder_that_is_left_is_taken), TEST(what_is_on_its_way_at_the_end_is_cut), TEST(what_is_found), TEST(no_folder),
     };
