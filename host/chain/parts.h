@@ -12,7 +12,7 @@
 
 #define CHAIN_ROOM 65536u   /* most that a decoder passes and puts in one call */
 #define CHAIN_ROOM_LEAST 4096u /* with so much of it, who takes nothing does not want more room */
-#define CHAIN_WINDOW 65536u /* most that a frame may be long, and be held */
+#define CHAIN_WINDOW SOTH_FRAME_MOST /* most that a frame may be long, and be held */
 #define CHAIN_FRAME_COPY (1024u * 1024u) /* most of a frame's payload and attributes that is kept while a policy waits */
 #define WINDOW_PRESET 16384u
 #define SCRATCH_KEPT 4096u  /* bytes of scratch that stay between calls */

@@ -6,8 +6,6 @@
 #include "../match/media.h"
 #include "records.h"
 
-#define FRAME_MOST 65536u /* of what `frame` takes */
-
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct streams {
@@ -129,7 +127,7 @@ static int data(void *self, struct soth_flow *flow, struct soth_cursor *cur)
     while (found > 0 && r == SOTH_CONTINUE) {
         found = records_next(records, &in, &record);
         n->host->pass(cur, (size_t)(in.p - cur->in.p)); /* also up to a fault */
-        if (judged && cur->offset - s->judged > FRAME_MOST) /* whether the record has ended in the same read means nothing: it is not told */
+        if (judged && cur->offset - s->judged > SOTH_FRAME_MOST) /* whether the record has ended in the same read means nothing: it is not told */
             return publish(n, flow, cur->direction, RECORDS_CUT, &none, wanted); /* says how data fails */
         if (found < 0)
             return failed(n, flow, records);

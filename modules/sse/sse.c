@@ -6,8 +6,6 @@
 #include "../match/media.h"
 #include "parser.h"
 
-#define FRAME_MOST 65536u /* of what `frame` takes */
-
 enum { OVERFLOW_DETACH, OVERFLOW_CLOSE };
 
 struct events {
@@ -55,7 +53,7 @@ static int open_it(void *self, struct soth_flow *flow)
 /* More than a policy can judge has come since the last verdict: whether the event has ended in the same read means nothing, so it is not told. */
 static int is_too_long(const struct state *s, const struct soth_cursor *cur)
 {
-    return cur->offset - s->judged > FRAME_MOST;
+    return cur->offset - s->judged > SOTH_FRAME_MOST;
 }
 
 static int too_long(struct events *e, struct soth_flow *flow, struct state *s)

@@ -222,7 +222,7 @@ static int look(struct ws *ws, struct soth_flow *flow, struct conversation *c, s
 /* Does what is held for a verdict fit into the host's window when the frame at hand is complete? */
 static bool fits(const struct conversation *c, unsigned direction)
 {
-    return c->held[direction] + talk_pending(&c->talk, direction) <= JUDGE_WINDOW;
+    return c->held[direction] + talk_pending(&c->talk, direction) <= SOTH_FRAME_MOST;
 }
 
 /* A compressed message that nobody here can read. */

@@ -54,7 +54,6 @@ void report_turn_ended(struct ws *ws, struct soth_flow *flow, const struct turn_
 void report_closed(struct ws *ws, struct soth_flow *flow, struct conversation *c, const char *violation);
 
 /* judge.c: frames before a policy */
-#define JUDGE_WINDOW 65536u /* most that the host holds back for one verdict (soth_host.frame) */
 /* The frame that was passed last, and the message that it completes. CONTINUE, or what `data` returns at once. */
 int judge_frame(struct ws *ws, struct soth_flow *flow, struct conversation *c, unsigned direction, const struct talk_frame *frame);
 /* At every call of `data`: it goes on where judge_frame had to wait. */

@@ -305,6 +305,7 @@ struct soth_frame {
 };
 #define SOTH_FRAME_HOLD 1u /* a part of something: judged now, but held until a frame without this is allowed too */
 #define SOTH_FRAME_PASS 2u /* none: nothing that was passed since the last one belongs to a frame; nobody is asked, it goes on */
+#define SOTH_FRAME_MOST 65536u /* bytes from one verdict to the next: what is longer cannot be judged */
 
 /* soth_decision.overrides, connect hook */
 #define SOTH_OVERRIDE_DISABLE_H2 1u
@@ -458,8 +459,8 @@ struct soth_host {
     size_t (*pass)(struct soth_cursor *cur, size_t n);
     size_t (*drop)(struct soth_cursor *cur, size_t n);
     size_t (*put)(struct soth_cursor *cur, struct soth_span bytes); /* copied */
-    /* Frame stage: a complete frame of at most 64 KiB, whose bytes were passed; what is dropped between frames waits for no verdict. Anything
-     * but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
+    /* Frame stage: a complete frame of at most SOTH_FRAME_MOST bytes, which were passed; what is dropped between frames waits for no verdict.
+     * Anything but SOTH_CONTINUE: return it from `data` at once, you will be called again behind the frame when it is judged. */
     int (*frame)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     int (*timer)(void *self, struct soth_flow *flow, uint32_t ms); /* decoders: calls `on_timer` once after ms; 0 = never */
     /* Sources, any thread: copied, given to the policies, told as tls_handshake_failed (_started, _succeeded). source is mitmproxy_authoritative or hudsucker_inferred,
@@ -474,8 +475,7 @@ struct soth_host {
     /* Decoders, close: the conversation ended as its protocol wants it (why NULL), or why it did not: a static word, told by stream_closed. */
     void (*ended)(struct soth_flow *flow, const char *why);
     /* Frame hooks, decoders: adds a message of this kind (WS_MESSAGE: payload, opcode_label "text" or "binary") to frame->direction, behind what has
-     * been allowed so far, between two messages. -SOTH_EUNSUPPORTED: nothing here can be added to; -SOTH_EPERM: it has ended; -SOTH_ELIMIT: more
-     * than 64 KiB wait for their place. */
+     * been allowed so far, between two messages. -SOTH_EUNSUPPORTED: nothing to add to; -SOTH_EPERM: it has ended; -SOTH_ELIMIT: over 64 KiB wait. */
     int (*inject)(void *self, struct soth_flow *flow, const struct soth_frame *frame);
     /* Decoders that compose, data: behind the first n bytes of `in` one message has ended and none has begun: what is injected may go there. */
     void (*between)(struct soth_cursor *cur, size_t n);

@@ -110,7 +110,7 @@ int th_frame(void *self, struct soth_flow *view, const struct soth_frame *frame)
     }
     if (end == c->lane->framed)
         th_fault(host, "frame: none of its bytes was passed");
-    if (end - c->lane->framed > 65536)
+    if (end - c->lane->framed > SOTH_FRAME_MOST)
         return c->stopped = -SOTH_ELIMIT;
     if (!(flags & SOTH_FRAME_HOLD))
         c->lane->framed = end;
